@@ -1,0 +1,20 @@
+//! The engine of the relay: the contracts of sources, sinks and stores, and everything between them that needs no I/O:
+//! lanes, batching, retry, settlement, lifecycle. It names no broker and no database.
+
+pub mod error;
+pub mod event;
+pub mod limits;
+pub mod options;
+pub mod position;
+pub mod routing;
+pub mod sink;
+pub mod source;
+pub mod store;
+pub mod wire;
+
+pub use error::{Action, SinkError, StoreError, StoreFailure};
+pub use event::Event;
+pub use position::{Position, Settlement};
+pub use sink::{DeliveryReport, Outcome, Sink, SinkConnector};
+pub use source::{BatchLimit, ParkReason, Parking, Source, Sourced};
+pub use store::{Lease, Operations, Outbox};

@@ -1,0 +1,65 @@
+//! Every limit and default of the engine, with its unit and its reason. What applications may append is limited in
+//! [`onewrite::limits`].
+
+use std::time::Duration;
+
+pub use onewrite::limits::*;
+
+/// Most events of one route between being read and being recorded as settled. It bounds the duplicates after a crash
+/// and, with 300-byte payloads, holds memory near 10 MB.
+pub const IN_FLIGHT_EVENTS: usize = 20_000;
+
+/// Most bytes of one route between being read and being settled. A single larger event is still let through, alone.
+pub const IN_FLIGHT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Most events of one delivery: enough to fill a broker's request, few enough that several batches are under way.
+pub const BATCH_EVENTS: usize = 2_000;
+
+/// Most bytes of one delivery.
+pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Deliveries of one route under way at once. Past a handful a single broker connection gains nothing.
+pub const CONCURRENT_BATCHES: usize = 4;
+
+/// Events that are waiting for a retry and may stay unsettled below the recorded position. Each costs 8 bytes in the
+/// progress row, so a row stays below 8 kB.
+pub const PENDING_EVENTS_MAX: usize = 1_000;
+
+/// How long one delivery may take before its unreported events count as unknown.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long connecting to a broker may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// First wait before a retry.
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+
+/// Longest wait between two retries: a broker that returns is noticed within half a minute.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Deliveries in a row that brought nothing through before the circuit breaker opens.
+pub const BREAKER_THRESHOLD: u32 = 3;
+
+/// Shortest pause between two progress records of a route, unless half of the in-flight limit waits to be recorded.
+pub const SETTLE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Shortest wait of a polling source after it found nothing.
+pub const POLL_WAIT_MIN: Duration = Duration::from_millis(2);
+
+/// Longest wait of a polling source that keeps finding nothing: four cheap queries a second when idle.
+pub const POLL_WAIT_MAX: Duration = Duration::from_millis(250);
+
+/// Shortest wait between two looks for operator-requested redeliveries; people do not notice half a second.
+pub const REDELIVERY_WAIT: Duration = Duration::from_millis(500);
+
+/// How long a lease lasts without being renewed.
+pub const LEASE_TTL: Duration = Duration::from_secs(10);
+
+/// How often the lease is renewed and operator commands are looked for.
+pub const LEASE_RENEWAL: Duration = Duration::from_secs(1);
+
+/// How long a stopping relay waits for deliveries under way.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How often emptied outbox segments are looked for.
+pub const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(30);

@@ -1,0 +1,206 @@
+//! Which route takes an event: the first whose pattern matches.
+
+use std::fmt;
+
+/// A text pattern: `*` stands for any run of characters, also none and also dots; everything else stands for itself.
+/// Letters are told apart by case.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// A pattern from its text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The pattern's text where it has no `*`, and so names exactly one thing.
+    pub fn literal(&self) -> Option<&str> {
+        (!self.0.contains('*')).then_some(self.0.as_str())
+    }
+
+    /// Whether it matches every text.
+    pub fn matches_all(&self) -> bool {
+        !self.0.is_empty() && self.0.bytes().all(|byte| byte == b'*')
+    }
+
+    /// Whether `text` matches.
+    pub fn matches(&self, text: &str) -> bool {
+        let mut parts = self.0.split('*');
+        let Some(rest) = text.strip_prefix(parts.next().unwrap_or_default()) else {
+            return false;
+        };
+        let Some(last) = self.0.rsplit_once('*').map(|(_, last)| last) else {
+            return rest.is_empty();
+        };
+        let Some(mut middle) = rest.strip_suffix(last) else {
+            return false;
+        };
+        // Taking each inner part at its first place leaves the most room for the parts after it.
+        let inner = self.0.matches('*').count() - 1;
+        for part in parts.take(inner) {
+            let Some(at) = middle.find(part) else { return false };
+            middle = &middle[at + part.len()..];
+        }
+        true
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// What a route asks of an event: all that is set must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Match {
+    /// The topic's pattern; `None` takes every topic.
+    pub topic: Option<Pattern>,
+    /// The type's pattern; `None` takes every type and events without one. A set pattern takes no event without a type.
+    pub event_type: Option<Pattern>,
+}
+
+impl Match {
+    /// Whether an event of this topic and type matches.
+    pub fn matches(&self, topic: &str, event_type: Option<&str>) -> bool {
+        self.topic.as_ref().is_none_or(|pattern| pattern.matches(topic))
+            && self
+                .event_type
+                .as_ref()
+                .is_none_or(|pattern| event_type.is_some_and(|text| pattern.matches(text)))
+    }
+
+    /// Whether every event matches.
+    pub fn matches_all(&self) -> bool {
+        self.topic.as_ref().is_none_or(Pattern::matches_all) && self.event_type.is_none()
+    }
+}
+
+/// The name of the route that takes what no other takes, and parks it.
+pub const UNROUTED: &str = "unrouted";
+
+/// A route as a source sees it: what it takes, less what the routes before it take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The relay's name.
+    pub relay: String,
+    /// The route's name.
+    pub route: String,
+    /// What the route takes.
+    pub wanted: Match,
+    /// What the routes before it take first.
+    pub taken: Vec<Match>,
+}
+
+impl Share {
+    /// Whether this route takes an event of this topic and type.
+    pub fn takes(&self, topic: &str, event_type: Option<&str>) -> bool {
+        self.wanted.matches(topic, event_type) && !self.taken.iter().any(|taken| taken.matches(topic, event_type))
+    }
+
+    /// Whether it takes every event there is, so that nothing need be compared.
+    pub fn takes_all(&self) -> bool {
+        self.wanted.matches_all() && self.taken.is_empty()
+    }
+
+    /// A text that is the same exactly when the route takes the same events; a change means that the recorded progress
+    /// says nothing about some of the events the route now takes.
+    pub fn definition(&self) -> String {
+        let show = |wanted: &Match| {
+            let text = |pattern: &Option<Pattern>| pattern.as_ref().map(|pattern| pattern.as_str().to_owned());
+            serde_json::json!({"topic": text(&wanted.topic), "type": text(&wanted.event_type)})
+        };
+        serde_json::json!({"takes": show(&self.wanted), "after": self.taken.iter().map(show).collect::<Vec<_>>()})
+            .to_string()
+    }
+}
+
+/// The shares of a relay's routes in their order, and last that of [`UNROUTED`] unless some route takes everything left.
+pub fn shares(relay: &str, routes: &[(String, Match)]) -> Vec<Share> {
+    let share = |route: &str, wanted: &Match, taken: &[(String, Match)]| Share {
+        relay: relay.to_owned(),
+        route: route.to_owned(),
+        wanted: wanted.clone(),
+        taken: taken.iter().map(|(_, taken)| taken.clone()).collect(),
+    };
+    let mut shares: Vec<Share> = routes
+        .iter()
+        .enumerate()
+        .map(|(at, (name, wanted))| share(name, wanted, &routes[..at]))
+        .collect();
+    if !routes.iter().any(|(_, wanted)| wanted.matches_all()) {
+        shares.push(share(UNROUTED, &Match::default(), routes));
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn matches(pattern: &str, text: &str) -> bool {
+        Pattern::new(pattern).matches(text)
+    }
+
+    #[test]
+    fn patterns_match_as_people_expect() {
+        for (pattern, text) in [
+            ("shop.*", "shop.orders"),
+            ("*", ""),
+            ("*", "a.b"),
+            ("a*c", "abc"),
+            ("a*c", "ac"),
+            ("*b*", "abc"),
+            ("a", "a"),
+            ("a*b*c", "aXbYbZc"),
+            ("**", "x"),
+        ] {
+            assert!(matches(pattern, text), "{pattern} should match {text}");
+        }
+        for (pattern, text) in [
+            ("shop.*", "Shop.orders"),
+            ("a", "ab"),
+            ("a*a", "a"),
+            ("", "a"),
+            ("a*b*c", "acb"),
+            ("*ab*b", "ab"),
+        ] {
+            assert!(!matches(pattern, text), "{pattern} should not match {text}");
+        }
+    }
+
+    fn naive(pattern: &[u8], text: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => text.is_empty(),
+            Some((b'*', rest)) => (0..=text.len()).any(|from| naive(rest, &text[from..])),
+            Some((byte, rest)) => text
+                .split_first()
+                .is_some_and(|(first, text)| first == byte && naive(rest, text)),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn patterns_match_like_the_plain_definition(pattern in "[ab*]{0,8}", text in "[ab]{0,10}") {
+            prop_assert_eq!(matches(&pattern, &text), naive(pattern.as_bytes(), text.as_bytes()));
+        }
+
+        #[test]
+        fn every_topic_has_exactly_one_share(
+            patterns in prop::collection::vec("[ab*]{1,4}", 0..5), topic in "[ab]{1,5}"
+        ) {
+            let routes: Vec<_> = patterns.iter().enumerate()
+                .map(|(at, text)| (format!("r{at}"), Match { topic: Some(Pattern::new(text.as_str())), event_type: None }))
+                .collect();
+            let taking = shares("relay", &routes).iter().filter(|share| share.takes(&topic, None)).count();
+            prop_assert_eq!(taking, 1);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The contract of sinks: where events go.
+
+use async_trait::async_trait;
+
+use crate::error::SinkError;
+use crate::event::Event;
+
+/// Makes connected sinks. Core drops a sink whose connection broke and connects anew, with its own backoff.
+#[async_trait]
+pub trait SinkConnector: Send + Sync {
+    /// The sink's type as the configuration names it.
+    fn kind(&self) -> &'static str;
+
+    /// Connects and makes sure that the broker answers.
+    async fn connect(&self) -> Result<Box<dyn Sink>, SinkError>;
+
+    /// Tells a person what works and what does not, for `onewrite check`; `topics` are the literal topics of its routes.
+    async fn probe(&self, topics: &[String]) -> Vec<Finding>;
+}
+
+/// A connected sink: there is nothing to reconnect inside.
+///
+/// A sink upholds:
+/// - **Delivered means acknowledged.** [`DeliveryReport::delivered`] is said of an event only after the broker
+///   acknowledged that it keeps it.
+/// - **A failure stops its key.** When an event is not delivered, no later event of its key in this batch may reach the
+///   broker, in this call or after it.
+/// - **No order across calls is asked.** Core never has two batches under way that share a key.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Delivers a batch, in slice order for each key, and notes each event's outcome in `report` as soon as it is
+    /// known. What is not noted counts as unknown and is tried again. An error is about the connection or the route as
+    /// a whole; outcomes noted before it stand. Calls run concurrently. When the future is dropped, events that were
+    /// not noted may still arrive, but not after an event that a later call of this or another sink delivers.
+    async fn deliver(&self, batch: &[Event], report: &mut DeliveryReport) -> Result<(), SinkError>;
+
+    /// Lets what is under way come to rest and frees the connection. Calling it twice is harmless.
+    async fn close(&self) -> Result<(), SinkError>;
+}
+
+/// What became of one event.
+#[derive(Debug, Default)]
+pub enum Outcome {
+    /// Not reported: it may or may not have arrived. It is tried again.
+    #[default]
+    Unknown,
+    /// The broker acknowledged that it keeps the event.
+    Delivered,
+    /// It did not arrive, for this reason.
+    Failed(SinkError),
+}
+
+/// The outcomes of one batch, one for each event. Starts all unknown.
+#[derive(Debug)]
+pub struct DeliveryReport {
+    outcomes: Vec<Outcome>,
+}
+
+impl DeliveryReport {
+    /// A report over `length` events of which nothing is known.
+    pub fn new(length: usize) -> Self {
+        Self {
+            outcomes: std::iter::repeat_with(Outcome::default).take(length).collect(),
+        }
+    }
+
+    /// Notes that the broker acknowledged the event at `index` of the batch.
+    ///
+    /// # Panics
+    /// When `index` is outside the batch.
+    pub fn delivered(&mut self, index: usize) {
+        self.outcomes[index] = Outcome::Delivered;
+    }
+
+    /// Notes that the event at `index` failed.
+    ///
+    /// # Panics
+    /// When `index` is outside the batch.
+    pub fn failed(&mut self, index: usize, error: SinkError) {
+        self.outcomes[index] = Outcome::Failed(error);
+    }
+
+    /// What is known of the event at `index`.
+    ///
+    /// # Panics
+    /// When `index` is outside the batch.
+    pub fn outcome(&self, index: usize) -> &Outcome {
+        &self.outcomes[index]
+    }
+
+    /// The outcomes in the order of the batch.
+    pub fn into_outcomes(self) -> Vec<Outcome> {
+        self.outcomes
+    }
+}
+
+/// One thing that a check found out, for people.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// How grave it is.
+    pub level: FindingLevel,
+    /// What was looked at, such as `topic shop.orders`.
+    pub subject: String,
+    /// What was found, and for anything but `Works` what to do.
+    pub message: String,
+}
+
+/// How grave a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FindingLevel {
+    /// It works.
+    Works,
+    /// It works, but a person should know something.
+    Warning,
+    /// It does not work.
+    Broken,
+}
+
+impl Finding {
+    /// A finding that all is well.
+    pub fn works(subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            level: FindingLevel::Works,
+            subject: subject.into(),
+            message: message.into(),
+        }
+    }
+
+    /// A finding that a person should know of.
+    pub fn warning(subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            level: FindingLevel::Warning,
+            subject: subject.into(),
+            message: message.into(),
+        }
+    }
+
+    /// A finding that something does not work.
+    pub fn broken(subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            level: FindingLevel::Broken,
+            subject: subject.into(),
+            message: message.into(),
+        }
+    }
+}

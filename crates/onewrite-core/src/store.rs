@@ -1,0 +1,307 @@
+//! The contract of the database behind a relay: leases, progress, parked events, and what operators do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::routing::Share;
+use crate::sink::Finding;
+use crate::source::Source;
+
+/// The right to relay under a name. Its epoch grows with every holder, and every write of progress is refused to a
+/// holder of an older epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The relay's name.
+    pub relay: String,
+    /// Who holds it, for people: host and process.
+    pub holder: String,
+    /// The fence.
+    pub epoch: i64,
+}
+
+/// What the engine needs of the database that holds an outbox.
+///
+/// All times are the database's own: the clocks of relays never matter.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Takes the lease of `relay` for `ttl` if nobody holds it or its time ran out; `None` when somebody holds it.
+    async fn acquire(&self, relay: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError>;
+
+    /// Extends the lease by `ttl`, stores what the routes report, and returns what operators ask of each route.
+    /// [`StoreFailure::Fenced`](crate::error::StoreFailure::Fenced) when the lease is another's by now.
+    async fn renew(
+        &self,
+        lease: &Lease,
+        ttl: Duration,
+        reports: &[RouteReport],
+    ) -> Result<Vec<RouteControl>, StoreError>;
+
+    /// Gives the lease up, so that a standby need not wait for its time to run out.
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
+
+    /// Makes the recorded progress fit the routes. A route that is new or takes other events than before starts at the
+    /// lowest floor of all routes recorded under this relay (at the beginning of the table where there are none), with
+    /// all their pending events: some events may come twice, none is missed. Progress of routes that are gone is removed.
+    async fn adopt(&self, lease: &Lease, shares: &[Share]) -> Result<(), StoreError>;
+
+    /// Opens the events of a share from its recorded progress on.
+    async fn feed(&self, lease: &Lease, share: &Share) -> Result<Box<dyn Source>, StoreError>;
+
+    /// Opens what operators ask to be delivered again under a share: parked events marked for retry, held events of keys
+    /// that nothing blocks any more (lowest first), parked events of [`UNROUTED`](crate::routing::UNROUTED) marked for retry that this share
+    /// takes, and replays. Settling a parked event removes it, unless it was parked anew meanwhile.
+    async fn redeliveries(&self, lease: &Lease, share: &Share) -> Result<Box<dyn Source>, StoreError>;
+
+    /// The keys of a route that have an event parked, held, or under retry: under `on_poison = "block_key"` their later
+    /// events are held behind it.
+    async fn blocked_keys(&self, lease: &Lease, route: &str) -> Result<Vec<Arc<str>>, StoreError>;
+
+    /// Records that a route stopped by itself and why, until an operator resumes it; it outlives a restart.
+    async fn halt(&self, lease: &Lease, route: &str, reason: &str) -> Result<(), StoreError>;
+
+    /// Frees space held by events that every route settled and that are past the retention. Never waits long for a lock.
+    async fn maintain(&self, lease: &Lease) -> Result<Maintenance, StoreError>;
+}
+
+/// What a route tells the database about itself, for `status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteReport {
+    /// The route.
+    pub route: String,
+    /// What it is doing.
+    pub state: RouteState,
+    /// Events delivered since the last report that was stored.
+    pub delivered: u64,
+    /// Deliveries that failed since the last report that was stored.
+    pub failed: u64,
+    /// The latest error in words, until a delivery succeeds.
+    pub last_error: Option<String>,
+}
+
+/// What a route is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteState {
+    /// Delivering, or waiting for events.
+    Running,
+    /// The sink does not answer; the circuit breaker is open, and a trial is due from time to time.
+    Retrying,
+    /// An operator paused it.
+    Paused,
+    /// It stopped by itself and waits for an operator.
+    Halted,
+}
+
+impl RouteState {
+    /// The word that is stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Retrying => "retrying",
+            Self::Paused => "paused",
+            Self::Halted => "halted",
+        }
+    }
+}
+
+/// What operators ask of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteControl {
+    /// The route.
+    pub route: String,
+    /// Whether it should stand still.
+    pub paused: bool,
+    /// Why it halted, unless it was resumed since.
+    pub halted: Option<String>,
+}
+
+/// What [`Outbox::maintain`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Maintenance {
+    /// What was emptied, by name.
+    pub emptied: Vec<String>,
+    /// What could be emptied but for something passing, and what that is.
+    pub blocked: Vec<String>,
+}
+
+/// What the on-call commands need of the database.
+#[async_trait]
+pub trait Operations: Send + Sync {
+    /// Relays, routes and the outbox at a glance.
+    async fn status(&self) -> Result<Status, StoreError>;
+    /// Parked and held events, oldest first.
+    async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError>;
+    /// Marks events for another delivery and returns how many. Held events of their keys follow by themselves.
+    async fn retry(&self, filter: &ParkedFilter) -> Result<u64, StoreError>;
+    /// Gives events up: they are removed, with everything about them in the returned rows. Held events of their keys follow.
+    async fn skip(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError>;
+    /// Changes a parked event before a retry; `false` when there is no such event.
+    async fn edit(&self, id: i64, edit: &ParkedEdit) -> Result<bool, StoreError>;
+    /// Asks for events that are still in the table to be delivered again, and returns the request's number.
+    async fn replay(&self, request: &ReplayRequest) -> Result<i64, StoreError>;
+    /// Pauses or resumes a route (`None`: every route of the relay) and returns how many there were. Resuming also clears a halt.
+    async fn set_paused(&self, relay: &str, route: Option<&str>, paused: bool) -> Result<u64, StoreError>;
+    /// Tells what works and what does not, for `onewrite check`.
+    async fn probe(&self) -> Vec<Finding>;
+}
+
+/// Which parked events are meant: all that is set must fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParkedFilter {
+    /// These numbers.
+    pub ids: Vec<i64>,
+    /// This relay.
+    pub relay: Option<String>,
+    /// This route.
+    pub route: Option<String>,
+    /// This topic.
+    pub topic: Option<String>,
+    /// This key.
+    pub key: Option<String>,
+    /// At most so many.
+    pub limit: Option<i64>,
+}
+
+/// A parked event as people see it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ParkedEvent {
+    /// Its number, for the commands.
+    pub id: i64,
+    /// The relay that parked it.
+    pub relay: String,
+    /// The route that parked it.
+    pub route: String,
+    /// `parked` (poison), `held` (behind a parked event of its key) or `retry` (an operator asked for another delivery).
+    pub state: String,
+    /// The event's own id.
+    pub event_id: Uuid,
+    /// Its topic.
+    pub topic: String,
+    /// Its key.
+    pub key: Option<String>,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    /// Its content type.
+    pub content_type: String,
+    /// Its headers.
+    pub headers: serde_json::Value,
+    /// Its payload; left empty in lists.
+    #[serde(skip)]
+    pub payload: Vec<u8>,
+    /// The payload's length in bytes.
+    pub payload_bytes: i64,
+    /// When it was recorded.
+    pub occurred_at: Timestamp,
+    /// When it was parked.
+    pub parked_at: Timestamp,
+    /// Deliveries tried.
+    pub attempts: i64,
+    /// The broker's words.
+    pub error: String,
+}
+
+/// What to change in a parked event; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParkedEdit {
+    /// The new topic.
+    pub topic: Option<String>,
+    /// The new payload.
+    pub payload: Option<Vec<u8>>,
+    /// The new content type.
+    pub content_type: Option<String>,
+    /// All headers anew.
+    pub headers: Option<serde_json::Value>,
+}
+
+/// Which events to deliver again: all that is set must fit. At least one of the bounds or names is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplayRequest {
+    /// The relay.
+    pub relay: String,
+    /// The route under which they are delivered again; it takes only the events it takes anyway.
+    pub route: String,
+    /// Recorded at or after this time.
+    pub since: Option<Timestamp>,
+    /// Recorded before this time.
+    pub until: Option<Timestamp>,
+    /// Of this topic.
+    pub topic: Option<String>,
+    /// Of this key.
+    pub key: Option<String>,
+    /// These ids.
+    pub ids: Vec<Uuid>,
+}
+
+/// Everything that `onewrite status` shows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Status {
+    /// The schema's version.
+    pub schema_version: i64,
+    /// Every relay that ever held a lease.
+    pub relays: Vec<RelayStatus>,
+    /// Every route with recorded progress.
+    pub routes: Vec<RouteStatus>,
+    /// The outbox's segments; one where the database needs none.
+    pub segments: Vec<SegmentStatus>,
+}
+
+/// One relay in a [`Status`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RelayStatus {
+    /// Its name.
+    pub name: String,
+    /// Who holds the lease; `None` when nobody does.
+    pub holder: Option<String>,
+    /// The lease's epoch.
+    pub epoch: i64,
+    /// Seconds since the lease was renewed.
+    pub renewed_seconds_ago: Option<f64>,
+}
+
+/// One route in a [`Status`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RouteStatus {
+    /// Its relay.
+    pub relay: String,
+    /// Its name.
+    pub route: String,
+    /// `running`, `retrying`, `paused` or `halted`.
+    pub state: String,
+    /// Why it halted.
+    pub halted: Option<String>,
+    /// Events not settled, counted up to [`UNSETTLED_COUNT_MAX`](crate::store::UNSETTLED_COUNT_MAX).
+    pub unsettled: i64,
+    /// Age in seconds of the oldest event that is not settled.
+    pub lag_seconds: Option<f64>,
+    /// Events delivered since the route exists.
+    pub delivered: i64,
+    /// Deliveries that failed since the route exists.
+    pub failed: i64,
+    /// Events parked now.
+    pub parked: i64,
+    /// Events held now behind a parked one of their key.
+    pub held: i64,
+    /// The latest error.
+    pub last_error: Option<String>,
+}
+
+/// One stretch of the outbox in a [`Status`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SegmentStatus {
+    /// Its name.
+    pub name: String,
+    /// Its size on disk in bytes.
+    pub bytes: i64,
+    /// Whether new events go there now.
+    pub current: bool,
+}
+
+/// Counting of unsettled events stops here: past it a person needs no exact figure, and counting has its price.
+pub const UNSETTLED_COUNT_MAX: i64 = 1_000_000;

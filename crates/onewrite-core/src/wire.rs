@@ -1,0 +1,35 @@
+//! The format `native`: what an event looks like at the broker. Its key is the event's key, its body the payload
+//! untouched, its headers the event's own plus Onewrite's.
+
+use crate::event::Event;
+
+/// Header with the event's id.
+pub const HEADER_ID: &str = "onewrite-id";
+/// Header with the event's topic.
+pub const HEADER_TOPIC: &str = "onewrite-topic";
+/// Header with the event's type; left out where it has none.
+pub const HEADER_TYPE: &str = "onewrite-type";
+/// Header with the time at which the event was recorded, as RFC 3339 in UTC with microseconds.
+pub const HEADER_OCCURRED_AT: &str = "onewrite-occurred-at";
+/// Header that marks a replayed event, with the replay's number.
+pub const HEADER_REPLAY: &str = "onewrite-replay";
+/// Header with the payload's media type.
+pub const HEADER_CONTENT_TYPE: &str = "content-type";
+
+/// Calls `put` with each header of the format `native`, the event's own first. An event's own `content-type` header
+/// gives way to the column of that name.
+pub fn native_headers(event: &Event, mut put: impl FnMut(&str, &str)) {
+    for (name, value) in &event.headers {
+        if !name.eq_ignore_ascii_case(HEADER_CONTENT_TYPE) {
+            put(name, value);
+        }
+    }
+    let mut id = uuid::Uuid::encode_buffer();
+    put(HEADER_ID, event.id.hyphenated().encode_lower(&mut id));
+    put(HEADER_TOPIC, &event.topic);
+    if let Some(event_type) = &event.event_type {
+        put(HEADER_TYPE, event_type);
+    }
+    put(HEADER_OCCURRED_AT, &format!("{:.6}", event.occurred_at));
+    put(HEADER_CONTENT_TYPE, &event.content_type);
+}

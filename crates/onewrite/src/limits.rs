@@ -1,0 +1,25 @@
+//! Every limit of what an application may append, with its unit and its reason.
+//!
+//! The databases enforce the same figures by CHECK constraints, so that an `INSERT` from any language meets them too.
+
+/// Longest topic, in bytes. Kafka allows 249 characters and AMQP short strings 255 bytes; the smaller fits everywhere.
+pub const TOPIC_BYTES_MAX: usize = 249;
+
+/// Longest key, in bytes. A key names one aggregate; 1 KiB leaves room for compound keys and keeps lanes and headers small.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// Longest event type, in bytes: the length of an AMQP short string, where brokers keep it.
+pub const TYPE_BYTES_MAX: usize = 255;
+
+/// Longest content type, in bytes: the length of an AMQP short string, where brokers keep it.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
+
+/// Most headers of one event: HTTP servers commonly refuse requests with more than 100 fields; some stay free for Onewrite's own.
+pub const HEADERS_MAX: usize = 64;
+
+/// Longest all header names and values of one event together, in bytes: half of the 16 KiB that common HTTP servers accept.
+pub const HEADERS_BYTES_MAX: usize = 8 * 1024;
+
+/// Largest payload, in bytes. PostgreSQL decodes far larger ones badly (a text-mode slot fails past about 512 MB), and no
+/// broker in common use takes them by default.
+pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
