@@ -1,1 +1,15 @@
-//! Being written.
+//! Where events go: a folder for each type of sink, and the [`registry`] that lists them.
+//!
+//! Each sink's module holds its `FIELDS` (what can be configured) and a `build` that turns checked options into a
+//! connector. Only this list of modules and the registry know which sinks are built in.
+
+pub mod registry;
+
+#[cfg(feature = "file")]
+pub mod file;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+
+pub use registry::{BuildError, SinkType, UnknownSink};
