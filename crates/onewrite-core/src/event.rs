@@ -8,6 +8,9 @@ use onewrite::event::{InvalidEvent, check_headers, check_line, check_payload, ch
 use onewrite::limits::{CONTENT_TYPE_BYTES_MAX, KEY_BYTES_MAX, TYPE_BYTES_MAX};
 use uuid::Uuid;
 
+/// Header names and values in their order.
+pub type Headers = Vec<(Arc<str>, Arc<str>)>;
+
 /// A recorded event. Sources make it, sinks read it, nobody changes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -24,7 +27,7 @@ pub struct Event {
     /// The media type of the payload.
     pub content_type: Arc<str>,
     /// The application's own headers, in their order.
-    pub headers: Vec<(Arc<str>, Arc<str>)>,
+    pub headers: Headers,
     /// When the database recorded it, by the database's clock.
     pub occurred_at: Timestamp,
 }
@@ -65,7 +68,7 @@ impl Event {
 ///
 /// # Errors
 /// [`InvalidEvent::HeadersShape`] naming what was found instead.
-pub fn headers_from_json(json: &serde_json::Value) -> Result<Vec<(Arc<str>, Arc<str>)>, InvalidEvent> {
+pub fn headers_from_json(json: &serde_json::Value) -> Result<Headers, InvalidEvent> {
     let shape = |found: String| InvalidEvent::HeadersShape { found };
     let serde_json::Value::Object(object) = json else {
         return Err(shape(format!("{} at the top", kind_of(json))));

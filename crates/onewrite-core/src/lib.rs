@@ -1,12 +1,18 @@
 //! The engine of the relay: the contracts of sources, sinks and stores, and everything between them that needs no I/O:
 //! lanes, batching, retry, settlement, lifecycle. It names no broker and no database.
 
+pub mod backoff;
 pub mod envelope;
 pub mod error;
 pub mod event;
+pub mod lanes;
+pub mod ledger;
 pub mod limits;
+pub mod machine;
 pub mod options;
 pub mod position;
+pub mod relay;
+mod route;
 pub mod routing;
 pub mod sink;
 pub mod source;

@@ -49,6 +49,9 @@ pub const POLL_WAIT_MIN: Duration = Duration::from_millis(2);
 /// Longest wait of a polling source that keeps finding nothing: four cheap queries a second when idle.
 pub const POLL_WAIT_MAX: Duration = Duration::from_millis(250);
 
+/// Most redeliveries of one route in flight: they leave room for new events.
+pub const REDELIVERY_EVENTS: usize = 1_000;
+
 /// Shortest wait between two looks for operator-requested redeliveries; people do not notice half a second.
 pub const REDELIVERY_WAIT: Duration = Duration::from_millis(500);
 

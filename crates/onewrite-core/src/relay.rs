@@ -1,0 +1,326 @@
+//! A relay: holds the lease of its name, drives its routes while it does, and stands by while it does not.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
+use crate::error::{SinkError, StoreError, StoreFailure, chain};
+use crate::event::Event;
+use crate::limits::{BACKOFF_FIRST, BACKOFF_MAX, LEASE_RENEWAL, LEASE_TTL, MAINTENANCE_INTERVAL};
+use crate::machine::{Machine, OnPoison, RouteBehaviour};
+use crate::route::{self, RouteDriver};
+use crate::routing::{Match, Share, UNROUTED, shares};
+use crate::sink::{DeliveryReport, Finding, Sink, SinkConnector};
+use crate::store::{Lease, Outbox, RouteControl};
+
+/// A route of a relay.
+#[derive(Clone)]
+pub struct Route {
+    /// Its name, unique in the relay and not [`UNROUTED`].
+    pub name: String,
+    /// Which events it takes, of those that no route before it takes.
+    pub wanted: Match,
+    /// Where they go.
+    pub connector: Arc<dyn SinkConnector>,
+    /// How it behaves.
+    pub behaviour: RouteBehaviour,
+}
+
+/// What a relay is made of.
+pub struct Relay {
+    /// Its name; two processes of one name are an active and a standby.
+    pub name: String,
+    /// Who this process is, for people, such as host and process number.
+    pub holder: String,
+    /// Its routes in their order.
+    pub routes: Vec<Route>,
+    /// The database.
+    pub outbox: Arc<dyn Outbox>,
+    /// How long a lease lasts without being renewed: after a crash, the standby takes over within this time.
+    pub lease_ttl: Duration,
+}
+
+/// A route while the relay leads.
+struct Led {
+    name: String,
+    machine: Arc<Mutex<Machine>>,
+    control: watch::Sender<Option<RouteControl>>,
+}
+
+impl Relay {
+    /// A relay with the usual lease.
+    pub fn new(
+        name: impl Into<String>,
+        holder: impl Into<String>,
+        routes: Vec<Route>,
+        outbox: Arc<dyn Outbox>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            holder: holder.into(),
+            routes,
+            outbox,
+            lease_ttl: LEASE_TTL,
+        }
+    }
+
+    /// Runs until `stop` is cancelled; then lets what is under way come to rest and gives the lease up. Everything that may
+    /// pass is tried again for ever.
+    ///
+    /// # Errors
+    /// When the database refuses what a relay cannot do without, and a person must change something first.
+    pub async fn run(&self, stop: CancellationToken) -> Result<(), StoreError> {
+        let mut random = fastrand::Rng::new();
+        let backoff = Backoff {
+            first: BACKOFF_FIRST,
+            max: BACKOFF_MAX,
+        };
+        let (mut failures, mut stood_by) = (0, false);
+        while !stop.is_cancelled() {
+            let acquired = tokio::select! {
+                acquired = self.outbox.acquire(&self.name, &self.holder, self.lease_ttl) => acquired,
+                () = stop.cancelled() => break,
+            };
+            let wait = match acquired {
+                Ok(Some(lease)) => {
+                    (failures, stood_by) = (0, false);
+                    tracing::info!(relay = %self.name, epoch = lease.epoch, "this relay leads");
+                    match self.lead(lease, &stop).await {
+                        Err(error) if error.failure == StoreFailure::Refused => return Err(error),
+                        Err(error) => tracing::warn!(error = %chain(&error), "this relay no longer leads"),
+                        Ok(()) => {}
+                    }
+                    LEASE_RENEWAL
+                }
+                Ok(None) => {
+                    if !std::mem::replace(&mut stood_by, true) {
+                        tracing::info!(relay = %self.name, "another process leads this relay; standing by");
+                    }
+                    LEASE_RENEWAL
+                }
+                Err(error) if error.failure == StoreFailure::Refused => return Err(error),
+                Err(error) => {
+                    failures += 1;
+                    let wait = backoff.delay(failures, &mut random);
+                    tracing::warn!(error = %chain(&error), "the database cannot be reached; trying again in {wait:.1?}");
+                    wait
+                }
+            };
+            wait_for(wait, &stop).await;
+        }
+        Ok(())
+    }
+
+    /// Leads until the relay is stopped, or the lease is lost.
+    async fn lead(&self, lease: Lease, stop: &CancellationToken) -> Result<(), StoreError> {
+        let shares = self.shares();
+        self.outbox.adopt(&lease, &shares).await?;
+        let controls = self.outbox.renew(&lease, self.lease_ttl, &[]).await?;
+        let finish = stop.child_token();
+        let (mut led, mut drivers) = (Vec::new(), JoinSet::new());
+        for share in shares {
+            let (route, driver) = self.start(&lease, share, &controls).await?;
+            led.push(route);
+            drivers.spawn(driver.run(finish.clone()));
+        }
+        // Returning drops the drivers, which ends every delivery at once: right when the lease is lost.
+        self.hold(&lease, &led, &mut drivers).await?;
+        self.outbox.release(&lease).await
+    }
+
+    fn shares(&self) -> Vec<Share> {
+        let routes: Vec<_> = self
+            .routes
+            .iter()
+            .map(|route| (route.name.clone(), route.wanted.clone()))
+            .collect();
+        shares(&self.name, &routes)
+    }
+
+    async fn start(
+        &self,
+        lease: &Lease,
+        share: Share,
+        controls: &[RouteControl],
+    ) -> Result<(Led, RouteDriver), StoreError> {
+        let route = self
+            .routes
+            .iter()
+            .find(|route| route.name == share.route)
+            .cloned()
+            .unwrap_or_else(unrouted);
+        let blocked = match route.behaviour.on_poison {
+            OnPoison::BlockKey => self.outbox.blocked_keys(lease, &share.route).await?,
+            OnPoison::Park | OnPoison::Halt => Vec::new(),
+        };
+        let delivery_timeout = route.behaviour.delivery_timeout;
+        let mut machine = Machine::new(&share.route, route.behaviour, blocked, fastrand::u64(..));
+        if let Some(control) = controls.iter().find(|control| control.route == share.route) {
+            machine.control(control, Duration::ZERO);
+        }
+        let machine = Arc::new(Mutex::new(machine));
+        let (control, controlled) = watch::channel(None);
+        let driver = RouteDriver {
+            machine: machine.clone(),
+            lease: lease.clone(),
+            outbox: self.outbox.clone(),
+            connector: route.connector,
+            delivery_timeout,
+            control: controlled,
+            share,
+        };
+        Ok((
+            Led {
+                name: driver.share.route.clone(),
+                machine,
+                control,
+            },
+            driver,
+        ))
+    }
+
+    /// Renews the lease, brings reports to the database and operators' wishes to the routes, until the routes have ended.
+    async fn hold(&self, lease: &Lease, led: &[Led], drivers: &mut JoinSet<()>) -> Result<(), StoreError> {
+        let mut renewed_at = Instant::now();
+        let mut maintained_at = Instant::now();
+        loop {
+            tokio::select! {
+                ended = drivers.join_next() => match ended {
+                    Some(Ok(())) => continue,
+                    Some(Err(error)) => return Err(StoreError::new(StoreFailure::Unavailable, "a route panicked; this is a bug").because(error)),
+                    None => break,
+                },
+                () = tokio::time::sleep_until(Instant::now() + LEASE_RENEWAL.min(self.lease_ttl / 4)) => {}
+            }
+            let began = Instant::now();
+            // Past its time the lease may be another's: this relay must deliver nothing more, even if it cannot ask.
+            match tokio::time::timeout_at(renewed_at + self.lease_ttl, self.renew(lease, led)).await {
+                Ok(Ok(())) => renewed_at = began,
+                Ok(Err(error)) if error.failure != StoreFailure::Unavailable => return Err(error),
+                Ok(Err(error)) => {
+                    tracing::warn!(error = %chain(&error), "the lease could not be renewed; trying again")
+                }
+                Err(_) => {
+                    return Err(StoreError::new(
+                        StoreFailure::Unavailable,
+                        "the lease ran out before it could be renewed",
+                    ));
+                }
+            }
+            if maintained_at.elapsed() >= MAINTENANCE_INTERVAL {
+                maintained_at = Instant::now();
+                self.maintain(lease).await;
+            }
+        }
+        if led
+            .iter()
+            .any(|route| route.machine.lock().expect("the machine does not panic").is_fenced())
+        {
+            return Err(StoreError::new(
+                StoreFailure::Fenced,
+                "another process took the relay's lease",
+            ));
+        }
+        self.renew(lease, led).await
+    }
+
+    async fn renew(&self, lease: &Lease, led: &[Led]) -> Result<(), StoreError> {
+        let mut reports = Vec::with_capacity(led.len());
+        for route in led {
+            let (report, halt) = route::report(&route.machine);
+            reports.push(report);
+            if let Some(reason) = halt {
+                tracing::error!(route = %route.name, reason = %reason, "the route halted; resume it when the cause is mended");
+                self.outbox.halt(lease, &route.name, &reason).await?;
+                route
+                    .machine
+                    .lock()
+                    .expect("the machine does not panic")
+                    .halt_recorded();
+            }
+        }
+        let controls = self.outbox.renew(lease, self.lease_ttl, &reports).await?;
+        for control in controls {
+            if let Some(route) = led.iter().find(|route| route.name == control.route) {
+                route.control.send_if_modified(|current| {
+                    let changed = current.as_ref() != Some(&control);
+                    *current = Some(control.clone());
+                    changed
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn maintain(&self, lease: &Lease) {
+        match self.outbox.maintain(lease).await {
+            Ok(done) => {
+                for name in done.emptied {
+                    tracing::info!(segment = %name, "emptied: every event in it is settled and past the retention");
+                }
+                for reason in done.blocked {
+                    tracing::warn!(reason = %reason, "a segment could not be emptied; trying again later");
+                }
+            }
+            Err(error) => tracing::warn!(error = %chain(&error), "the outbox could not be tidied; trying again later"),
+        }
+    }
+}
+
+async fn wait_for(wait: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep_until(Instant::now() + wait) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// The route of what no other route takes.
+fn unrouted() -> Route {
+    Route {
+        name: UNROUTED.to_owned(),
+        wanted: Match::default(),
+        connector: Arc::new(Nowhere),
+        behaviour: RouteBehaviour::default(),
+    }
+}
+
+/// The sink of events that no route takes: each is parked.
+struct Nowhere;
+
+#[async_trait::async_trait]
+impl SinkConnector for Nowhere {
+    fn kind(&self) -> &'static str {
+        UNROUTED
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {
+        Ok(Box::new(Self))
+    }
+
+    async fn probe(&self, _: &[String]) -> Vec<Finding> {
+        Vec::new()
+    }
+}
+
+#[async_trait::async_trait]
+impl Sink for Nowhere {
+    async fn deliver(&self, batch: &[Event], report: &mut DeliveryReport) -> Result<(), SinkError> {
+        for (index, event) in batch.iter().enumerate() {
+            let words = format!(
+                "no route takes the topic {:?}; add one, then retry this event",
+                event.topic
+            );
+            report.failed(index, SinkError::park(words));
+        }
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
