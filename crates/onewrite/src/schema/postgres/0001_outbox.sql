@@ -1,6 +1,11 @@
 -- Onewrite, schema version 1, for PostgreSQL 14 and later. Runs in one transaction.
 
-CREATE SCHEMA IF NOT EXISTS onewrite;
+-- Not CREATE SCHEMA IF NOT EXISTS: that asks for CREATE on the database even where a DBA made the schema beforehand.
+DO $$ BEGIN
+    IF to_regnamespace('onewrite') IS NULL THEN
+        CREATE SCHEMA onewrite;
+    END IF;
+END $$;
 
 CREATE TABLE onewrite.migration (
     version    bigint PRIMARY KEY,
@@ -32,6 +37,8 @@ CREATE TABLE onewrite.outbox (
     CONSTRAINT type_has_at_most_255_bytes         CHECK (octet_length(type) <= 255),
     CONSTRAINT content_type_has_at_most_255_bytes CHECK (octet_length(content_type) <= 255),
     CONSTRAINT headers_are_a_json_object          CHECK (jsonb_typeof(headers) = 'object'),
+    -- Twice the limit of the headers themselves leaves room for escapes and punctuation; the relay checks the exact limit.
+    CONSTRAINT headers_have_at_most_32_kib        CHECK (octet_length(headers::text) <= 32768),
     CONSTRAINT payload_has_at_most_64_mib         CHECK (octet_length(payload) <= 67108864)
 ) PARTITION BY LIST (segment);
 
@@ -128,15 +135,19 @@ CREATE TABLE onewrite.inbox (
     consumer    text NOT NULL,
     event_id    uuid NOT NULL,
     received_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (consumer, event_id)
+    PRIMARY KEY (consumer, event_id),
+    CONSTRAINT consumer_has_1_to_255_bytes CHECK (octet_length(consumer) BETWEEN 1 AND 255)
 );
 CREATE INDEX inbox_by_time ON onewrite.inbox (received_at);
+
+-- The functions below run with their owner's rights, so that a role needs EXECUTE on them and nothing on the tables. Their
+-- search_path names pg_temp last: left out, it would be searched first, and a caller's temporary type could stand in for uuid.
 
 -- Takes the locks that make the order of commits the order of events, for several keys at once and in one order for
 -- everybody, so that transactions that append to the same keys cannot deadlock. Two-part advisory locks of the class
 -- 1869506930 ("onew" as a number), which leave the application's own one-part locks alone.
 CREATE FUNCTION onewrite.lock_keys(VARIADIC keys text[]) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     lock integer;
 BEGIN
@@ -151,7 +162,7 @@ END $$;
 CREATE FUNCTION onewrite.append(
     topic text, key text, payload bytea, type text DEFAULT NULL, headers jsonb DEFAULT '{}',
     content_type text DEFAULT 'application/json', id uuid DEFAULT NULL
-) RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+) RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     appended uuid := coalesce(append.id, gen_random_uuid());
 BEGIN
@@ -162,6 +173,17 @@ BEGIN
     VALUES (appended, append.topic, append.key, append.type, coalesce(append.content_type, 'application/json'),
             coalesce(append.headers, '{}'), append.payload);
     RETURN appended;
+END $$;
+
+-- Appends many events at once, in the order of the arrays; all their keys are locked first, in the order of lock_keys.
+CREATE FUNCTION onewrite.append_all(
+    ids uuid[], topics text[], keys text[], types text[], content_types text[], headers jsonb[], payloads bytea[]
+) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM onewrite.lock_keys(VARIADIC append_all.keys);
+    INSERT INTO onewrite.outbox (id, topic, key, type, content_type, headers, payload)
+    SELECT * FROM unnest(append_all.ids, append_all.topics, append_all.keys, append_all.types, append_all.content_types,
+                         append_all.headers, append_all.payloads);
 END $$;
 
 CREATE FUNCTION onewrite.append(
@@ -180,11 +202,26 @@ $$;
 
 -- True the first time a consumer receives an event, false ever after; part of the consumer's own transaction.
 CREATE FUNCTION onewrite.receive(consumer text, event_id uuid) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO onewrite.inbox (consumer, event_id) VALUES (receive.consumer, receive.event_id)
     ON CONFLICT ON CONSTRAINT inbox_pkey DO NOTHING;
     RETURN FOUND;
+END $$;
+
+-- Forgets what was received longer ago than older_than, at most so many rows at a time; returns how many. An event that is
+-- delivered again after its row is gone is new to its consumer.
+CREATE FUNCTION onewrite.prune_inbox(older_than interval, at_most bigint DEFAULT 10000) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    pruned bigint;
+BEGIN
+    DELETE FROM onewrite.inbox WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM onewrite.inbox WHERE received_at < now() - prune_inbox.older_than
+        LIMIT prune_inbox.at_most FOR UPDATE SKIP LOCKED
+    ));
+    GET DIAGNOSTICS pruned = ROW_COUNT;
+    RETURN pruned;
 END $$;
 
 CREATE VIEW onewrite.parked AS
