@@ -11,6 +11,8 @@ pub const HEADER_TOPIC: &str = "onewrite-topic";
 pub const HEADER_TYPE: &str = "onewrite-type";
 /// Header with the time at which the event was recorded, as RFC 3339 in UTC with microseconds.
 pub const HEADER_OCCURRED_AT: &str = "onewrite-occurred-at";
+/// Header with the event's key, for wires that have no key of their own.
+pub const HEADER_KEY: &str = "onewrite-key";
 /// Header that marks a replayed event, with the replay's number.
 pub const HEADER_REPLAY: &str = "onewrite-replay";
 /// Header with the payload's media type.

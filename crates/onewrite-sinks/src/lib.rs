@@ -3,6 +3,7 @@
 //! Each sink's module holds its `FIELDS` (what can be configured) and a `build` that turns checked options into a
 //! connector. Only this list of modules and the registry know which sinks are built in.
 
+pub mod limits;
 pub mod registry;
 
 #[cfg(feature = "file")]
