@@ -42,7 +42,8 @@ pub struct Event {
     pub payload: Bytes,
     /// The media type of the payload.
     pub content_type: String,
-    /// Headers in the order they were added. At most [`HEADERS_MAX`], together at most [`HEADERS_BYTES_MAX`] bytes.
+    /// Headers, each name once. At most [`HEADERS_MAX`], together at most [`HEADERS_BYTES_MAX`] bytes. The databases keep
+    /// them as a JSON object, and so do not keep their order.
     pub headers: Vec<(String, String)>,
 }
 
@@ -117,7 +118,21 @@ impl Event {
         }
         check_line("content_type", &self.content_type, CONTENT_TYPE_BYTES_MAX)?;
         check_headers(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+        // After the check of their count, so that comparing all with all stays cheap.
+        for (at, (name, _)) in self.headers.iter().enumerate() {
+            if self.headers[..at].iter().any(|(earlier, _)| earlier == name) {
+                return Err(InvalidEvent::DuplicateHeader { name: name.clone() });
+            }
+        }
         check_payload(self.payload.len())
+    }
+
+    /// The headers as the JSON object that the `headers` column holds: for writing an event with a driver of one's own.
+    pub fn headers_json(&self) -> serde_json::Value {
+        self.headers
+            .iter()
+            .map(|(name, value)| (name.clone(), serde_json::Value::from(value.as_str())))
+            .collect()
     }
 }
 
@@ -166,6 +181,12 @@ pub enum InvalidEvent {
     /// A header name that Onewrite keeps for itself.
     #[error("the header name {name:?} begins with \"{RESERVED_HEADER_PREFIX}\", which Onewrite keeps for itself")]
     ReservedHeader {
+        /// The name.
+        name: String,
+    },
+    /// Two headers of one name, of which the headers column would keep one.
+    #[error("the header {name:?} is there twice; a name can be used once")]
+    DuplicateHeader {
         /// The name.
         name: String,
     },
@@ -334,6 +355,10 @@ mod tests {
         assert_eq!(
             told(plain().header("a b", "x")),
             "the header name \"a b\" is not allowed; use letters, digits, '-', '_' and '.'"
+        );
+        assert_eq!(
+            told(plain().header("x", "1").header("x", "2")),
+            "the header \"x\" is there twice; a name can be used once"
         );
         assert!(told(plain().header("Onewrite-Id", "x")).contains("keeps for itself"));
         let many = (0..=HEADERS_MAX).fold(plain(), |event, n| event.header(format!("h{n}"), "v"));

@@ -23,3 +23,22 @@ pub const HEADERS_BYTES_MAX: usize = 8 * 1024;
 /// Largest payload, in bytes. PostgreSQL decodes far larger ones badly (a text-mode slot fails past about 512 MB), and no
 /// broker in common use takes them by default.
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Longest name of a consumer in the inbox, in bytes: a name for people, and a part of every key of the inbox.
+pub const CONSUMER_BYTES_MAX: usize = 255;
+
+/// Most bytes of payload that `append_all` sends in one statement. It bounds what client and server hold at once; a single
+/// larger event still goes, alone.
+pub const APPEND_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Most events that `append_all` sends in one statement, so that small ones are bounded too.
+pub const APPEND_EVENTS_MAX: usize = 10_000;
+
+/// Shortest time that one segment of a PostgreSQL outbox is in use before the next one's turn, in seconds.
+pub const ROTATION_SECONDS_MIN: u32 = 1;
+
+/// Longest time that one segment of a PostgreSQL outbox is in use, in seconds: a week. Space is only freed by whole segments.
+pub const ROTATION_SECONDS_MAX: u32 = 7 * 24 * 3600;
+
+/// Longest name of a role, in bytes: PostgreSQL silently cuts longer ones, and they would mean another role.
+pub const ROLE_BYTES_MAX: usize = 63;

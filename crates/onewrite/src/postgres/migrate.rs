@@ -1,0 +1,106 @@
+//! Bringing the schema to the newest version.
+
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error, GenericClient};
+
+use super::error::MigrateError;
+use crate::schema::Migration;
+use crate::schema::postgres::grants::Grant;
+use crate::schema::postgres::{LATEST, MigrateOptions, Rotation, pending, prelude};
+
+/// Brings the schema to the newest version and returns the versions that were applied, none where there was nothing to do.
+///
+/// Each step runs in a transaction of its own, and two programs that migrate at once take turns. It needs a role that may
+/// create the schema `onewrite`, or owns it.
+///
+/// # Errors
+/// [`MigrateError::Newer`] for the database of a newer program, [`MigrateError::Database`] when a step fails.
+pub async fn migrate(client: &mut Client, options: &MigrateOptions) -> Result<Vec<i64>, MigrateError> {
+    let mut version = current_version(&*client)
+        .await
+        .map_err(failed("reading the schema's version"))?;
+    let mut applied = Vec::new();
+    while let Some(step) = pending(version).next() {
+        version = apply(client, options, step, &mut applied)
+            .await
+            .map_err(failed(format!("migrating to version {}", step.version)))?;
+    }
+    if version > LATEST {
+        return Err(MigrateError::Newer {
+            found: version,
+            known: LATEST,
+        });
+    }
+    if let Some(rotation) = options.rotation {
+        rotate(client, options, rotation)
+            .await
+            .map_err(failed("changing the rotation of segments"))?;
+    }
+    Ok(applied)
+}
+
+/// The version of the database's schema; 0 where there is none.
+///
+/// # Errors
+/// What the database says, for example that the role may not read the schema.
+pub async fn current_version(client: &impl GenericClient) -> Result<i64, Error> {
+    const EXISTS: &str = "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                          WHERE n.nspname = 'onewrite' AND c.relname = 'migration'";
+    const VERSION: &str = "SELECT coalesce(max(version), 0) FROM onewrite.migration";
+    let none: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)] = &[];
+    if client.query_typed_one(EXISTS, none).await?.get::<_, i64>(0) == 0 {
+        return Ok(0);
+    }
+    Ok(client.query_typed_one(VERSION, none).await?.get(0))
+}
+
+/// Grants privileges. Run by the role that owns the schema.
+///
+/// # Errors
+/// [`MigrateError::Database`], for example when there is no such role; then nothing is granted.
+pub async fn grant(client: &mut Client, grants: &[Grant]) -> Result<(), MigrateError> {
+    let statements: String = grants.iter().map(Grant::sql).collect();
+    let granted = async {
+        let transaction = client.transaction().await?;
+        transaction.batch_execute(&statements).await?;
+        transaction.commit().await
+    };
+    granted.await.map_err(failed("granting privileges"))
+}
+
+/// Applies the step unless somebody else was faster, and returns the version that the database is at then.
+async fn apply(
+    client: &mut Client,
+    options: &MigrateOptions,
+    step: &Migration,
+    applied: &mut Vec<i64>,
+) -> Result<i64, Error> {
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(&prelude(options)).await?;
+    let version = current_version(&transaction).await?;
+    if version != step.version - 1 {
+        return Ok(version);
+    }
+    transaction.batch_execute(step.sql).await?;
+    transaction.commit().await?;
+    applied.push(step.version);
+    Ok(step.version)
+}
+
+async fn rotate(client: &mut Client, options: &MigrateOptions, rotation: Rotation) -> Result<(), Error> {
+    const ROTATION: &str = "SELECT value FROM onewrite.setting WHERE name = 'rotation_seconds'";
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(&prelude(options)).await?;
+    let current = transaction.query_typed_opt(ROTATION, &[]).await?;
+    if current.is_none_or(|row| row.get::<_, String>(0) != rotation.seconds().to_string()) {
+        transaction.batch_execute(&rotation.sql()).await?;
+    }
+    transaction.commit().await
+}
+
+fn failed(doing: impl Into<String>) -> impl FnOnce(Error) -> MigrateError {
+    move |source| MigrateError::Database {
+        doing: doing.into(),
+        source,
+    }
+}

@@ -1,0 +1,189 @@
+//! The schema for PostgreSQL 14 and later.
+
+pub mod grants;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::Migration;
+use crate::limits::{ROTATION_SECONDS_MAX, ROTATION_SECONDS_MIN};
+use grants::Grant;
+
+/// Every step from an empty database on.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "outbox",
+    sql: include_str!("postgres/0001_outbox.sql"),
+}];
+
+/// The version that this crate works with.
+pub const LATEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+
+/// How many segments the outbox has: the partitions `onewrite.outbox_0`, `onewrite.outbox_1` and so on.
+pub const SEGMENTS: u32 = 4;
+
+/// The advisory lock that keeps two migrations apart: `onewrite` in ASCII, as one number.
+pub const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"onewrite");
+
+/// The steps that lead from `version` to [`LATEST`].
+pub fn pending(version: i64) -> impl Iterator<Item = &'static Migration> {
+    super::after(MIGRATIONS, version)
+}
+
+/// Everything that leads from `version` to [`LATEST`], and the grants, as a script that a DBA can read and run with `psql` or
+/// any other client. Each step is a transaction of its own, keeps others away while it runs, and refuses a database that is
+/// not at the version before it.
+pub fn print(version: i64, options: &MigrateOptions, grants: &[Grant]) -> String {
+    let mut script = format!(
+        "-- Onewrite: PostgreSQL schema, from version {version} to {LATEST}.\n\
+         -- Run it as the role that is to own the schema; that need not be a superuser, and had better not be one.\n"
+    );
+    for migration in pending(version) {
+        let (guard, sql) = (guard(migration.version), migration.sql.trim_end());
+        let _ = write!(script, "\nBEGIN;\n{}\n{guard}\n{sql}\nCOMMIT;\n", prelude(options));
+    }
+    if let Some(rotation) = options.rotation {
+        let _ = write!(script, "\nBEGIN;\n{}\n{}COMMIT;\n", prelude(options), rotation.sql());
+    }
+    for grant in grants {
+        let _ = write!(script, "\n{}", grant.sql());
+    }
+    script
+}
+
+/// What a migration is asked for beside the newest version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MigrateOptions {
+    /// How long a segment is in use; `None` leaves it as it is, which is an hour in a new schema.
+    pub rotation: Option<Rotation>,
+    /// How long to wait for a lock. While a step waits for a lock on the outbox, every append waits behind it, so the wait is
+    /// short: 5 seconds by default. A step that gave up can be tried again. Zero waits for as long as it takes.
+    pub lock_timeout: Duration,
+}
+
+impl Default for MigrateOptions {
+    fn default() -> Self {
+        Self {
+            rotation: None,
+            lock_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl MigrateOptions {
+    /// Sets how long a segment is in use.
+    #[must_use]
+    pub fn rotation(mut self, rotation: Rotation) -> Self {
+        self.rotation = Some(rotation);
+        self
+    }
+
+    /// Sets how long to wait for a lock.
+    #[must_use]
+    pub fn lock_timeout(mut self, lock_timeout: Duration) -> Self {
+        self.lock_timeout = lock_timeout;
+        self
+    }
+}
+
+/// How long one segment of the outbox is in use before the next one's turn. Space is freed by whole segments, so after
+/// settling an event takes up space for one to three rotations more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation(u32);
+
+impl Rotation {
+    /// A rotation of so many seconds.
+    ///
+    /// # Errors
+    /// Outside of [`ROTATION_SECONDS_MIN`] to [`ROTATION_SECONDS_MAX`].
+    pub fn from_seconds(seconds: u32) -> Result<Self, InvalidRotation> {
+        if (ROTATION_SECONDS_MIN..=ROTATION_SECONDS_MAX).contains(&seconds) {
+            Ok(Self(seconds))
+        } else {
+            Err(InvalidRotation { seconds })
+        }
+    }
+
+    /// The seconds.
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+
+    /// The statements that bring it about. Inserts under way keep the segment that they have.
+    pub fn sql(self) -> String {
+        let seconds = self.0;
+        format!(
+            "ALTER TABLE onewrite.outbox ALTER COLUMN segment\n    \
+             SET DEFAULT (floor(extract(epoch FROM clock_timestamp()) / {seconds})::bigint % {SEGMENTS})::smallint;\n\
+             UPDATE onewrite.setting SET value = '{seconds}' WHERE name = 'rotation_seconds';\n"
+        )
+    }
+}
+
+/// A rotation outside of its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a rotation of {seconds} seconds is not possible; choose from {ROTATION_SECONDS_MIN} to {ROTATION_SECONDS_MAX} seconds"
+)]
+pub struct InvalidRotation {
+    /// What was asked for.
+    pub seconds: u32,
+}
+
+/// What a step's transaction begins with: a bounded wait for locks, and the lock that keeps two migrations apart.
+pub(crate) fn prelude(options: &MigrateOptions) -> String {
+    let timeout = options.lock_timeout.as_millis();
+    format!("SET LOCAL lock_timeout = '{timeout}ms';\nSELECT pg_advisory_xact_lock({MIGRATION_LOCK});")
+}
+
+/// Refuses to lead to `version` from anything but the version before it.
+fn guard(version: i64) -> String {
+    let before = version - 1;
+    if before == 0 {
+        return "DO $$ BEGIN\n    \
+                IF to_regclass('onewrite.migration') IS NOT NULL THEN\n        \
+                RAISE EXCEPTION 'The schema onewrite is there already: print the steps from its version on.';\n    \
+                END IF;\nEND $$;"
+            .to_owned();
+    }
+    format!(
+        "DO $$ BEGIN\n    \
+         IF (SELECT max(version) FROM onewrite.migration) IS DISTINCT FROM {before} THEN\n        \
+         RAISE EXCEPTION 'This step leads from version {before} to {version}, but the database is at version %.',\n            \
+         (SELECT max(version) FROM onewrite.migration);\n    \
+         END IF;\nEND $$;"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotation_has_limits() {
+        assert_eq!(Rotation::from_seconds(60).map(Rotation::seconds), Ok(60));
+        let told = Rotation::from_seconds(0).unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "a rotation of 0 seconds is not possible; choose from 1 to 604800 seconds"
+        );
+        assert!(Rotation::from_seconds(ROTATION_SECONDS_MAX + 1).is_err());
+    }
+
+    #[test]
+    fn the_script_from_the_newest_version_on_changes_nothing() {
+        let script = print(LATEST, &MigrateOptions::default(), &[]);
+        assert!(script.lines().all(|line| line.starts_with("--")), "{script}");
+    }
+
+    #[test]
+    fn the_migration_and_the_crate_agree_on_the_first_rotation_and_the_segments() {
+        let first = Rotation(3600).sql();
+        let default = first.split("DEFAULT ").nth(1).unwrap().lines().next().unwrap();
+        assert!(MIGRATIONS[0].sql.contains(default.trim_end_matches(';')));
+        assert!(MIGRATIONS[0].sql.contains("('rotation_seconds', '3600')"));
+        let partitions = MIGRATIONS[0].sql.matches("PARTITION OF onewrite.outbox").count();
+        assert_eq!(partitions, SEGMENTS as usize);
+    }
+}

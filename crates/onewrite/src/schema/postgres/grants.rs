@@ -1,0 +1,148 @@
+//! The privileges that an application and a relay need in PostgreSQL, and no others.
+
+use super::SEGMENTS;
+use crate::limits::ROLE_BYTES_MAX;
+
+/// Privileges for a role. The role must be there; nothing is ever taken away from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Who gets them.
+    pub role: Role,
+    /// What it gets.
+    pub privileges: Privileges,
+}
+
+/// What a role is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privileges {
+    /// An application that calls the functions (`append`, `append_all`, `lock_keys`, `receive`, `prune_inbox`) and touches no
+    /// table: it can neither read nor change what is there.
+    Append,
+    /// The same, and plain `INSERT` into the outbox of the columns that are an event's own. The columns that order the events
+    /// are left to their defaults, so that no application can upset another's order.
+    AppendAndInsert,
+    /// A relay, and the commands for operators: reads the outbox, empties segments, writes its own progress.
+    Relay,
+}
+
+impl Grant {
+    /// A grant of `privileges` to the role of this name.
+    ///
+    /// # Errors
+    /// When the name cannot be a role's.
+    pub fn new(role: &str, privileges: Privileges) -> Result<Self, InvalidRole> {
+        let role = Role::new(role)?;
+        Ok(Self { role, privileges })
+    }
+
+    /// The statements, to be run by the owner of the schema. Running them again is harmless.
+    pub fn sql(&self) -> String {
+        let mut privileges = vec!["USAGE ON SCHEMA onewrite".to_owned()];
+        match self.privileges {
+            Privileges::Append => privileges.extend(functions()),
+            Privileges::AppendAndInsert => {
+                privileges.extend(functions());
+                privileges.push(format!("INSERT ({EVENT_COLUMNS}) ON onewrite.outbox"));
+                privileges.push("USAGE ON SEQUENCE onewrite.outbox_sequence".to_owned());
+            }
+            Privileges::Relay => privileges.extend(relay()),
+        }
+        let role = self.role.quoted();
+        privileges
+            .iter()
+            .map(|privilege| format!("GRANT {privilege} TO {role};\n"))
+            .collect()
+    }
+}
+
+/// The columns of the outbox that an application may name in a plain `INSERT`.
+pub const EVENT_COLUMNS: &str = "id, topic, key, type, content_type, headers, payload, occurred_at";
+
+/// The name of a role, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role(String);
+
+impl Role {
+    /// A role's name as it is, without quotes.
+    ///
+    /// # Errors
+    /// When PostgreSQL would refuse the name, cut it short, or take it for everybody.
+    pub fn new(name: &str) -> Result<Self, InvalidRole> {
+        let invalid = |reason| InvalidRole {
+            name: name.chars().take(ROLE_BYTES_MAX + 1).collect(),
+            reason,
+        };
+        match name {
+            "" => Err(invalid("it is empty")),
+            _ if name.len() > ROLE_BYTES_MAX => Err(invalid("it is longer than 63 bytes")),
+            _ if name.chars().any(char::is_control) => Err(invalid("it holds a control character")),
+            // Even in quotes, these two words do not name a role.
+            "public" | "none" => Err(invalid("it stands for no single role")),
+            _ => Ok(Self(name.to_owned())),
+        }
+    }
+
+    /// The name in double quotes, safe in any statement.
+    pub fn quoted(&self) -> String {
+        format!("\"{}\"", self.0.replace('"', "\"\""))
+    }
+}
+
+/// A name that cannot be a role's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} cannot be the name of a role: {reason}")]
+pub struct InvalidRole {
+    /// The name, shortened.
+    pub name: String,
+    /// Why not.
+    pub reason: &'static str,
+}
+
+fn functions() -> impl Iterator<Item = String> {
+    [
+        "append(text, text, bytea, text, jsonb, text, uuid)",
+        "append(text, text, text, text, jsonb, text, uuid)",
+        "append(text, text, jsonb, text, jsonb, text, uuid)",
+        "append_all(uuid[], text[], text[], text[], text[], jsonb[], bytea[])",
+        "lock_keys(text[])",
+        "receive(text, uuid)",
+        "prune_inbox(interval, bigint)",
+    ]
+    .into_iter()
+    .map(|function| format!("EXECUTE ON FUNCTION onewrite.{function}"))
+}
+
+fn relay() -> Vec<String> {
+    let segments: Vec<String> = (0..SEGMENTS).map(|at| format!("onewrite.outbox_{at}")).collect();
+    let segments = segments.join(", ");
+    vec![
+        format!("SELECT ON onewrite.outbox, {segments}"),
+        format!("TRUNCATE ON {segments}"),
+        "SELECT ON SEQUENCE onewrite.outbox_sequence".to_owned(),
+        "SELECT, INSERT, UPDATE, DELETE ON onewrite.relay, onewrite.route, onewrite.parked_event, onewrite.replay"
+            .to_owned(),
+        "SELECT ON onewrite.migration, onewrite.setting, onewrite.parked, onewrite.status".to_owned(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_and_names_that_mean_something_else_are_refused() {
+        let sql = Grant::new("a\"; DROP TABLE x; --", Privileges::Append).unwrap().sql();
+        assert!(
+            sql.contains("GRANT USAGE ON SCHEMA onewrite TO \"a\"\"; DROP TABLE x; --\";"),
+            "{sql}"
+        );
+        let told = Role::new("public").unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "\"public\" cannot be the name of a role: it stands for no single role"
+        );
+        for name in ["", "none", "a\0b", "a\nb", &"r".repeat(64)] {
+            assert!(Role::new(name).is_err(), "{name:?}");
+        }
+    }
+}
