@@ -17,6 +17,7 @@ pub mod routing;
 pub mod sink;
 pub mod source;
 pub mod store;
+pub mod windows;
 pub mod wire;
 
 pub use error::{Action, SinkError, StoreError, StoreFailure};

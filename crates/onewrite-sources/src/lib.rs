@@ -1,1 +1,4 @@
-//! Being written.
+//! The databases that hold an outbox: a folder each, and one registry.
+
+#[cfg(feature = "postgres")]
+pub mod postgres;
