@@ -1,0 +1,3 @@
+//! The crate against real databases.
+
+mod postgres;

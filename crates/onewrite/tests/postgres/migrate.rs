@@ -1,0 +1,152 @@
+//! Migrations: once, together, refused, printed.
+
+use std::time::Duration;
+
+use onewrite::postgres::{Grant, MigrateError, MigrateOptions, Privileges, Rotation, current_version, migrate};
+use onewrite::schema::postgres::{LATEST, print};
+
+use super::database::{Database, refusal};
+
+#[tokio::test]
+async fn twice_is_once() {
+    let mut client = Database::empty().await.owner().await;
+    assert_eq!(current_version(&client).await.expect("version"), 0);
+    let options = MigrateOptions::default();
+    assert_eq!(migrate(&mut client, &options).await.expect("migrate"), [1]);
+    assert_eq!(migrate(&mut client, &options).await.expect("again"), [0_i64; 0]);
+    assert_eq!(current_version(&client).await.expect("version"), LATEST);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_that_migrate_at_once_take_turns() {
+    let database = Database::empty().await;
+    let mut programs = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let mut client = database.owner().await;
+        programs.spawn(async move { migrate(&mut client, &MigrateOptions::default()).await.expect("migrate") });
+    }
+    let applied: Vec<i64> = programs.join_all().await.concat();
+    assert_eq!(applied, [1]);
+}
+
+#[tokio::test]
+async fn the_database_of_a_newer_program_is_refused() {
+    let mut client = Database::migrated().await.owner().await;
+    let newer = format!("INSERT INTO onewrite.migration (version) VALUES ({})", LATEST + 6);
+    client.batch_execute(&newer).await.expect("pretend");
+    let rotation = Rotation::from_seconds(60).expect("a rotation");
+    let options = MigrateOptions::default().rotation(rotation);
+    let error = migrate(&mut client, &options).await.expect_err("newer");
+    assert!(matches!(error, MigrateError::Newer { found, known } if found == LATEST + 6 && known == LATEST));
+    assert_eq!(
+        error.to_string(),
+        "the schema onewrite of this database is at version 7, and this program knows versions up to 1: \
+         use a newer program; nothing was changed"
+    );
+    assert_eq!(rotation_setting(&client).await, "3600");
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_is_told() {
+    let database = Database::empty().await;
+    let owner = database.owner().await;
+    let role = format!("nobody_{}", onewrite::Uuid::new_v4().simple());
+    owner
+        .batch_execute(&format!("CREATE ROLE {role}"))
+        .await
+        .expect("create a role");
+    let mut client = database.owner().await;
+    client
+        .batch_execute(&format!("SET ROLE {role}"))
+        .await
+        .expect("set role");
+    let error = migrate(&mut client, &MigrateOptions::default())
+        .await
+        .expect_err("not allowed");
+    let told = error.to_string();
+    assert!(
+        told.starts_with("migrating to version 1 failed: permission denied for database"),
+        "{told}"
+    );
+    // A DBA can make the schema beforehand; then the right to create in the database is not needed.
+    let prepare = format!("CREATE SCHEMA onewrite AUTHORIZATION {role}");
+    owner.batch_execute(&prepare).await.expect("prepare");
+    assert_eq!(
+        migrate(&mut client, &MigrateOptions::default()).await.expect("migrate"),
+        [1]
+    );
+}
+
+#[tokio::test]
+async fn a_step_waits_for_a_lock_no_longer_than_it_may() {
+    let database = Database::migrated().await;
+    let (mut holder, mut client) = (database.owner().await, database.owner().await);
+    let open = holder.transaction().await.expect("begin");
+    open.batch_execute("INSERT INTO onewrite.outbox (topic, payload) VALUES ('t', '')")
+        .await
+        .expect("insert");
+    let rotation = Rotation::from_seconds(60).expect("a rotation");
+    let options = MigrateOptions::default()
+        .rotation(rotation)
+        .lock_timeout(Duration::from_millis(50));
+    let told = migrate(&mut client, &options).await.expect_err("locked").to_string();
+    assert!(
+        told.contains("changing the rotation of segments failed: canceling statement due to lock timeout"),
+        "{told}"
+    );
+    assert!(told.ends_with("it was rolled back and can be tried again"), "{told}");
+    open.rollback().await.expect("roll back");
+    assert_eq!(rotation_setting(&client).await, "3600");
+    migrate(&mut client, &options).await.expect("migrate");
+    assert_eq!(rotation_setting(&client).await, "60");
+    // The segment follows from the clock by the new rotation. A second look is fair: the minute may end in between.
+    let agrees = "INSERT INTO onewrite.outbox (topic, payload) VALUES ('t', '') RETURNING \
+                  segment = floor(extract(epoch FROM clock_timestamp()) / 60)::bigint % 4";
+    let agree = async || client.query_one(agrees, &[]).await.expect("insert").get::<_, bool>(0);
+    assert!(agree().await || agree().await);
+}
+
+#[tokio::test]
+async fn the_printed_script_does_what_migrate_does() {
+    let (printed, migrated) = (Database::empty().await, Database::migrated().await);
+    let mut client = printed.owner().await;
+    let role = format!("printed \"{}", onewrite::Uuid::new_v4().simple());
+    let quoted = role.replace('"', "\"\"");
+    client
+        .batch_execute(&format!("CREATE ROLE \"{quoted}\""))
+        .await
+        .expect("create a role");
+    let grants = [Privileges::AppendAndInsert, Privileges::Relay].map(|of| Grant::new(&role, of).expect("a role"));
+    let rotation = Rotation::from_seconds(60).expect("a rotation");
+    let script = print(0, &MigrateOptions::default().rotation(rotation), &grants);
+    client.batch_execute(&script).await.expect("run the script");
+    let objects = "SELECT string_agg(c.relname || c.relkind::text, ' ' ORDER BY c.relname) || \
+                          (SELECT string_agg(p.oid::regprocedure::text, ' ' ORDER BY p.oid::regprocedure::text) FROM pg_proc p \
+                           WHERE p.pronamespace = 'onewrite'::regnamespace) \
+                   FROM pg_class c WHERE c.relnamespace = 'onewrite'::regnamespace";
+    let objects_of = async |client: &tokio_postgres::Client| -> String {
+        client.query_one(objects, &[]).await.expect("objects").get(0)
+    };
+    assert_eq!(objects_of(&client).await, objects_of(&migrated.owner().await).await);
+    assert_eq!(rotation_setting(&client).await, "60");
+    assert_eq!(
+        migrate(&mut client, &MigrateOptions::default()).await.expect("migrate"),
+        [0_i64; 0]
+    );
+    let granted = "SELECT has_table_privilege($1, 'onewrite.outbox_3', 'TRUNCATE')";
+    assert!(
+        client
+            .query_one(granted, &[&role])
+            .await
+            .expect("look")
+            .get::<_, bool>(0)
+    );
+    // Run again by mistake, the script stops at its first step.
+    let told = refusal(&client, &print(0, &MigrateOptions::default(), &[])).await;
+    assert!(told.contains("The schema onewrite is there already"), "{told}");
+}
+
+async fn rotation_setting(client: &tokio_postgres::Client) -> String {
+    let query = "SELECT value FROM onewrite.setting WHERE name = 'rotation_seconds'";
+    client.query_one(query, &[]).await.expect("the setting").get(0)
+}
