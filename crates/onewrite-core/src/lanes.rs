@@ -100,6 +100,11 @@ impl Lanes {
         self.waiting_entries.is_empty()
     }
 
+    /// The tickets of all events that wait here, in no order.
+    pub fn tickets(&self) -> impl Iterator<Item = Ticket> + '_ {
+        self.waiting_entries.iter().map(|(_, node)| node.entry.ticket)
+    }
+
     /// Bytes of the events that wait here.
     pub fn bytes(&self) -> usize {
         self.bytes

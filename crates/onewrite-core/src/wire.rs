@@ -1,6 +1,8 @@
 //! The format `native`: what an event looks like at the broker. Its key is the event's key, its body the payload
 //! untouched, its headers the event's own plus Onewrite's.
 
+pub use onewrite::event::RESERVED_HEADER_PREFIX;
+
 use crate::event::Event;
 
 /// Header with the event's id.

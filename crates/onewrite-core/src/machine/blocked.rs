@@ -25,8 +25,8 @@ impl BlockedKeys {
         }
     }
 
-    pub fn contains(&self, key: Option<&Arc<str>>) -> bool {
-        key.is_some_and(|key| self.keys.contains(key))
+    pub fn contains(&self, key: &Arc<str>) -> bool {
+        self.keys.contains(key)
     }
 
     /// Notes that an event of this key is set aside.

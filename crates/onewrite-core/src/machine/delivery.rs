@@ -166,8 +166,9 @@ impl Machine {
             tally.halt = Some(format!("event {}: {words}", entry.event.id));
             return self.keep_undelivered(entry, current, lane);
         }
-        lane.poisoned = true;
+        // One of an older incarnation says nothing about the present one, which finds out for itself.
         if current {
+            lane.poisoned = true;
             self.set_aside(entry, ParkReason::Poison(words));
         }
     }
@@ -196,10 +197,9 @@ impl Machine {
         } = tally;
         if poisoned && self.behaviour.on_poison == OnPoison::BlockKey {
             let blocked = &self.blocked;
-            for entry in self
-                .lanes
-                .extract_lane(lane, |entry| blocked.contains(entry.event.key.as_ref()))
-            {
+            for entry in self.lanes.extract_lane(lane, |entry| {
+                entry.event.key.as_ref().is_some_and(|key| blocked.contains(key))
+            }) {
                 self.set_aside(entry, ParkReason::Held);
             }
         }
@@ -207,7 +207,7 @@ impl Machine {
             let failures = self.lanes.count_failure(lane, true);
             now + after.unwrap_or_else(|| self.behaviour.backoff.delay(failures, &mut self.random))
         });
-        if failed {
+        if failed || self.stopping {
             for entry in &undelivered {
                 self.seats[entry.ticket.seat].ledger.retry(entry.ticket.position);
             }

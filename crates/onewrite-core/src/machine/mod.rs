@@ -191,6 +191,10 @@ impl Machine {
     /// Stops: nothing new is read or delivered; what is under way comes to rest and is recorded.
     pub fn stop(&mut self) {
         self.stopping = true;
+        // What waits is left to the next run, one by one, so that later events that arrived need not be repeated.
+        for ticket in self.lanes.tickets() {
+            self.seats[ticket.seat].ledger.retry(ticket.position);
+        }
     }
 
     /// Whether the stop is complete.
@@ -359,7 +363,7 @@ impl Machine {
             },
             event,
         };
-        let holds = seat == FEED && self.behaviour.on_poison == OnPoison::BlockKey;
+        let held = self.is_held(seat, entry.event.key.as_ref());
         match defect {
             Some(defect) if self.behaviour.on_poison == OnPoison::Halt => {
                 let reason = format!("event {} is not valid: {defect}", entry.event.id);
@@ -374,7 +378,7 @@ impl Machine {
                     ParkReason::Poison(format!("the row is not a valid event: {defect}")),
                 );
             }
-            None if holds && self.blocked.contains(entry.event.key.as_ref()) => {
+            None if held => {
                 self.seats[seat].ledger.hand_out(position);
                 self.set_aside(entry, ParkReason::Held);
             }
@@ -384,6 +388,22 @@ impl Machine {
             }
         }
         true
+    }
+
+    /// Whether an event of this key must wait behind a parked one. Redeliveries are what such keys wait for, so they pass; but
+    /// not one that was read before the database knew that the event before it turned out to be poison once more.
+    fn is_held(&self, seat: usize, key: Option<&Arc<str>>) -> bool {
+        let Some(key) = key.filter(|_| self.behaviour.on_poison == OnPoison::BlockKey) else {
+            return false;
+        };
+        let poison = |parking: &Parking| {
+            matches!(parking.reason, ParkReason::Poison(_)) && parking.event.key.as_ref() == Some(key)
+        };
+        if seat == FEED {
+            self.blocked.contains(key)
+        } else {
+            self.seats[seat].to_park.iter().any(poison)
+        }
     }
 
     fn seat_effect(&mut self, seat: usize, now: Duration) -> Option<Effect> {
