@@ -18,8 +18,8 @@ CREATE SEQUENCE onewrite.outbox_sequence AS bigint CACHE 1;
 -- The outbox: append-only, in four segments used in turn. The segment is a pure function of the clock, so an insert looks
 -- nothing up and never meets a missing partition; a segment that is not free yet just goes on growing.
 --
--- xid stands before sequence: defaults are evaluated in this order, so a transaction that got its xid after a snapshot was
--- taken also draws its sequence value after it. The poll feed's lower bound rests on that.
+-- xid stands before sequence: defaults are evaluated in this order, so a transaction draws no sequence value before it has
+-- its xid. The poll feed's lower bound rests on that.
 CREATE TABLE onewrite.outbox (
     xid          xid8        NOT NULL DEFAULT pg_current_xact_id(),
     sequence     bigint      NOT NULL DEFAULT nextval('onewrite.outbox_sequence'),
@@ -39,7 +39,9 @@ CREATE TABLE onewrite.outbox (
     CONSTRAINT headers_are_a_json_object          CHECK (jsonb_typeof(headers) = 'object'),
     -- Twice the limit of the headers themselves leaves room for escapes and punctuation; the relay checks the exact limit.
     CONSTRAINT headers_have_at_most_32_kib        CHECK (octet_length(headers::text) <= 32768),
-    CONSTRAINT payload_has_at_most_64_mib         CHECK (octet_length(payload) <= 67108864)
+    CONSTRAINT payload_has_at_most_64_mib         CHECK (octet_length(payload) <= 67108864),
+    -- Infinity, and years that no other program can read, would be poison to whoever reads the row.
+    CONSTRAINT occurred_at_is_from_1970_to_9998   CHECK (occurred_at >= '1970-01-01 00:00:00+00' AND occurred_at < '9999-01-01 00:00:00+00')
 ) PARTITION BY LIST (segment);
 
 CREATE TABLE onewrite.outbox_0 PARTITION OF onewrite.outbox FOR VALUES IN (0);
@@ -47,9 +49,10 @@ CREATE TABLE onewrite.outbox_1 PARTITION OF onewrite.outbox FOR VALUES IN (1);
 CREATE TABLE onewrite.outbox_2 PARTITION OF onewrite.outbox FOR VALUES IN (2);
 CREATE TABLE onewrite.outbox_3 PARTITION OF onewrite.outbox FOR VALUES IN (3);
 
--- Reading in order, and finding the rows of transactions that were under way at a snapshot.
+-- Reading in order, and reading in order the rows of one transaction that was under way at a snapshot: a transaction of
+-- millions of rows is read in many chunks, and none of them should have to sort it.
 CREATE INDEX outbox_sequence_index ON onewrite.outbox (sequence);
-CREATE INDEX outbox_xid_index ON onewrite.outbox (xid);
+CREATE INDEX outbox_xid_index ON onewrite.outbox (xid, sequence);
 
 -- Settings that every relay of this outbox shares.
 CREATE TABLE onewrite.setting (
@@ -73,9 +76,13 @@ CREATE TABLE onewrite.relay (
 CREATE TABLE onewrite.route (
     relay            text NOT NULL,
     name             text NOT NULL,
+    -- The epoch of the relay that adopted the route. It repeats the relay's, so that an update of progress that had to wait
+    -- for the new holder's is refused by the very row it waited for.
+    epoch            bigint NOT NULL DEFAULT 0,
     definition       text NOT NULL,
     floor_snapshot   text NOT NULL,
-    -- No row that floor_snapshot does not see, of a transaction that began later, has a sequence at or below this.
+    -- No row of a transaction at or above the xmax of floor_snapshot has a sequence at or below this. Such a transaction may
+    -- have begun before the snapshot was taken: xmax is one past the last xid that had *ended*.
     floor_sequence   bigint NOT NULL,
     window_snapshot  text,
     window_sequence  bigint,
