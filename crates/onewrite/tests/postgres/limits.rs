@@ -33,6 +33,14 @@ async fn each_limit_is_a_constraint_that_names_it() {
         ),
         (insert("topic, payload", &payload), "payload_has_at_most_64_mib"),
         (
+            insert("topic, payload, occurred_at", "'t', '', 'infinity'"),
+            "occurred_at_is_from_1970_to_9998",
+        ),
+        (
+            insert("topic, payload, occurred_at", "'t', '', '9999-01-01Z'"),
+            "occurred_at_is_from_1970_to_9998",
+        ),
+        (
             insert("topic, payload, headers", "'t', '', '[]'"),
             "headers_are_a_json_object",
         ),
