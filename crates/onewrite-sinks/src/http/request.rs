@@ -1,0 +1,218 @@
+//! What goes over the wire: headers, bodies, signatures.
+
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use onewrite_core::Event;
+use onewrite_core::envelope::write_envelope;
+use onewrite_core::error::SinkError;
+use onewrite_core::wire::{HEADER_CONTENT_TYPE, HEADER_KEY, RESERVED_HEADER_PREFIX, native_headers};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use sha2::{Digest, Sha256};
+
+use super::settings::Settings;
+
+/// The header by which a receiver knows a repeated request.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The header with the time and the signature.
+pub const SIGNATURE: &str = "onewrite-signature";
+
+/// An event's own headers of these names are left out: they frame the message, choose the server, or say who is asking,
+/// and an event has no say in any of it.
+pub const NEVER_FROM_EVENTS: &[&str] = &[
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "idempotency-key",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Headers that frame the message, which only the HTTP client can get right.
+pub(super) const NEVER_CONFIGURED: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A request but for its URL.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// The request for one event: its payload as the body.
+///
+/// # Errors
+/// When a header's name cannot be one; such an event is poison.
+pub(super) fn single(settings: &Settings, event: &Event, now: Timestamp) -> Result<Request, SinkError> {
+    let mut headers = HeaderMap::with_capacity(event.headers.len() + 8);
+    let mut problem = None;
+    native_headers(event, |name, text| match HeaderName::from_bytes(name.as_bytes()) {
+        Ok(header) if NEVER_FROM_EVENTS.contains(&header.as_str()) => {}
+        Ok(header) if header == HEADER_CONTENT_TYPE && text.is_empty() => {}
+        Ok(header) => {
+            let value = value(&header, text);
+            headers.append(header, value);
+        }
+        Err(error) => problem = Some((name.to_owned(), error)),
+    });
+    if let Some((name, error)) = problem {
+        return Err(SinkError::park(format!("{name:?} cannot be the name of an HTTP header")).because(error));
+    }
+    if let Some(key) = &event.key {
+        let name = HeaderName::from_static(HEADER_KEY);
+        let value = value(&name, key);
+        headers.insert(name, value);
+    }
+    let id = event.id.hyphenated().to_string();
+    Ok(finish(settings, headers, &id, event.payload.clone(), now))
+}
+
+/// The request for several events: a JSON array of envelopes.
+pub(super) fn many<'a>(settings: &Settings, events: impl Iterator<Item = &'a Event>, now: Timestamp) -> Request {
+    let mut body = vec![b'['];
+    let mut ids = Sha256::new();
+    for event in events {
+        if body.len() > 1 {
+            body.push(b',');
+        }
+        write_envelope(event, &mut body);
+        ids.update(event.id.as_bytes());
+    }
+    body.push(b']');
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // Half of the hash is as long as an id, and as safe from another batch having the same.
+    let id = hex(&ids.finalize()[..16]);
+    finish(settings, headers, &id, body.into(), now)
+}
+
+fn finish(settings: &Settings, mut headers: HeaderMap, id: &str, body: Bytes, now: Timestamp) -> Request {
+    for (name, value) in &settings.headers {
+        headers.insert(name, value.clone());
+    }
+    headers.insert(IDEMPOTENCY_KEY, visible(id));
+    if let Some(secret) = &settings.hmac_secret {
+        headers.insert(
+            SIGNATURE,
+            visible(&signature(secret.expose().as_bytes(), now.as_second(), &body)),
+        );
+    }
+    Request { headers, body }
+}
+
+fn signature(secret: &[u8], seconds: i64, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");
+    mac.update(seconds.to_string().as_bytes());
+    mac.update(b".");
+    mac.update(body);
+    format!("t={seconds},v1={}", hex(&mac.finalize().into_bytes()))
+}
+
+/// A header's value: Onewrite's own always decodable, others as they are where HTTP can carry them.
+fn value(header: &HeaderName, text: &str) -> HeaderValue {
+    let visible_byte = |byte: u8| matches!(byte, b'!'..=b'~');
+    let ours = header.as_str().starts_with(RESERVED_HEADER_PREFIX);
+    let trimmed = text.trim_matches([' ', '\t']).len() == text.len();
+    if !ours
+        && trimmed
+        && text
+            .bytes()
+            .all(|byte| visible_byte(byte) || matches!(byte, b' ' | b'\t'))
+    {
+        return visible(text);
+    }
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if visible_byte(byte) && byte != b'%' {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            encoded.push_str(&hex(&[byte]).to_ascii_uppercase());
+        }
+    }
+    visible(&encoded)
+}
+
+fn visible(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("visible ASCII, blanks and tabs make a header value")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |four: u8| char::from(DIGITS[usize::from(four)]);
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_signature_is_that_of_the_known_example() {
+        // printf '1700000000.{}' | openssl dgst -sha256 -hmac secret
+        assert_eq!(
+            signature(b"secret", 1_700_000_000, b"{}"),
+            "t=1700000000,v1=b8569b78799ff9e3cbff0fc2d63a33a2b57f3282abd07c37ae5e8e7d79a5f163"
+        );
+    }
+
+    fn decoded(text: &str) -> String {
+        let mut bytes = Vec::new();
+        let mut rest = text.as_bytes();
+        while let Some((&first, after)) = rest.split_first() {
+            if first == b'%' {
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&after[..2]).unwrap(), 16).unwrap());
+                rest = &after[2..];
+            } else {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn our_own_headers_can_always_be_decoded(text in any::<String>()) {
+            let value = value(&HeaderName::from_static(HEADER_KEY), &text);
+            prop_assert_eq!(decoded(value.to_str().unwrap()), text);
+        }
+
+        #[test]
+        fn other_headers_hold_no_control_character_and_stay_as_they_are_where_they_can(text in "[ -~\t]{0,20}|\\PC{0,20}|.{0,9}\r\n.{0,9}") {
+            let value = value(&HeaderName::from_static("traceparent"), &text);
+            let shown = value.to_str().unwrap();
+            prop_assert!(shown.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte)));
+            if !text.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte)) || text.trim_matches([' ', '\t']) != text {
+                prop_assert_eq!(decoded(shown), text);
+            } else {
+                prop_assert_eq!(shown, text);
+            }
+        }
+    }
+}
