@@ -11,6 +11,7 @@ pub mod limits;
 pub mod machine;
 pub mod options;
 pub mod position;
+pub mod promise;
 pub mod relay;
 mod route;
 pub mod routing;

@@ -118,6 +118,27 @@ impl Share {
         serde_json::json!({"takes": show(&self.wanted), "after": self.taken.iter().map(show).collect::<Vec<_>>()})
             .to_string()
     }
+
+    /// The share that [`definition`](Self::definition) describes; `None` when the text is no such description.
+    pub fn from_definition(relay: &str, route: &str, definition: &str) -> Option<Self> {
+        let read = |json: &serde_json::Value| {
+            let pattern = |name: &str| match json.get(name)? {
+                serde_json::Value::Null => Some(None),
+                text => Some(Some(Pattern::new(text.as_str()?))),
+            };
+            Some(Match {
+                topic: pattern("topic")?,
+                event_type: pattern("type")?,
+            })
+        };
+        let json: serde_json::Value = serde_json::from_str(definition).ok()?;
+        Some(Self {
+            relay: relay.to_owned(),
+            route: route.to_owned(),
+            wanted: read(json.get("takes")?)?,
+            taken: json.get("after")?.as_array()?.iter().map(read).collect::<Option<_>>()?,
+        })
+    }
 }
 
 /// The shares of a relay's routes in their order, and last that of [`UNROUTED`] unless some route takes everything left.
@@ -173,6 +194,25 @@ mod tests {
             ("*ab*b", "ab"),
         ] {
             assert!(!matches(pattern, text), "{pattern} should not match {text}");
+        }
+    }
+
+    #[test]
+    fn a_share_can_be_read_from_its_definition() {
+        let wanted = |topic: &str, event_type: Option<&str>| Match {
+            topic: Some(Pattern::new(topic)),
+            event_type: event_type.map(Pattern::new),
+        };
+        let routes = [
+            ("a".to_owned(), wanted("x \"*\\", Some("T*"))),
+            ("b".to_owned(), wanted("*", None)),
+        ];
+        for share in shares("relay", &routes) {
+            let read = Share::from_definition(&share.relay, &share.route, &share.definition());
+            assert_eq!(read, Some(share));
+        }
+        for text in ["", "{}", "[]", r#"{"takes": {"topic": 1, "type": null}, "after": []}"#] {
+            assert_eq!(Share::from_definition("relay", "a", text), None, "{text}");
         }
     }
 
