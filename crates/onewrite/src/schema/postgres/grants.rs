@@ -1,6 +1,5 @@
 //! The privileges that an application and a relay need in PostgreSQL, and no others.
 
-use super::SEGMENTS;
 use crate::limits::ROLE_BYTES_MAX;
 
 /// Privileges for a role. The role must be there; nothing is ever taken away from it.
@@ -112,17 +111,62 @@ fn functions() -> impl Iterator<Item = String> {
     .map(|function| format!("EXECUTE ON FUNCTION onewrite.{function}"))
 }
 
-fn relay() -> Vec<String> {
-    let segments: Vec<String> = (0..SEGMENTS).map(|at| format!("onewrite.outbox_{at}")).collect();
-    let segments = segments.join(", ");
-    vec![
-        format!("SELECT ON onewrite.outbox, {segments}"),
-        format!("TRUNCATE ON {segments}"),
-        "SELECT ON SEQUENCE onewrite.outbox_sequence".to_owned(),
-        "SELECT, INSERT, UPDATE, DELETE ON onewrite.relay, onewrite.route, onewrite.parked_event, onewrite.replay"
-            .to_owned(),
-        "SELECT ON onewrite.migration, onewrite.setting, onewrite.parked, onewrite.status".to_owned(),
-    ]
+/// Rights of one kind on objects of the schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// What the objects are: `TABLE` (views are tables here) or `SEQUENCE`.
+    pub kind: &'static str,
+    /// The rights, such as `SELECT`.
+    pub rights: &'static [&'static str],
+    /// The objects, with their schema.
+    pub objects: &'static [&'static str],
+}
+
+/// What a relay needs beside `USAGE` on the schema; what is granted, and what `onewrite check` looks for.
+pub const RELAY_RIGHTS: &[Rights] = &[
+    Rights {
+        kind: "TABLE",
+        rights: &["SELECT"],
+        objects: &[
+            "onewrite.outbox",
+            "onewrite.migration",
+            "onewrite.setting",
+            "onewrite.parked",
+            "onewrite.status",
+        ],
+    },
+    Rights {
+        kind: "TABLE",
+        rights: &["SELECT", "TRUNCATE"],
+        objects: &[
+            "onewrite.outbox_0",
+            "onewrite.outbox_1",
+            "onewrite.outbox_2",
+            "onewrite.outbox_3",
+        ],
+    },
+    Rights {
+        kind: "TABLE",
+        rights: &["SELECT", "INSERT", "UPDATE", "DELETE"],
+        objects: &[
+            "onewrite.relay",
+            "onewrite.route",
+            "onewrite.parked_event",
+            "onewrite.replay",
+        ],
+    },
+    Rights {
+        kind: "SEQUENCE",
+        rights: &["SELECT"],
+        objects: &["onewrite.outbox_sequence"],
+    },
+];
+
+fn relay() -> impl Iterator<Item = String> {
+    RELAY_RIGHTS.iter().map(|Rights { kind, rights, objects }| {
+        let (rights, objects) = (rights.join(", "), objects.join(", "));
+        format!("{rights} ON {kind} {objects}")
+    })
 }
 
 #[cfg(test)]
@@ -144,5 +188,12 @@ mod tests {
         for name in ["", "none", "a\0b", "a\nb", &"r".repeat(64)] {
             assert!(Role::new(name).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_relay_may_empty_every_segment() {
+        let sql = Grant::new("relay", Privileges::Relay).unwrap().sql();
+        let emptied = sql.lines().find(|line| line.contains("TRUNCATE")).unwrap();
+        assert!((0..crate::schema::postgres::SEGMENTS).all(|at| emptied.contains(&format!("onewrite.outbox_{at}"))));
     }
 }
