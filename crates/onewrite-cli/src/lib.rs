@@ -1,1 +1,3 @@
-//! Being written.
+//! x
+#![allow(missing_docs)]
+pub mod configuration;

@@ -1,0 +1,162 @@
+//! Reads one section of the tree against declared fields.
+
+use std::collections::BTreeMap;
+
+use onewrite_core::options::{Field, Kind, Options, Secret, Value, nearest};
+
+use super::environment::Environment;
+use super::problem::{Place, Problem};
+use super::tree::{Entry, Node, Table};
+
+/// What a secret's text begins with when the secret is in a file.
+const FILE_PREFIX: &str = "file:";
+
+/// A section that was read: checked values, and where each was written.
+#[derive(Clone, Debug)]
+pub struct Section {
+    /// The values, defaults included.
+    pub options: Options,
+    /// Where the section begins.
+    pub place: Place,
+    places: BTreeMap<String, Place>,
+}
+
+impl Section {
+    /// Where a key was written; the section's own place where it was not.
+    pub fn place_of(&self, key: &str) -> Place {
+        self.places.get(key).unwrap_or(&self.place).clone()
+    }
+}
+
+/// Reads sections and collects what is wrong with them.
+pub struct Reader<'a> {
+    /// Where `${NAME}` comes from.
+    pub environment: &'a Environment,
+    /// What was found wrong so far.
+    pub problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    /// Notes a problem.
+    pub fn problem(&mut self, place: &Place, key: impl Into<String>, message: impl Into<String>) {
+        self.problems.push(Problem::new(place.clone(), key, message));
+    }
+
+    /// The table of an entry, or a problem.
+    pub fn table<'t>(&mut self, entry: &'t Entry, key: &str) -> Option<&'t Table> {
+        match &entry.node {
+            Node::Table(table) => Some(table),
+            other => {
+                let found = other.describe(true);
+                self.problem(&entry.place, key, format!("found {found}; expected a section, such as [{key}]"));
+                None
+            }
+        }
+    }
+
+    /// Reads `table` as the section `name` against `fields`; the keys of `others` are known and read elsewhere. `None` when
+    /// anything was wrong.
+    pub fn section(&mut self, name: &str, table: &Table, fields: &[Field], others: &[&str]) -> Option<Section> {
+        let before = self.problems.len();
+        let mut section =
+            Section { options: Options::new(name), place: table.place.clone(), places: BTreeMap::new() };
+        let full = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+        for entry in table.entries.iter().filter(|entry| !others.contains(&entry.key.as_str())) {
+            let Some(field) = fields.iter().find(|field| field.name == entry.key) else {
+                let known = others.iter().copied().chain(fields.iter().map(|field| field.name));
+                self.problem(&entry.place, full(&entry.key), unknown("unknown key", &entry.key, known));
+                continue;
+            };
+            match self.value(field.kind, &entry.node) {
+                Ok(value) => {
+                    section.options.set(field, value);
+                    section.places.insert(entry.key.clone(), entry.place.clone());
+                }
+                Err(message) => self.problem(&entry.place, full(&entry.key), message),
+            }
+        }
+        for field in fields.iter().filter(|field| field.required && table.get(field.name).is_none()) {
+            self.problem(&table.place, full(field.name), format!("missing; expected {}", field.kind));
+        }
+        let complete = self.problems.len() == before && section.options.fill(fields).is_ok();
+        complete.then_some(section)
+    }
+
+    /// The text of a value, with variables filled in.
+    pub fn text(&self, node: &Node) -> Result<String, String> {
+        match self.value(Kind::Text, node)? {
+            Value::Text(text) => Ok(text),
+            _ => unreachable!("a text is read as a text"),
+        }
+    }
+
+    fn value(&self, kind: Kind, node: &Node) -> Result<Value, String> {
+        let unexpected =
+            |expected: &str| format!("found {}; expected {expected}", node.describe(matches!(kind, Kind::Secret | Kind::Map)));
+        match (kind, node) {
+            (Kind::Map, Node::Table(table)) => self.map(table),
+            (Kind::Map, Node::Variable(text)) => {
+                pairs(text).ok_or_else(|| unexpected("name=value pairs, separated by commas"))
+            }
+            (Kind::List, Node::List(items)) => self.list(items),
+            (Kind::Integer { .. } | Kind::Bytes, Node::Integer(number)) => {
+                kind.integer(*number).map_err(|expected| unexpected(&expected))
+            }
+            (Kind::Flag, Node::Flag(flag)) => Ok(Value::Flag(*flag)),
+            (Kind::Secret, Node::Text(text)) => secret(self.environment.fill_in(text)?),
+            (Kind::Secret, Node::Variable(text)) => secret(text.clone()),
+            (_, Node::Variable(text)) => kind.parse(text).map_err(|expected| unexpected(&expected)),
+            (Kind::Text | Kind::Choice(_) | Kind::Duration | Kind::Bytes, Node::Text(text)) => {
+                kind.parse(&self.environment.fill_in(text)?).map_err(|expected| unexpected(&expected))
+            }
+            _ => Err(unexpected(&kind.to_string())),
+        }
+    }
+
+    fn list(&self, items: &[Node]) -> Result<Value, String> {
+        let text = |item: &Node| match item {
+            Node::Text(text) => self.environment.fill_in(text),
+            other => Err(format!("found {} in the list; expected texts only", other.describe(false))),
+        };
+        items.iter().map(text).collect::<Result<_, _>>().map(Value::List)
+    }
+
+    fn map(&self, table: &Table) -> Result<Value, String> {
+        let text = |entry: &Entry| {
+            let text = match &entry.node {
+                Node::Text(text) => self.environment.fill_in(text),
+                Node::Variable(text) => Ok(text.clone()),
+                other => Err(format!("found {}; expected a text", other.describe(false))),
+            };
+            text.map(|text| (entry.key.clone(), text)).map_err(|message| format!("under {:?}: {message}", entry.key))
+        };
+        table.entries.iter().map(text).collect::<Result<_, _>>().map(Value::Map)
+    }
+}
+
+/// A message about an unknown name, with the nearest known one, or all where none is near.
+pub fn unknown<'k>(what: &str, name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
+    match nearest(name, known.clone()) {
+        Some(near) => format!("{what}; did you mean {near:?}?"),
+        None => format!("{what}; expected {}", quoted(known)),
+    }
+}
+
+/// Names in quotes, separated by commas: `"a", "b"`.
+pub fn quoted<'k>(names: impl Iterator<Item = &'k str>) -> String {
+    names.map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+}
+
+fn pairs(text: &str) -> Option<Value> {
+    let pair = |pair: &str| pair.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
+    text.split(',').filter(|part| !part.trim().is_empty()).map(pair).collect::<Option<_>>().map(Value::Map)
+}
+
+/// A secret from its text, or from the file that the text names.
+fn secret(text: String) -> Result<Value, String> {
+    let Some(path) = text.strip_prefix(FILE_PREFIX) else {
+        return Ok(Value::Secret(Secret::new(text)));
+    };
+    let content = std::fs::read_to_string(path).map_err(|error| format!("the secret's file {path} cannot be read: {error}"))?;
+    Ok(Value::Secret(Secret::new(content.strip_suffix('\n').map_or(&*content, |line| line.strip_suffix('\r').unwrap_or(line)))))
+}
