@@ -166,6 +166,8 @@ pub struct ParkedFilter {
     pub key: Option<String>,
     /// At most so many.
     pub limit: Option<i64>,
+    /// Whether [`Operations::parked`] reads payloads as well; lists leave them out.
+    pub with_payload: bool,
 }
 
 /// A parked event as people see it.
@@ -192,7 +194,7 @@ pub struct ParkedEvent {
     pub content_type: String,
     /// Its headers.
     pub headers: serde_json::Value,
-    /// Its payload; left empty in lists.
+    /// Its payload; empty unless [`ParkedFilter::with_payload`] asked for it, but always there in what was skipped.
     #[serde(skip)]
     pub payload: Vec<u8>,
     /// The payload's length in bytes.
