@@ -200,7 +200,7 @@ impl Machine {
     /// Whether the stop is complete.
     pub fn is_stopped(&self) -> bool {
         let at_rest = self.stopping && self.deliveries.is_empty() && self.seats.iter().all(Seat::at_rest);
-        self.fenced || (at_rest && self.sink == SinkState::Absent)
+        self.fenced || (at_rest && matches!(self.sink, SinkState::Absent | SinkState::Connecting))
     }
 
     /// Whether another relay took over: nothing more may be done.

@@ -67,12 +67,9 @@ impl Seat {
         self.to_park.clear();
     }
 
-    /// Whether everything it handed out is settled and recorded.
+    /// Whether nothing is left to record or to park. What it may be reading or opening can be abandoned.
     pub fn at_rest(&self) -> bool {
-        match self.state {
-            SeatState::Closed { .. } => true,
-            SeatState::Idle { .. } => self.to_park.is_empty() && self.ledger.recordable() == 0,
-            _ => false,
-        }
+        let recording = matches!(self.state, SeatState::Settling | SeatState::Parking);
+        !recording && self.to_park.is_empty() && self.ledger.recordable() == 0
     }
 }
