@@ -7,7 +7,7 @@ use onewrite_core::Event;
 use onewrite_core::envelope::write_envelope;
 use onewrite_core::error::SinkError;
 use onewrite_core::wire::{HEADER_CONTENT_TYPE, HEADER_KEY, RESERVED_HEADER_PREFIX, native_headers};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::settings::Settings;
@@ -111,6 +111,10 @@ fn finish(settings: &Settings, mut headers: HeaderMap, id: &str, body: Bytes, no
         headers.insert(name, value.clone());
     }
     headers.insert(IDEMPOTENCY_KEY, visible(id));
+    if body.is_empty() {
+        // The client sends no length then, and some servers refuse a POST without one.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     if let Some(secret) = &settings.hmac_secret {
         headers.insert(
             SIGNATURE,
