@@ -1,1 +1,18 @@
-//! Being written.
+//! What the tests of every crate share.
+
+/// Real servers as fixtures: found in the cache directory, started on free ports of 127.0.0.1, each with its data in a
+/// temporary directory, and gone with the test process, however that ends.
+///
+/// Nothing here is ever skipped: a server that cannot be had is a panic that names the missing package.
+pub mod servers {
+    mod cache;
+    mod database;
+    mod home;
+    mod port;
+    mod postgres;
+    mod postgres_process;
+    mod wait;
+
+    pub use database::Database;
+    pub use postgres::Postgres;
+}

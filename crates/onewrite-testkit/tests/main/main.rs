@@ -1,0 +1,4 @@
+//! The fixtures themselves.
+
+mod postgres;
+mod survivors;
