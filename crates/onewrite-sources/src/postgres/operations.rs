@@ -1,0 +1,149 @@
+//! What operators ask of a PostgreSQL outbox: each call connects, does one thing and leaves.
+
+mod parked;
+mod privileges;
+mod probe;
+mod replay;
+mod status;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use onewrite::schema::postgres::LATEST;
+use onewrite_core::options::Options;
+use onewrite_core::sink::Finding;
+use onewrite_core::store::{ParkedEdit, ParkedEvent, ParkedFilter, ReplayRequest, Status};
+use onewrite_core::{Operations, StoreError, StoreFailure};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::connection::Connector;
+use super::error::failed;
+
+/// How old a transaction is when [`Operations::probe`] warns of it, unless it is told otherwise.
+pub const LONG_TRANSACTION: Duration = Duration::from_secs(300);
+
+/// [`Operations`] for PostgreSQL.
+pub struct PostgresOperations {
+    connector: Connector,
+    long_transaction: Duration,
+}
+
+impl PostgresOperations {
+    /// Operations on the database that the options of a source of type `postgres` name. It connects to nothing yet.
+    ///
+    /// # Errors
+    /// `Refused`, naming the option that nothing could be made of.
+    pub fn from_options(options: &Options) -> Result<Self, StoreError> {
+        Ok(Self::new(Connector::from_options(options)?))
+    }
+
+    /// Operations on the database that `connector` reaches.
+    pub(crate) fn new(connector: Connector) -> Self {
+        Self {
+            connector,
+            long_transaction: LONG_TRANSACTION,
+        }
+    }
+
+    /// Sets how old a transaction is when [`Operations::probe`] warns of it.
+    #[must_use]
+    pub fn long_transaction(mut self, age: Duration) -> Self {
+        self.long_transaction = age;
+        self
+    }
+
+    /// Connects, and makes sure that the schema is the one that this program knows.
+    async fn open(&self) -> Result<Client, StoreError> {
+        let client = self.connector.connect().await?;
+        match schema_problem(schema_version(&client).await?) {
+            None => Ok(client),
+            Some(problem) => Err(StoreError::new(
+                StoreFailure::Refused,
+                format!("{}: {problem}", self.connector.place()),
+            )),
+        }
+    }
+}
+
+#[async_trait]
+impl Operations for PostgresOperations {
+    async fn status(&self) -> Result<Status, StoreError> {
+        status::read(&mut self.open().await?).await
+    }
+
+    async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError> {
+        parked::list(&self.open().await?, filter).await
+    }
+
+    async fn retry(&self, filter: &ParkedFilter) -> Result<u64, StoreError> {
+        parked::retry(&self.open().await?, filter).await
+    }
+
+    async fn skip(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError> {
+        parked::skip(&self.open().await?, filter).await
+    }
+
+    async fn edit(&self, id: i64, edit: &ParkedEdit) -> Result<bool, StoreError> {
+        parked::check(id, edit)?;
+        parked::edit(&self.open().await?, id, edit).await
+    }
+
+    async fn replay(&self, request: &ReplayRequest) -> Result<i64, StoreError> {
+        replay::check(request)?;
+        replay::request(&self.open().await?, request).await
+    }
+
+    async fn set_paused(&self, relay: &str, route: Option<&str>, paused: bool) -> Result<u64, StoreError> {
+        // What the relay reports a moment later says the same; until then, and where no relay runs, this does. A halted route
+        // that is paused stays halted, so that a person still sees why.
+        const SET: &str = "UPDATE onewrite.route SET paused = $3, halted = CASE WHEN $3 THEN halted END, \
+                           state = CASE WHEN NOT $3 THEN 'running' WHEN halted IS NULL THEN 'paused' ELSE state END, \
+                           updated_at = now() \
+                           WHERE relay = $1 AND name = coalesce($2, name)";
+        let client = self.open().await?;
+        client
+            .execute_typed(
+                SET,
+                &[(&relay, Type::TEXT), (&route, Type::TEXT), (&paused, Type::BOOL)],
+            )
+            .await
+            .map_err(|error| failed("pausing or resuming routes", error))
+    }
+
+    async fn probe(&self) -> Vec<Finding> {
+        probe::probe(&self.connector, self.long_transaction).await
+    }
+}
+
+async fn schema_version(client: &Client) -> Result<i64, StoreError> {
+    onewrite::postgres::current_version(client)
+        .await
+        .map_err(|error| failed("reading the schema's version", error))
+}
+
+/// What is wrong with a schema of this version, and what to do about it.
+fn schema_problem(version: i64) -> Option<String> {
+    match version {
+        LATEST => None,
+        0 => Some("the database has no schema onewrite; run `onewrite migrate`".to_owned()),
+        older if older < LATEST => Some(format!(
+            "the schema is at version {older}, and this program needs version {LATEST}; run `onewrite migrate`"
+        )),
+        newer => Some(format!(
+            "the schema is at version {newer}, and this program knows versions up to {LATEST}; use a newer program"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_of_the_schema_is_told_with_what_to_do() {
+        assert_eq!(schema_problem(LATEST), None);
+        assert!(schema_problem(0).unwrap().ends_with("run `onewrite migrate`"));
+        assert!(schema_problem(LATEST + 1).unwrap().ends_with("use a newer program"));
+    }
+}

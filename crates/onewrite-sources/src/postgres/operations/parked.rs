@@ -1,0 +1,149 @@
+//! Parked and held events: list, retry, skip, edit.
+
+use jiff::Timestamp;
+use onewrite::InvalidEvent;
+use onewrite::event::{check_headers, check_line, check_payload, check_topic};
+use onewrite_core::event::headers_from_json;
+use onewrite_core::limits::CONTENT_TYPE_BYTES_MAX;
+use onewrite_core::store::{ParkedEdit, ParkedEvent, ParkedFilter};
+use onewrite_core::{StoreError, StoreFailure};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use super::super::error::failed;
+
+/// The columns of [`ParkedEvent`] in its order, but for the payload. Times travel as microseconds since 1970.
+const COLUMNS: &str = "id, relay, route, state, event_id, topic, key, type, content_type, headers::text, \
+                       octet_length(payload)::bigint, (extract(epoch FROM occurred_at) * 1000000)::bigint, \
+                       (extract(epoch FROM parked_at) * 1000000)::bigint, attempts, error";
+
+/// What fits a [`ParkedFilter`], bound by [`binds`].
+const FITS: &str = "($1::bigint[] IS NULL OR id = ANY ($1)) AND ($2::text IS NULL OR relay = $2) \
+                    AND ($3::text IS NULL OR route = $3) AND ($4::text IS NULL OR topic = $4) \
+                    AND ($5::text IS NULL OR key = $5)";
+
+/// Lists events, oldest first. Payloads come along for events that are asked for by number.
+pub(super) async fn list(client: &Client, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError> {
+    let ids = ids(filter);
+    let payload = if ids.is_some() { "payload" } else { "NULL::bytea" };
+    let sql = format!("SELECT {COLUMNS}, {payload} FROM onewrite.parked_event WHERE {FITS} ORDER BY id LIMIT $6");
+    let rows = client.query_typed(&sql, &binds(filter, &ids)).await;
+    rows.map_err(|error| failed("reading parked events", error))?
+        .iter()
+        .map(parked_event)
+        .collect()
+}
+
+/// Marks poison for another delivery. What is held behind it follows by itself.
+pub(super) async fn retry(client: &Client, filter: &ParkedFilter) -> Result<u64, StoreError> {
+    let sql = format!(
+        "UPDATE onewrite.parked_event SET state = 'retry' WHERE id IN \
+         (SELECT id FROM onewrite.parked_event WHERE state = 'parked' AND {FITS} ORDER BY id LIMIT $6 FOR UPDATE)"
+    );
+    let marked = client.execute_typed(&sql, &binds(filter, &ids(filter))).await;
+    marked.map_err(|error| failed("marking parked events for another delivery", error))
+}
+
+/// Removes events. Those that are only held behind another are removed when they are named by number, and not by the way.
+pub(super) async fn skip(client: &Client, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError> {
+    let sql = format!(
+        "DELETE FROM onewrite.parked_event WHERE id IN (SELECT id FROM onewrite.parked_event \
+             WHERE (state <> 'held' OR $1 IS NOT NULL) AND {FITS} ORDER BY id LIMIT $6 FOR UPDATE) \
+         RETURNING {COLUMNS}, payload"
+    );
+    let rows = client.query_typed(&sql, &binds(filter, &ids(filter))).await;
+    let rows = rows.map_err(|error| failed("removing parked events", error))?;
+    let mut events = rows.iter().map(parked_event).collect::<Result<Vec<_>, _>>()?;
+    events.sort_by_key(|event| event.id);
+    Ok(events)
+}
+
+/// Checks an edit against the limits of events.
+///
+/// # Errors
+/// What is wrong with it: an event that breaks a limit would only be parked again.
+pub(super) fn check(id: i64, edit: &ParkedEdit) -> Result<(), StoreError> {
+    check_edit(edit).map_err(|invalid| {
+        StoreError::new(
+            StoreFailure::Refused,
+            format!("parked event {id} is left as it is: {invalid}"),
+        )
+        .because(invalid)
+    })
+}
+
+fn check_edit(edit: &ParkedEdit) -> Result<(), InvalidEvent> {
+    if let Some(topic) = &edit.topic {
+        check_topic(topic)?;
+    }
+    if let Some(payload) = &edit.payload {
+        check_payload(payload.len())?;
+    }
+    if let Some(content_type) = &edit.content_type {
+        check_line("content_type", content_type, CONTENT_TYPE_BYTES_MAX)?;
+    }
+    if let Some(headers) = &edit.headers {
+        let headers = headers_from_json(headers)?;
+        check_headers(headers.iter().map(|(name, value)| (&**name, &**value)))?;
+    }
+    Ok(())
+}
+
+/// Changes an event; `false` where there is none of this number.
+pub(super) async fn edit(client: &Client, id: i64, edit: &ParkedEdit) -> Result<bool, StoreError> {
+    const EDIT: &str = "UPDATE onewrite.parked_event SET topic = coalesce($2, topic), payload = coalesce($3, payload), \
+                        content_type = coalesce($4, content_type), headers = coalesce($5::jsonb, headers) WHERE id = $1";
+    let headers = edit.headers.as_ref().map(serde_json::Value::to_string);
+    let binds: [(&(dyn ToSql + Sync), Type); 5] = [
+        (&id, Type::INT8),
+        (&edit.topic, Type::TEXT),
+        (&edit.payload, Type::BYTEA),
+        (&edit.content_type, Type::TEXT),
+        (&headers, Type::TEXT),
+    ];
+    let changed = client.execute_typed(EDIT, &binds).await;
+    Ok(changed.map_err(|error| failed("changing a parked event", error))? > 0)
+}
+
+fn ids(filter: &ParkedFilter) -> Option<&[i64]> {
+    (!filter.ids.is_empty()).then_some(&filter.ids)
+}
+
+fn binds<'a>(filter: &'a ParkedFilter, ids: &'a Option<&'a [i64]>) -> [(&'a (dyn ToSql + Sync), Type); 6] {
+    [
+        (ids, Type::INT8_ARRAY),
+        (&filter.relay, Type::TEXT),
+        (&filter.route, Type::TEXT),
+        (&filter.topic, Type::TEXT),
+        (&filter.key, Type::TEXT),
+        (&filter.limit, Type::INT8),
+    ]
+}
+
+fn parked_event(row: &Row) -> Result<ParkedEvent, StoreError> {
+    let id: i64 = row.get(0);
+    let unreadable = |what: &str| StoreError::new(StoreFailure::Refused, format!("parked event {id} holds {what}"));
+    let time = |column: usize| {
+        let time = Timestamp::from_microsecond(row.get(column));
+        time.map_err(|error| unreadable("a time that cannot be read").because(error))
+    };
+    let headers = serde_json::from_str(row.get(9));
+    Ok(ParkedEvent {
+        id,
+        relay: row.get(1),
+        route: row.get(2),
+        state: row.get(3),
+        event_id: row.get(4),
+        topic: row.get(5),
+        key: row.get(6),
+        event_type: row.get(7),
+        content_type: row.get(8),
+        headers: headers.map_err(|error| unreadable("headers that cannot be read").because(error))?,
+        payload_bytes: row.get(10),
+        occurred_at: time(11)?,
+        parked_at: time(12)?,
+        attempts: row.get(13),
+        error: row.get(14),
+        payload: row.get::<_, Option<Vec<u8>>>(15).unwrap_or_default(),
+    })
+}

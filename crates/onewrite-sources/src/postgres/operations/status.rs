@@ -1,0 +1,134 @@
+//! Relays, routes and segments at a glance.
+
+use onewrite_core::routing::Share;
+use onewrite_core::store::{RelayStatus, RouteStatus, SegmentStatus, Status, UNSETTLED_COUNT_MAX};
+use onewrite_core::{StoreError, StoreFailure};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error, IsolationLevel, Row, Transaction};
+
+use super::super::error::failed;
+use super::super::filter::Filter;
+
+const RELAYS: &str = "SELECT name, CASE WHEN expires_at > clock_timestamp() THEN holder END, epoch, \
+                      extract(epoch FROM clock_timestamp() - renewed_at)::float8 \
+                      FROM onewrite.relay ORDER BY name";
+
+const ROUTES: &str = "SELECT r.relay, r.name, r.definition, r.state, r.halted, r.delivered, r.failed, r.last_error, \
+                      count(p.state) FILTER (WHERE p.state <> 'held'), count(p.state) FILTER (WHERE p.state = 'held') \
+                      FROM onewrite.route r LEFT JOIN onewrite.parked_event p ON p.relay = r.relay AND p.route = r.name \
+                      GROUP BY r.relay, r.name ORDER BY r.relay, r.name";
+
+const SEGMENTS: &str = "SELECT c.relname::text, pg_total_relation_size(c.oid), c.relname = 'outbox_' || \
+                            (SELECT floor(extract(epoch FROM clock_timestamp()) / value::bigint)::bigint % \
+                                (SELECT count(*) FROM pg_inherits WHERE inhparent = 'onewrite.outbox'::regclass) \
+                             FROM onewrite.setting WHERE name = 'rotation_seconds') \
+                        FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid \
+                        WHERE inhparent = 'onewrite.outbox'::regclass ORDER BY c.relname";
+
+/// The statistics of a table that empties and fills must not talk the planner into reading all of it.
+const BY_INDEX: &str = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off";
+
+/// Reads everything in one snapshot.
+pub(super) async fn read(client: &mut Client) -> Result<Status, StoreError> {
+    let doing = |error| failed("reading the status", error);
+    let begin = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead);
+    let transaction = begin.read_only(true).start().await.map_err(doing)?;
+    transaction.batch_execute(BY_INDEX).await.map_err(doing)?;
+    let schema_version = onewrite::postgres::current_version(&transaction).await.map_err(doing)?;
+    let relays = transaction.query_typed(RELAYS, &[]).await.map_err(doing)?;
+    let mut routes = Vec::new();
+    for row in transaction.query_typed(ROUTES, &[]).await.map_err(doing)? {
+        routes.push(route(&transaction, &row).await?);
+    }
+    let segments = transaction.query_typed(SEGMENTS, &[]).await.map_err(doing)?;
+    Ok(Status {
+        schema_version,
+        relays: relays.iter().map(relay).collect(),
+        routes,
+        segments: segments.iter().map(segment).collect(),
+    })
+}
+
+fn relay(row: &Row) -> RelayStatus {
+    RelayStatus {
+        name: row.get(0),
+        holder: row.get(1),
+        epoch: row.get(2),
+        renewed_seconds_ago: row.get(3),
+    }
+}
+
+async fn route(transaction: &Transaction<'_>, row: &Row) -> Result<RouteStatus, StoreError> {
+    let (relay, route, definition): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+    let Some(share) = Share::from_definition(&relay, &route, &definition) else {
+        let words = format!(
+            "the recorded definition of route {route:?} of relay {relay:?} cannot be read; start the relay, which records it anew"
+        );
+        return Err(StoreError::new(StoreFailure::Refused, words));
+    };
+    let (unsettled, lag_seconds) = unsettled(transaction, &share)
+        .await
+        .map_err(|error| failed(&format!("counting the unsettled events of route {route:?}"), error))?;
+    Ok(RouteStatus {
+        relay,
+        route,
+        state: row.get(3),
+        halted: row.get(4),
+        unsettled,
+        lag_seconds,
+        delivered: row.get(5),
+        failed: row.get(6),
+        last_error: row.get(7),
+        parked: row.get(8),
+        held: row.get(9),
+    })
+}
+
+/// How many events of a share are committed and not settled, and the age of the oldest in seconds.
+async fn unsettled(transaction: &Transaction<'_>, share: &Share) -> Result<(i64, Option<f64>), Error> {
+    let filter = Filter::new(share, 4);
+    let mut binds: Vec<(&(dyn tokio_postgres::types::ToSql + Sync), Type)> = vec![
+        (&share.relay, Type::TEXT),
+        (&share.route, Type::TEXT),
+        (&UNSETTLED_COUNT_MAX, Type::INT8),
+    ];
+    filter.bind(&mut binds);
+    let row = transaction.query_typed_one(&unsettled_sql(&filter.sql), &binds).await?;
+    Ok((row.get(0), row.get(1)))
+}
+
+/// The statement behind it. Beyond the floor are the rows of transactions that began after it, found by the sequence, and of
+/// those that were under way then, found by their number; less what is settled of the open window; and the pending ones.
+fn unsettled_sql(filter: &str) -> String {
+    // A join on an array's elements is what leads the planner to the index for each of them.
+    format!(
+        "WITH route AS MATERIALIZED ( \
+             SELECT floor_snapshot::pg_snapshot AS floor, floor_sequence, window_snapshot::pg_snapshot AS window_upper, \
+                    coalesce(window_sequence, 0) AS window_sequence, pending \
+             FROM onewrite.route WHERE relay = $1 AND name = $2 \
+         ), beyond AS ( \
+             SELECT o.* FROM route, onewrite.outbox o \
+             WHERE o.sequence > floor_sequence AND o.xid >= pg_snapshot_xmax(floor) \
+             UNION ALL \
+             SELECT o.* FROM route, pg_snapshot_xip(floor) AS under_way, onewrite.outbox o WHERE o.xid = under_way \
+         ), unsettled AS ( \
+             SELECT b.occurred_at, b.topic, b.type FROM route, beyond b \
+             WHERE window_upper IS NULL OR b.sequence > window_sequence OR NOT pg_visible_in_snapshot(b.xid, window_upper) \
+             UNION ALL \
+             SELECT o.occurred_at, o.topic, o.type \
+             FROM route, unnest(pending) AS left_behind, onewrite.outbox o WHERE o.sequence = left_behind \
+         ), counted AS (SELECT occurred_at FROM unsettled WHERE {filter} LIMIT $3) \
+         SELECT count(*), CASE WHEN count(*) > 0 THEN \
+                greatest(0, extract(epoch FROM clock_timestamp() - min(occurred_at)))::float8 END FROM counted"
+    )
+}
+
+fn segment(row: &Row) -> SegmentStatus {
+    SegmentStatus {
+        name: row.get(0),
+        bytes: row.get(1),
+        current: row.get(2),
+    }
+}

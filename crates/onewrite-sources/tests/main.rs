@@ -1,0 +1,3 @@
+//! The sources against real databases.
+
+mod postgres_operations;
