@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary `onewrite`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    onewrite_cli::main(std::env::args_os())
+}

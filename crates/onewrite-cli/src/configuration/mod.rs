@@ -1,6 +1,7 @@
 //! From a file and the environment to [`Settings`]: read, put together, checked, all that is wrong told at once.
 
 pub mod environment;
+pub mod example;
 pub mod fields;
 pub mod problem;
 pub mod route;
@@ -37,7 +38,12 @@ pub fn load(named: Option<&Path>, environment: &Environment) -> Result<Settings,
             }
             String::new()
         }
-        Err(source) => return Err(ConfigurationError::Unreadable { path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(ConfigurationError::Unreadable {
+                path: path.to_owned(),
+                source,
+            });
+        }
     };
     let tree = Table::parse(&text).map_err(|problem| problems(vec![problem]))?;
     Settings::read(tree, environment).map_err(problems)
@@ -68,7 +74,9 @@ impl ConfigurationError {
         match self {
             Self::None => "write one with `onewrite init`, or name one with `-c FILE`",
             Self::Unreadable { .. } => "name another with `-c FILE`, or write one with `onewrite init`",
-            Self::Wrong(_) => "every key is described in docs/configuration.md; `onewrite init` writes a commented example",
+            Self::Wrong(_) => {
+                "every key is described in docs/configuration.md; `onewrite init` writes a commented example"
+            }
         }
     }
 }

@@ -27,7 +27,11 @@ pub struct Problem {
 impl Problem {
     /// A problem.
     pub fn new(place: Place, key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { place, key: key.into(), message: message.into() }
+        Self {
+            place,
+            key: key.into(),
+            message: message.into(),
+        }
     }
 
     /// The problem in one line: place, key, message.
@@ -58,7 +62,10 @@ impl Problems {
     /// The problems found in `file`.
     pub fn new(file: &str, mut list: Vec<Problem>) -> Self {
         list.sort();
-        Self { file: file.to_owned(), list }
+        Self {
+            file: file.to_owned(),
+            list,
+        }
     }
 }
 

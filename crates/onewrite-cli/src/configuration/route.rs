@@ -37,7 +37,11 @@ pub fn read(reader: &mut Reader, tree: &Table, sinks: &[&str]) -> Vec<RouteSetti
             Node::List(items) => (&entry.place, &items[..]),
             other => {
                 let found = other.describe(false);
-                reader.problem(&entry.place, "routes", format!("found {found}; expected [[routes]], in double brackets"));
+                reader.problem(
+                    &entry.place,
+                    "routes",
+                    format!("found {found}; expected [[routes]], in double brackets"),
+                );
                 return Vec::new();
             }
         },
@@ -45,12 +49,20 @@ pub fn read(reader: &mut Reader, tree: &Table, sinks: &[&str]) -> Vec<RouteSetti
     if items.is_empty() {
         let sink = sinks.first().unwrap_or(&"events");
         let example = format!("[[routes]] with name = \"all\" and sink = \"{sink}\"");
-        reader.problem(place, "routes", format!("there are none, so no event would be delivered; add {example}"));
+        reader.problem(
+            place,
+            "routes",
+            format!("there are none, so no event would be delivered; add {example}"),
+        );
     }
     let mut routes: Vec<RouteSettings> = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let Node::Table(table) = item else {
-            reader.problem(place, format!("routes.{index}"), format!("found {}; expected a table", item.describe(false)));
+            reader.problem(
+                place,
+                format!("routes.{index}"),
+                format!("found {}; expected a table", item.describe(false)),
+            );
             continue;
         };
         if let Some(route) = read_one(reader, index, table, sinks, &routes) {
@@ -64,7 +76,10 @@ pub fn read(reader: &mut Reader, tree: &Table, sinks: &[&str]) -> Vec<RouteSetti
 pub fn oddities(routes: &[RouteSettings]) -> Vec<Problem> {
     let mut odd = Vec::new();
     for (at, route) in routes.iter().enumerate() {
-        if let Some(earlier) = routes[..at].iter().find(|earlier| covers(&earlier.wanted, &route.wanted)) {
+        if let Some(earlier) = routes[..at]
+            .iter()
+            .find(|earlier| covers(&earlier.wanted, &route.wanted))
+        {
             odd.push(Problem::new(
                 route.place.clone(),
                 format!("routes.{at}"),
@@ -80,7 +95,12 @@ pub fn oddities(routes: &[RouteSettings]) -> Vec<Problem> {
 
 /// The behaviour that a route's options describe.
 pub fn behaviour(options: &Options) -> RouteBehaviour {
-    let count = |name| options.integer(name).and_then(|number| usize::try_from(number).ok()).expect("the field has a default");
+    let count = |name| {
+        options
+            .integer(name)
+            .and_then(|number| usize::try_from(number).ok())
+            .expect("the field has a default")
+    };
     let time = |name| options.duration(name).expect("the field has a default");
     RouteBehaviour {
         on_poison: match options.text("on_poison") {
@@ -88,11 +108,20 @@ pub fn behaviour(options: &Options) -> RouteBehaviour {
             Some("halt") => OnPoison::Halt,
             _ => OnPoison::Park,
         },
-        in_flight: BatchLimit { events: count("max_in_flight_events"), bytes: count("max_in_flight_bytes") },
-        batch: BatchLimit { events: count("batch_events"), bytes: count("batch_bytes") },
+        in_flight: BatchLimit {
+            events: count("max_in_flight_events"),
+            bytes: count("max_in_flight_bytes"),
+        },
+        batch: BatchLimit {
+            events: count("batch_events"),
+            bytes: count("batch_bytes"),
+        },
         concurrent_batches: count("concurrent_batches"),
         delivery_timeout: time("delivery_timeout"),
-        backoff: Backoff { first: BACKOFF_FIRST, max: time("backoff_max") },
+        backoff: Backoff {
+            first: BACKOFF_FIRST,
+            max: time("backoff_max"),
+        },
         ..RouteBehaviour::default()
     }
 }
@@ -130,9 +159,17 @@ fn read_one(
     if let Some(message) = wrong_name(&name) {
         reader.problem(&section.place_of("name"), key("name"), message);
     } else if name == UNROUTED {
-        reader.problem(&section.place_of("name"), key("name"), format!("{name:?} is taken: it stands for the events that no route takes; choose another name"));
+        reader.problem(
+            &section.place_of("name"),
+            key("name"),
+            format!("{name:?} is taken: it stands for the events that no route takes; choose another name"),
+        );
     } else if earlier.iter().any(|route| route.name == name) {
-        reader.problem(&section.place_of("name"), key("name"), format!("there is a route {name:?} already; each needs a name of its own"));
+        reader.problem(
+            &section.place_of("name"),
+            key("name"),
+            format!("there is a route {name:?} already; each needs a name of its own"),
+        );
     }
     if !sinks.contains(&sink.as_str()) {
         let message = match sinks {
@@ -143,7 +180,11 @@ fn read_one(
     }
     for name in ["delivery_timeout", "backoff_max"] {
         if options.duration(name).is_some_and(|time| time < TIME_MIN) {
-            reader.problem(&section.place_of(name), key(name), format!("too short; expected at least {}ms", TIME_MIN.as_millis()));
+            reader.problem(
+                &section.place_of(name),
+                key(name),
+                format!("too short; expected at least {}ms", TIME_MIN.as_millis()),
+            );
         }
     }
     for name in ["max_in_flight_bytes", "batch_bytes"] {
@@ -164,7 +205,11 @@ fn read_match(reader: &mut Reader, key: &str, table: &Table) -> Option<Match> {
     let entry = table.get("match")?;
     let Node::Table(table) = &entry.node else {
         let found = entry.node.describe(false);
-        reader.problem(&entry.place, key, format!("found {found}; expected a table such as {{ topic = \"shop.*\" }}"));
+        reader.problem(
+            &entry.place,
+            key,
+            format!("found {found}; expected a table such as {{ topic = \"shop.*\" }}"),
+        );
         return None;
     };
     let section = reader.section(key, table, MATCH, &[])?;
@@ -172,11 +217,18 @@ fn read_match(reader: &mut Reader, key: &str, table: &Table) -> Option<Match> {
         let text = section.options.text(name)?;
         if text.is_empty() {
             let place = section.place_of(name);
-            reader.problem(&place, format!("{key}.{name}"), "an empty pattern takes no event; leave it out to take all");
+            reader.problem(
+                &place,
+                format!("{key}.{name}"),
+                "an empty pattern takes no event; leave it out to take all",
+            );
         }
         Some(Pattern::new(text))
     };
-    Some(Match { topic: pattern("topic"), event_type: pattern("type") })
+    Some(Match {
+        topic: pattern("topic"),
+        event_type: pattern("type"),
+    })
 }
 
 /// Whether `earlier` certainly takes everything that `later` could take.
@@ -203,16 +255,28 @@ mod tests {
     use super::*;
 
     fn wanted(topic: Option<&str>, event_type: Option<&str>) -> Match {
-        Match { topic: topic.map(Pattern::new), event_type: event_type.map(Pattern::new) }
+        Match {
+            topic: topic.map(Pattern::new),
+            event_type: event_type.map(Pattern::new),
+        }
     }
 
     #[test]
     fn a_route_covers_what_its_pattern_covers() {
         assert!(covers(&wanted(None, None), &wanted(Some("a"), Some("b"))));
         assert!(covers(&wanted(Some("*"), None), &wanted(None, None)));
-        assert!(covers(&wanted(Some("shop.*"), None), &wanted(Some("shop.*.eu"), Some("X"))));
-        assert!(!covers(&wanted(Some("shop.orders"), None), &wanted(Some("shop.*"), None)));
+        assert!(covers(
+            &wanted(Some("shop.*"), None),
+            &wanted(Some("shop.*.eu"), Some("X"))
+        ));
+        assert!(!covers(
+            &wanted(Some("shop.orders"), None),
+            &wanted(Some("shop.*"), None)
+        ));
         assert!(!covers(&wanted(None, Some("*")), &wanted(None, None)));
-        assert!(covers(&wanted(None, Some("Order*")), &wanted(None, Some("OrderPlaced"))));
+        assert!(covers(
+            &wanted(None, Some("Order*")),
+            &wanted(None, Some("OrderPlaced"))
+        ));
     }
 }

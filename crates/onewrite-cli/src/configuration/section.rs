@@ -48,7 +48,11 @@ impl Reader<'_> {
             Node::Table(table) => Some(table),
             other => {
                 let found = other.describe(true);
-                self.problem(&entry.place, key, format!("found {found}; expected a section, such as [{key}]"));
+                self.problem(
+                    &entry.place,
+                    key,
+                    format!("found {found}; expected a section, such as [{key}]"),
+                );
                 None
             }
         }
@@ -58,13 +62,30 @@ impl Reader<'_> {
     /// anything was wrong.
     pub fn section(&mut self, name: &str, table: &Table, fields: &[Field], others: &[&str]) -> Option<Section> {
         let before = self.problems.len();
-        let mut section =
-            Section { options: Options::new(name), place: table.place.clone(), places: BTreeMap::new() };
-        let full = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
-        for entry in table.entries.iter().filter(|entry| !others.contains(&entry.key.as_str())) {
+        let mut section = Section {
+            options: Options::new(name),
+            place: table.place.clone(),
+            places: BTreeMap::new(),
+        };
+        let full = |key: &str| {
+            if name.is_empty() {
+                key.to_owned()
+            } else {
+                format!("{name}.{key}")
+            }
+        };
+        for entry in table
+            .entries
+            .iter()
+            .filter(|entry| !others.contains(&entry.key.as_str()))
+        {
             let Some(field) = fields.iter().find(|field| field.name == entry.key) else {
                 let known = others.iter().copied().chain(fields.iter().map(|field| field.name));
-                self.problem(&entry.place, full(&entry.key), unknown("unknown key", &entry.key, known));
+                self.problem(
+                    &entry.place,
+                    full(&entry.key),
+                    unknown("unknown key", &entry.key, known),
+                );
                 continue;
             };
             match self.value(field.kind, &entry.node) {
@@ -75,8 +96,15 @@ impl Reader<'_> {
                 Err(message) => self.problem(&entry.place, full(&entry.key), message),
             }
         }
-        for field in fields.iter().filter(|field| field.required && table.get(field.name).is_none()) {
-            self.problem(&table.place, full(field.name), format!("missing; expected {}", field.kind));
+        for field in fields
+            .iter()
+            .filter(|field| field.required && table.get(field.name).is_none())
+        {
+            self.problem(
+                &table.place,
+                full(field.name),
+                format!("missing; expected {}", field.kind),
+            );
         }
         let complete = self.problems.len() == before && section.options.fill(fields).is_ok();
         complete.then_some(section)
@@ -91,8 +119,12 @@ impl Reader<'_> {
     }
 
     fn value(&self, kind: Kind, node: &Node) -> Result<Value, String> {
-        let unexpected =
-            |expected: &str| format!("found {}; expected {expected}", node.describe(matches!(kind, Kind::Secret | Kind::Map)));
+        let unexpected = |expected: &str| {
+            format!(
+                "found {}; expected {expected}",
+                node.describe(matches!(kind, Kind::Secret | Kind::Map))
+            )
+        };
         match (kind, node) {
             (Kind::Map, Node::Table(table)) => self.map(table),
             (Kind::Map, Node::Variable(text)) => {
@@ -106,9 +138,9 @@ impl Reader<'_> {
             (Kind::Secret, Node::Text(text)) => secret(self.environment.fill_in(text)?),
             (Kind::Secret, Node::Variable(text)) => secret(text.clone()),
             (_, Node::Variable(text)) => kind.parse(text).map_err(|expected| unexpected(&expected)),
-            (Kind::Text | Kind::Choice(_) | Kind::Duration | Kind::Bytes, Node::Text(text)) => {
-                kind.parse(&self.environment.fill_in(text)?).map_err(|expected| unexpected(&expected))
-            }
+            (Kind::Text | Kind::Choice(_) | Kind::Duration | Kind::Bytes, Node::Text(text)) => kind
+                .parse(&self.environment.fill_in(text)?)
+                .map_err(|expected| unexpected(&expected)),
             _ => Err(unexpected(&kind.to_string())),
         }
     }
@@ -116,7 +148,10 @@ impl Reader<'_> {
     fn list(&self, items: &[Node]) -> Result<Value, String> {
         let text = |item: &Node| match item {
             Node::Text(text) => self.environment.fill_in(text),
-            other => Err(format!("found {} in the list; expected texts only", other.describe(false))),
+            other => Err(format!(
+                "found {} in the list; expected texts only",
+                other.describe(false)
+            )),
         };
         items.iter().map(text).collect::<Result<_, _>>().map(Value::List)
     }
@@ -128,7 +163,8 @@ impl Reader<'_> {
                 Node::Variable(text) => Ok(text.clone()),
                 other => Err(format!("found {}; expected a text", other.describe(false))),
             };
-            text.map(|text| (entry.key.clone(), text)).map_err(|message| format!("under {:?}: {message}", entry.key))
+            text.map(|text| (entry.key.clone(), text))
+                .map_err(|message| format!("under {:?}: {message}", entry.key))
         };
         table.entries.iter().map(text).collect::<Result<_, _>>().map(Value::Map)
     }
@@ -148,8 +184,15 @@ pub fn quoted<'k>(names: impl Iterator<Item = &'k str>) -> String {
 }
 
 fn pairs(text: &str) -> Option<Value> {
-    let pair = |pair: &str| pair.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
-    text.split(',').filter(|part| !part.trim().is_empty()).map(pair).collect::<Option<_>>().map(Value::Map)
+    let pair = |pair: &str| {
+        pair.split_once('=')
+            .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+    };
+    text.split(',')
+        .filter(|part| !part.trim().is_empty())
+        .map(pair)
+        .collect::<Option<_>>()
+        .map(Value::Map)
 }
 
 /// A secret from its text, or from the file that the text names.
@@ -157,6 +200,11 @@ fn secret(text: String) -> Result<Value, String> {
     let Some(path) = text.strip_prefix(FILE_PREFIX) else {
         return Ok(Value::Secret(Secret::new(text)));
     };
-    let content = std::fs::read_to_string(path).map_err(|error| format!("the secret's file {path} cannot be read: {error}"))?;
-    Ok(Value::Secret(Secret::new(content.strip_suffix('\n').map_or(&*content, |line| line.strip_suffix('\r').unwrap_or(line)))))
+    let content =
+        std::fs::read_to_string(path).map_err(|error| format!("the secret's file {path} cannot be read: {error}"))?;
+    Ok(Value::Secret(Secret::new(
+        content
+            .strip_suffix('\n')
+            .map_or(&*content, |line| line.strip_suffix('\r').unwrap_or(line)),
+    )))
 }

@@ -77,13 +77,21 @@ impl Settings {
         let lease = optional(&mut reader, &tree, "lease", LEASE);
         let name = top.map(|top| top.options.text("name").unwrap_or_default().to_owned());
         if let Some(message) = name.as_deref().and_then(wrong_name) {
-            reader.problem(&tree.get("name").map_or(Place::File, |entry| entry.place.clone()), "name", message);
+            reader.problem(
+                &tree.get("name").map_or(Place::File, |entry| entry.place.clone()),
+                "name",
+                message,
+            );
         }
         let lease_ttl = lease.as_ref().and_then(|lease| lease.options.duration("ttl"));
         if let (Some(lease), Some(ttl)) = (&lease, lease_ttl)
             && !(LEASE_TTL_MIN..=LEASE_TTL_MAX).contains(&ttl)
         {
-            reader.problem(&lease.place_of("ttl"), "lease.ttl", "out of range; expected a time from \"2s\" to \"10m\"");
+            reader.problem(
+                &lease.place_of("ttl"),
+                "lease.ttl",
+                "out of range; expected a time from \"2s\" to \"10m\"",
+            );
         }
         let (Some(name), Some(source), Some(log), Some(lease_ttl), true) =
             (name, source, log, lease_ttl, reader.problems.is_empty())
@@ -91,9 +99,20 @@ impl Settings {
             return Err(reader.problems);
         };
         let text = |key| log.options.text(key).unwrap_or_default().to_owned();
-        let log = LogSettings { format: text("format"), level: text("level") };
+        let log = LogSettings {
+            format: text("format"),
+            level: text("level"),
+        };
         let warnings = warnings(&sinks, &routes);
-        Ok(Self { name, source, sinks, routes, log, lease_ttl, warnings })
+        Ok(Self {
+            name,
+            source,
+            sinks,
+            routes,
+            log,
+            lease_ttl,
+            warnings,
+        })
     }
 
     /// The sink of this name.
@@ -127,7 +146,11 @@ const LEASE_TTL_MAX: Duration = Duration::from_secs(600);
 fn read_source(reader: &mut Reader, tree: &Table) -> Option<SourceSettings> {
     let Some(entry) = tree.get("source") else {
         let types = quoted(source_types().iter().map(|source_type| source_type.name));
-        reader.problem(&Place::File, "source", format!("missing; add a section [source] with type = one of {types}"));
+        reader.problem(
+            &Place::File,
+            "source",
+            format!("missing; add a section [source] with type = one of {types}"),
+        );
         return None;
     };
     let table = reader.table(entry, "source")?;
@@ -157,7 +180,10 @@ fn read_sinks<'t>(reader: &mut Reader, tree: &'t Table) -> (Vec<&'t str>, Vec<Si
             reader.problem(&entry.place, &key, message);
         }
         defined.push(entry.key.as_str());
-        if let Some(sink) = reader.table(entry, &key).and_then(|table| read_sink(reader, &entry.key, &key, table)) {
+        if let Some(sink) = reader
+            .table(entry, &key)
+            .and_then(|table| read_sink(reader, &entry.key, &key, table))
+        {
             sinks.push(sink);
         }
     }
@@ -170,7 +196,11 @@ fn read_sink(reader: &mut Reader, name: &str, key: &str, table: &Table) -> Optio
     match sink_type(&written.text) {
         Ok(sink_type) => {
             let section = reader.section(key, table, sink_type.fields, &["type"])?;
-            Some(SinkSettings { name: name.to_owned(), sink_type, section })
+            Some(SinkSettings {
+                name: name.to_owned(),
+                sink_type,
+                section,
+            })
         }
         Err(error) => {
             reader.problem(&written.place, format!("{key}.type"), error.to_string());
@@ -195,16 +225,24 @@ fn read_type(
         let types = quoted(types);
         // A slip in the one key that says which keys there are is told as a slip, not as something missing.
         let slip = table.entries.iter().find(|entry| {
-            unknown("", &entry.key, ["type"].into_iter()).contains("did you mean") && matches!(entry.node, Node::Text(_))
+            unknown("", &entry.key, ["type"].into_iter()).contains("did you mean")
+                && matches!(entry.node, Node::Text(_))
         });
         match slip {
-            Some(entry) => reader.problem(&entry.place, format!("{section}.{}", entry.key), "unknown key; did you mean \"type\"?"),
+            Some(entry) => reader.problem(
+                &entry.place,
+                format!("{section}.{}", entry.key),
+                "unknown key; did you mean \"type\"?",
+            ),
             None => reader.problem(&table.place, key, format!("missing; expected one of {types}")),
         }
         return None;
     };
     match reader.text(&entry.node) {
-        Ok(text) => Some(WrittenType { text, place: entry.place.clone() }),
+        Ok(text) => Some(WrittenType {
+            text,
+            place: entry.place.clone(),
+        }),
         Err(message) => {
             reader.problem(&entry.place, key, message);
             None
@@ -230,7 +268,10 @@ fn optional(
 
 fn warnings(sinks: &[SinkSettings], routes: &[RouteSettings]) -> Vec<Problem> {
     let mut warnings = route::oddities(routes);
-    for sink in sinks.iter().filter(|sink| !routes.iter().any(|route| route.sink == sink.name)) {
+    for sink in sinks
+        .iter()
+        .filter(|sink| !routes.iter().any(|route| route.sink == sink.name))
+    {
         let key = format!("sinks.{}", sink.name);
         warnings.push(Problem::new(sink.section.place.clone(), key, "no route uses this sink"));
     }

@@ -48,7 +48,10 @@ pub enum Node {
 impl Table {
     /// A table without entries.
     pub fn empty(place: Place) -> Self {
-        Self { place, entries: Vec::new() }
+        Self {
+            place,
+            entries: Vec::new(),
+        }
     }
 
     /// The entry of this key.
@@ -63,7 +66,11 @@ impl Table {
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let lines = Lines::new(text);
         let document = Document::parse(text).map_err(|error| {
-            Problem::new(lines.place(error.span()).unwrap_or(Place::File), "", format!("not TOML: {}", error.message()))
+            Problem::new(
+                lines.place(error.span()).unwrap_or(Place::File),
+                "",
+                format!("not TOML: {}", error.message()),
+            )
         })?;
         Ok(lines.table(document.as_table(), Place::File))
     }
@@ -117,7 +124,11 @@ impl<'a> Lines<'a> {
             .map(|(key, item)| {
                 let span = table.key(key).and_then(|key| key.span()).or_else(|| item.span());
                 let place = self.place(span).unwrap_or_else(|| place.clone());
-                Entry { key: key.to_owned(), node: self.item(item, &place), place }
+                Entry {
+                    key: key.to_owned(),
+                    node: self.item(item, &place),
+                    place,
+                }
             })
             .collect();
         Table { place, entries }
@@ -163,13 +174,25 @@ mod tests {
                     match = { topic = \"t\" }\n";
         let table = Table::parse(text).unwrap();
         assert_eq!(table.get("name").unwrap().place, Place::Line(1));
-        let Node::Table(source) = &table.get("source").unwrap().node else { panic!() };
-        assert_eq!((source.place.clone(), source.entries[0].place.clone()), (Place::Line(3), Place::Line(4)));
-        let Node::Table(sinks) = &table.get("sinks").unwrap().node else { panic!() };
+        let Node::Table(source) = &table.get("source").unwrap().node else {
+            panic!()
+        };
+        assert_eq!(
+            (source.place.clone(), source.entries[0].place.clone()),
+            (Place::Line(3), Place::Line(4))
+        );
+        let Node::Table(sinks) = &table.get("sinks").unwrap().node else {
+            panic!()
+        };
         assert_eq!(sinks.entries[0].place, Place::Line(5));
-        let Node::List(routes) = &table.get("routes").unwrap().node else { panic!() };
+        let Node::List(routes) = &table.get("routes").unwrap().node else {
+            panic!()
+        };
         let Node::Table(second) = &routes[1] else { panic!() };
-        assert_eq!((second.place.clone(), second.entries[0].place.clone()), (Place::Line(11), Place::Line(12)));
+        assert_eq!(
+            (second.place.clone(), second.entries[0].place.clone()),
+            (Place::Line(11), Place::Line(12))
+        );
     }
 
     #[test]

@@ -1,0 +1,153 @@
+//! `onewrite status`: relays, routes and the outbox at a glance.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use clap::Args;
+use onewrite_core::store::{RouteStatus, Status, UNSETTLED_COUNT_MAX};
+
+use super::Context;
+use crate::configuration::Settings;
+use crate::failure::Failure;
+use crate::output;
+use crate::output::human::{bytes, count, plural, printable, seconds, shortened};
+use crate::output::table::{Side, Table};
+
+/// Shows what the relay is doing, how far behind each route is, and what is stuck
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  onewrite status
+  onewrite status --watch        again every 2 seconds
+  onewrite status --json | jq '.routes[] | select(.lag_seconds > 60)'")]
+pub struct Arguments {
+    /// Show it again every so many seconds [default: 2]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    watch: Option<u64>,
+    /// Answer in JSON, one line each time
+    #[arg(long)]
+    json: bool,
+}
+
+/// Longest error in the table, in characters; `--json` has it whole.
+const ERROR_CHARACTERS: usize = 100;
+
+/// Moves the cursor home and clears what is below, so that a watched status does not scroll away.
+const CLEAR: &str = "\x1b[H\x1b[J";
+
+pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
+    let (settings, opened) = context.open()?;
+    let clear = arguments.watch.is_some() && !arguments.json && std::io::stdout().is_terminal();
+    loop {
+        let status = opened.operations.status().await?;
+        if arguments.json {
+            output::json(&status)?;
+        } else {
+            let text = text(&status, &settings, &opened.place);
+            output::text(&if clear { format!("{CLEAR}{text}") } else { text })?;
+        }
+        let Some(pause) = arguments.watch else { return Ok(()) };
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(pause)) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        }
+    }
+}
+
+/// The status for people.
+fn text(status: &Status, settings: &Settings, place: &str) -> String {
+    let size: i64 = status.segments.iter().map(|segment| segment.bytes).sum();
+    let mut text = format!(
+        "outbox {place}: {}, schema version {}\n",
+        bytes(size),
+        status.schema_version
+    );
+    let mut relays: Vec<&str> = status.routes.iter().map(|route| route.relay.as_str()).collect();
+    relays.extend(status.relays.iter().map(|relay| relay.name.as_str()));
+    relays.push(&settings.name);
+    relays.sort_unstable();
+    relays.dedup();
+    for relay in relays {
+        let _ = writeln!(text, "\nrelay {}: {}", printable(relay), holder(status, relay));
+        let routes: Vec<&RouteStatus> = status.routes.iter().filter(|route| route.relay == relay).collect();
+        if !routes.is_empty() {
+            let _ = write!(text, "{}", table(&routes));
+        }
+        text.push_str(&hints(&routes));
+    }
+    text
+}
+
+fn holder(status: &Status, relay: &str) -> String {
+    let known = status.relays.iter().find(|known| known.name == relay);
+    match known.map(|known| (&known.holder, known.renewed_seconds_ago)) {
+        None => "has never run here; start it with `onewrite run`".to_owned(),
+        Some((None, _)) => "nobody runs it; start it with `onewrite run`".to_owned(),
+        Some((Some(holder), renewed)) => {
+            let renewed = renewed.map_or(String::new(), |ago| format!(", seen {} ago", seconds(ago)));
+            format!("run by {}{renewed}", printable(holder))
+        }
+    }
+}
+
+fn table(routes: &[&RouteStatus]) -> Table {
+    let mut table = Table::new(&[
+        ("ROUTE", Side::Left),
+        ("STATE", Side::Left),
+        ("UNSETTLED", Side::Right),
+        ("LAG", Side::Right),
+        ("DELIVERED", Side::Right),
+        ("FAILED", Side::Right),
+        ("PARKED", Side::Right),
+        ("HELD", Side::Right),
+        ("LAST ERROR", Side::Left),
+    ]);
+    for route in routes {
+        let more = if route.unsettled >= UNSETTLED_COUNT_MAX {
+            "+"
+        } else {
+            ""
+        };
+        table.row([
+            route.route.clone(),
+            route.state.clone(),
+            count(route.unsettled) + more,
+            route.lag_seconds.map_or("–".to_owned(), seconds),
+            count(route.delivered),
+            count(route.failed),
+            count(route.parked),
+            count(route.held),
+            route
+                .last_error
+                .as_deref()
+                .map_or(String::new(), |error| shortened(error, ERROR_CHARACTERS)),
+        ]);
+    }
+    table
+}
+
+/// What a person can do now.
+fn hints(routes: &[&RouteStatus]) -> String {
+    let mut hints = String::new();
+    for route in routes {
+        let name = printable(&route.route);
+        if let Some(reason) = &route.halted {
+            let _ = writeln!(
+                hints,
+                "! {name} halted: {}; mend the cause, then `onewrite resume {name}`",
+                printable(reason)
+            );
+        } else if route.state == "paused" {
+            let _ = writeln!(hints, "! {name} is paused; `onewrite resume {name}` lets it go on");
+        }
+        if route.parked > 0 {
+            let parked = plural(route.parked.unsigned_abs(), "event");
+            let _ = writeln!(
+                hints,
+                "! {name} parked {parked}; `onewrite parked list --route {name}` shows why"
+            );
+        }
+    }
+    hints
+}
