@@ -2,3 +2,4 @@
 
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod registry;

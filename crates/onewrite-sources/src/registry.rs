@@ -1,5 +1,8 @@
 //! Every type of source there is: its name, what can be configured, how it is opened and how its schema comes about.
 
+#[cfg(feature = "postgres")]
+mod postgres;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +57,10 @@ impl SourceType {
 
 impl fmt::Debug for SourceType {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("SourceType").field("name", &self.name).finish_non_exhaustive()
+        formatter
+            .debug_struct("SourceType")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -125,20 +131,29 @@ pub enum UnknownSource {
         nearest: Option<&'static str>,
     },
     /// It exists, but this program was built without it.
-    #[error("the source type {name:?} is not built into this program; use one that was built with the Cargo feature {name:?}")]
+    #[error(
+        "the source type {name:?} is not built into this program; use one that was built with the Cargo feature {name:?}"
+    )]
     NotBuiltIn {
         /// The type, which is also the name of the Cargo feature that brings it.
         name: &'static str,
     },
 }
 
-const TYPES: &[SourceType] = &[];
+const TYPES: &[SourceType] = &[
+    #[cfg(feature = "postgres")]
+    postgres::TYPE,
+];
 
 /// Every name there is, built in or not.
 const KNOWN: &[&str] = &["postgres", "sqlite"];
 
 fn known() -> String {
-    KNOWN.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+    KNOWN
+        .iter()
+        .map(|name| format!("{name:?}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn meant(nearest: Option<&str>) -> String {
@@ -174,7 +189,12 @@ mod tests {
             for (at, field) in source_type.fields.iter().enumerate() {
                 if let Some(default) = field.default {
                     let fits = field.kind.parse(default);
-                    assert!(fits.is_ok(), "{}.{}: {default:?} is not {fits:?}", source_type.name, field.name);
+                    assert!(
+                        fits.is_ok(),
+                        "{}.{}: {default:?} is not {fits:?}",
+                        source_type.name,
+                        field.name
+                    );
                 }
                 assert!(!field.doc.is_empty(), "{}.{} has no doc", source_type.name, field.name);
                 let twice = source_type.fields[..at].iter().any(|other| other.name == field.name);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use onewrite_core::limits::CONNECT_TIMEOUT;
+use onewrite_core::limits;
 use onewrite_core::options::{Field, Kind, Options};
 use onewrite_core::{StoreError, StoreFailure};
 use rustls::pki_types::CertificateDer;
@@ -16,39 +16,43 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::failed;
 
-/// How to reach the database.
-pub(crate) const CONNECTION_FIELDS: &[Field] = &[
-    Field {
-        name: "url",
-        kind: Kind::Secret,
-        default: None,
-        required: true,
-        doc: "The database, as `postgres://user@host:5432/database` or as libpq's `host=… dbname=…`. TLS with a checked certificate \
-              is used for every host but loopback and Unix sockets; `sslmode=disable` allows plain text, `sslmode=require` (or \
-              `verify-full`) asks for TLS also on loopback.",
-    },
-    Field {
-        name: "password",
-        kind: Kind::Secret,
-        default: None,
-        required: false,
-        doc: "The user's password, where the URL does not hold it.",
-    },
-    Field {
-        name: "ca_file",
-        kind: Kind::Text,
-        default: None,
-        required: false,
-        doc: "A PEM file with the certificates of the authorities to trust instead of the system's.",
-    },
-    Field {
-        name: "connect_timeout",
-        kind: Kind::Duration,
-        default: Some("10s"),
-        required: false,
-        doc: "How long connecting and logging in may take.",
-    },
-];
+/// Where the database is.
+pub(crate) const URL: Field = Field {
+    name: "url",
+    kind: Kind::Secret,
+    default: None,
+    required: true,
+    doc: "The database, as `postgres://user@host:5432/database` or as libpq's `host=… dbname=…`. TLS with a checked certificate \
+          is used for every host but loopback and Unix sockets; `sslmode=disable` allows plain text, `sslmode=require` (or \
+          `verify-full`) asks for TLS also on loopback.",
+};
+
+/// The password apart from the URL.
+pub(crate) const PASSWORD: Field = Field {
+    name: "password",
+    kind: Kind::Secret,
+    default: None,
+    required: false,
+    doc: "The user's password, where the URL does not hold it.",
+};
+
+/// Whom to trust.
+pub(crate) const CA_FILE: Field = Field {
+    name: "ca_file",
+    kind: Kind::Text,
+    default: None,
+    required: false,
+    doc: "A PEM file with the certificates of the authorities to trust instead of the system's.",
+};
+
+/// How long connecting may take.
+pub(crate) const CONNECT_TIMEOUT: Field = Field {
+    name: "connect_timeout",
+    kind: Kind::Duration,
+    default: Some("10s"),
+    required: false,
+    doc: "How long connecting and logging in may take.",
+};
 
 /// Probing an idle connection that often tells a dead peer from a quiet one within half a minute.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -64,7 +68,7 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Reads [`CONNECTION_FIELDS`].
+    /// Reads [`URL`], [`PASSWORD`], [`CA_FILE`] and [`CONNECT_TIMEOUT`].
     ///
     /// # Errors
     /// `Refused`, naming the key and what is wrong with it, never its text.
@@ -100,7 +104,7 @@ impl Connector {
             config.application_name("onewrite");
         }
         let tls = wants_tls.then(|| tls(options.text("ca_file"), section)).transpose()?;
-        let timeout = options.duration("connect_timeout").unwrap_or(CONNECT_TIMEOUT);
+        let timeout = options.duration("connect_timeout").unwrap_or(limits::CONNECT_TIMEOUT);
         let place = place(&config).into();
         Ok(Self {
             config,
@@ -249,6 +253,8 @@ fn place(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CONNECTION_FIELDS: &[Field] = &[URL, PASSWORD, CA_FILE, CONNECT_TIMEOUT];
 
     fn connector(url: &str) -> Result<Connector, StoreError> {
         Connector::from_options(

@@ -1,4 +1,67 @@
 //! PostgreSQL 14 and later, by plain SQL: it works behind a transaction pooler.
 
+mod adopt;
+mod blocked;
 pub(crate) mod connection;
 pub(crate) mod error;
+mod feed;
+mod filter;
+mod maintain;
+mod operations;
+mod outbox;
+mod pace;
+mod parking;
+mod progress;
+mod reading;
+mod redeliveries;
+mod rows;
+mod session;
+mod snapshot;
+
+use onewrite_core::StoreError;
+use onewrite_core::options::{Field, Kind, Options};
+
+pub use operations::{LONG_TRANSACTION, PostgresOperations};
+pub use outbox::PostgresOutbox;
+
+use self::connection::{CA_FILE, CONNECT_TIMEOUT, PASSWORD, URL};
+
+/// What can be configured of a PostgreSQL source.
+pub const FIELDS: &[Field] = &[
+    URL,
+    PASSWORD,
+    CA_FILE,
+    CONNECT_TIMEOUT,
+    Field {
+        name: "feed",
+        kind: Kind::Choice(&["auto", "wal", "poll"]),
+        default: Some("auto"),
+        required: false,
+        doc: "How new events are found. `poll` asks the database again and again, every 2 ms while there are events and every 250 ms \
+              while there are none; it needs no privilege beyond reading. `wal` follows the write-ahead log; this version does not \
+              have it yet, and `auto` therefore polls.",
+    },
+    Field {
+        name: "contract",
+        kind: Kind::Choice(&["native"]),
+        default: Some("native"),
+        required: false,
+        doc: "Whose table the events are in. `native` is Onewrite's own.",
+    },
+    Field {
+        name: "retention",
+        kind: Kind::Duration,
+        default: Some("0s"),
+        required: false,
+        doc: "How long events are kept at least after they were recorded, for replays. Space is freed by whole segments, so a \
+              retention of more than two rotations (an hour each unless `onewrite migrate` set another) frees none.",
+    },
+];
+
+/// Operations on the database that the options name.
+///
+/// # Errors
+/// `Refused`, naming the key and what is wrong with it.
+pub fn operations(options: &Options) -> Result<PostgresOperations, StoreError> {
+    Ok(PostgresOperations::new(connection::Connector::from_options(options)?))
+}

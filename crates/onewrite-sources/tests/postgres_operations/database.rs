@@ -138,10 +138,11 @@ pub async fn status(operations: &PostgresOperations) -> Status {
     operations.status().await.expect("the status")
 }
 
-/// These numbers and nothing else.
+/// These numbers and nothing else, with their payloads.
 pub fn numbered(ids: &[i64]) -> ParkedFilter {
     ParkedFilter {
         ids: ids.to_vec(),
+        with_payload: true,
         ..ParkedFilter::default()
     }
 }

@@ -6,7 +6,7 @@ use onewrite_core::store::{ParkedEdit, ParkedFilter};
 use super::database::{Database, numbered};
 
 #[tokio::test]
-async fn a_list_is_in_order_and_without_payloads_but_for_what_is_asked_for_by_number() {
+async fn a_list_is_in_order_and_without_payloads_unless_they_are_asked_for() {
     let mut database = Database::migrated().await;
     let operations = database.operations().await;
     let first = database.park("orders", "parked", "a").await;

@@ -22,10 +22,10 @@ const FITS: &str = "($1::bigint[] IS NULL OR id = ANY ($1)) AND ($2::text IS NUL
                     AND ($3::text IS NULL OR route = $3) AND ($4::text IS NULL OR topic = $4) \
                     AND ($5::text IS NULL OR key = $5)";
 
-/// Lists events, oldest first. Payloads come along for events that are asked for by number.
+/// Lists events, oldest first.
 pub(super) async fn list(client: &Client, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError> {
     let ids = ids(filter);
-    let payload = if ids.is_some() { "payload" } else { "NULL::bytea" };
+    let payload = if filter.with_payload { "payload" } else { "NULL::bytea" };
     let sql = format!("SELECT {COLUMNS}, {payload} FROM onewrite.parked_event WHERE {FITS} ORDER BY id LIMIT $6");
     let rows = client.query_typed(&sql, &binds(filter, &ids)).await;
     rows.map_err(|error| failed("reading parked events", error))?

@@ -1,0 +1,260 @@
+//! The poll feed: reads the differences of snapshots, one after the other.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use onewrite_core::limits::MAINTENANCE_INTERVAL;
+use onewrite_core::routing::Share;
+use onewrite_core::windows::{CARRIED, Windows};
+use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, Sourced, StoreError, StoreFailure};
+use tokio::time::Instant;
+use tokio_postgres::Row;
+
+use super::connection::Connector;
+use super::error::failed;
+use super::pace::Pace;
+use super::reading::{Reader, is_cut};
+use super::rows::Decoder;
+use super::session::{BEGIN_READING, LAST_SEQUENCE, Session};
+use super::snapshot::Snapshot;
+use super::{parking, progress};
+
+/// Shortest time between two moves past rows that concern other routes: each costs a commit and an update.
+const PASS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Rows of other routes after which to move past them at once: reading over them again takes milliseconds by then.
+const PASS_ROWS: i64 = 10_000;
+
+/// Hands out a route's events.
+pub(super) struct Feed {
+    session: Session,
+    route: String,
+    reader: Reader,
+    decoder: Decoder,
+    windows: Windows<Snapshot>,
+    /// How many of the carried events were read again.
+    carried_read: usize,
+    carried: Vec<i64>,
+    /// The last sequence value drawn before the last fence: transactions that have no xid by then draw later ones, and to
+    /// every snapshot taken after it those are all at or above its xmax.
+    low: i64,
+    pace: Pace,
+    passed_at: Instant,
+}
+
+/// What a look at the clock of the database says.
+struct Present {
+    snapshot: Snapshot,
+    last_sequence: i64,
+}
+
+impl Feed {
+    /// Opens the feed from the recorded progress.
+    pub async fn open(connector: &Connector, lease: &Lease, share: &Share) -> Result<Self, StoreError> {
+        let session = Session::open(connector, lease).await?;
+        let (progress, low) = progress::load(&session, &share.route).await?;
+        let windows = Windows::new(progress);
+        Ok(Self {
+            session,
+            route: share.route.clone(),
+            reader: Reader::new(share),
+            decoder: Decoder::default(),
+            carried: windows
+                .carried()
+                .iter()
+                .map(|sequence| sequence.cast_signed())
+                .collect(),
+            carried_read: 0,
+            windows,
+            low,
+            pace: Pace::new(),
+            passed_at: Instant::now(),
+        })
+    }
+
+    /// Reads again what the last incarnation left pending.
+    async fn read_carried(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
+        while self.carried_read < self.carried.len() {
+            let wanted = self.carried[self.carried_read..]
+                .chunks(limit.events.max(1))
+                .next()
+                .unwrap_or_default();
+            let read = self.reader.listed(self.session.client(), wanted, limit);
+            let (rows, low) = self.session.fenced(READING, BEGIN_READING, read).await?;
+            self.low = low;
+            let (asked, events) = (
+                wanted.len(),
+                self.decode(&rows, |sequence| Position::new(CARRIED, sequence))?,
+            );
+            self.carried_read += match events.last() {
+                // The bytes cut it short; what was asked for and is not there any more is passed over.
+                Some(last) if is_cut(0, bytes(&events), limit) => {
+                    wanted_through(&self.carried[self.carried_read..], last.position)
+                }
+                _ => asked,
+            };
+            if !events.is_empty() {
+                return Ok(events);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Reads on in the open window.
+    async fn read_on(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
+        let Some(reading) = self.windows.reading() else {
+            return Ok(Vec::new());
+        };
+        let read = self.reader.window(
+            self.session.client(),
+            reading.base,
+            reading.upper,
+            reading.cursor,
+            limit,
+        );
+        let (rows, low) = self.session.fenced(READING, BEGIN_READING, read).await?;
+        self.low = low;
+        self.hand_out(&rows, limit)
+    }
+
+    /// Looks whether there is anything beyond what was read, and if so opens a window.
+    async fn read_new(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
+        let present = self.present().await?;
+        let base = self.windows.base();
+        if present.snapshot.text() == base.text() {
+            return Ok(Vec::new());
+        }
+        if present.snapshot.xmax() < base.xmax() {
+            return Err(restored(base, &present.snapshot));
+        }
+        let read = self
+            .reader
+            .window(self.session.client(), base, &present.snapshot, 0, limit);
+        let rows = self.session.transaction(READING, BEGIN_READING, read).await?;
+        if rows.is_empty() {
+            self.pass(present).await?;
+            return Ok(Vec::new());
+        }
+        self.low = self.session.fence().await?;
+        self.windows.open(present.snapshot);
+        self.hand_out(&rows, limit)
+    }
+
+    async fn present(&mut self) -> Result<Present, StoreError> {
+        let sql = format!("SELECT pg_current_snapshot()::text, ({LAST_SEQUENCE})");
+        let rows = self.session.query("taking a snapshot", &sql, &Vec::new()).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| StoreError::new(StoreFailure::Unavailable, "a snapshot did not come"))?;
+        Ok(Present {
+            snapshot: Snapshot::parse(row.get(0), self.low)?,
+            last_sequence: row.get(1),
+        })
+    }
+
+    /// Moves past a window that holds nothing for this route, from time to time: a snapshot may be built upon only after a
+    /// fence, since after a crash the server gives out again the transaction ids that had not reached its disk.
+    async fn pass(&mut self, present: Present) -> Result<(), StoreError> {
+        let rows = present.last_sequence - self.windows.base().low;
+        let due = match rows {
+            PASS_ROWS.. => Duration::ZERO,
+            1.. => PASS_INTERVAL,
+            _ => MAINTENANCE_INTERVAL,
+        };
+        if self.passed_at.elapsed() < due {
+            return Ok(());
+        }
+        self.low = self.session.fence().await?;
+        self.windows.open(present.snapshot);
+        self.windows.complete();
+        self.passed_at = Instant::now();
+        progress::record(&self.session, &self.route, &self.windows.progress()).await
+    }
+
+    fn hand_out(&mut self, rows: &[Row], limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
+        let windows = &mut self.windows;
+        let decoder = &mut self.decoder;
+        let events = decode(rows, decoder, |sequence| windows.hand_out(sequence))?;
+        if !is_cut(events.len(), bytes(&events), limit) {
+            self.windows.complete();
+        }
+        Ok(events)
+    }
+
+    fn decode(&mut self, rows: &[Row], position: impl FnMut(u64) -> Position) -> Result<Vec<Sourced>, StoreError> {
+        decode(rows, &mut self.decoder, position)
+    }
+}
+
+#[async_trait]
+impl Source for Feed {
+    async fn next_batch(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
+        let mut events = self.read_carried(limit).await?;
+        if events.is_empty() && self.windows.reading().is_some() {
+            events = self.read_on(limit).await?;
+        }
+        if events.is_empty() {
+            events = self.read_new(limit).await?;
+        }
+        self.pace.looked(!events.is_empty());
+        Ok(events)
+    }
+
+    async fn wait(&mut self) {
+        tokio::time::sleep(self.pace.wait()).await;
+    }
+
+    async fn settle(&mut self, settlement: &Settlement) -> Result<(), StoreError> {
+        self.windows.settle(settlement);
+        progress::record(&self.session, &self.route, &self.windows.progress()).await
+    }
+
+    async fn park(&mut self, events: &[Parking]) -> Result<(), StoreError> {
+        parking::park(&self.session, &self.route, events, |parking| parking.position.sequence).await
+    }
+}
+
+const READING: &str = "reading the outbox";
+
+fn decode(
+    rows: &[Row],
+    decoder: &mut Decoder,
+    mut position: impl FnMut(u64) -> Position,
+) -> Result<Vec<Sourced>, StoreError> {
+    let mut last = 0;
+    let mut events = Vec::with_capacity(rows.len());
+    for row in rows {
+        let sequence: i64 = row.try_get(0).map_err(|error| failed(READING, error))?;
+        if sequence <= last {
+            let words =
+                format!("two rows of onewrite.outbox have the sequence {sequence}; it must be left to its default");
+            return Err(StoreError::new(StoreFailure::Refused, words));
+        }
+        last = sequence;
+        let event = decoder.event(row, 1, position(sequence.cast_unsigned()));
+        events.push(event.map_err(|error| failed(READING, error))?);
+    }
+    Ok(events)
+}
+
+fn bytes(events: &[Sourced]) -> usize {
+    events.iter().map(|sourced| sourced.event.payload.len()).sum()
+}
+
+/// How many of the wanted sequences lie at or below a position.
+fn wanted_through(wanted: &[i64], last: Position) -> usize {
+    wanted.partition_point(|sequence| sequence.cast_unsigned() <= last.sequence)
+}
+
+fn restored(base: &Snapshot, present: &Snapshot) -> StoreError {
+    StoreError::new(
+        StoreFailure::Refused,
+        format!(
+            "the recorded progress ({}) is ahead of the server's transactions ({}): the database was restored from a logical dump. \
+             With the relays stopped run: UPDATE onewrite.outbox SET xid = '1'; DELETE FROM onewrite.route; \
+             every event that is still in the table is then delivered again",
+            base.text(),
+            present.text()
+        ),
+    )
+}

@@ -1,0 +1,218 @@
+//! The engine's view of a PostgreSQL outbox: leases, controls, and the way to sources.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use onewrite_core::options::Options;
+use onewrite_core::routing::Share;
+use onewrite_core::store::{Maintenance, RouteControl, RouteReport};
+use onewrite_core::{Lease, Outbox, Source, StoreError, StoreFailure};
+use tokio::sync::Mutex;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
+
+use super::blocked::KEYS;
+use super::connection::Connector;
+use super::error::failed;
+use super::feed::Feed;
+use super::redeliveries::Redeliveries;
+use super::session::{BEGIN, Parameters, fenced, transaction};
+use super::{adopt, maintain};
+
+/// [`Outbox`] for PostgreSQL.
+pub struct PostgresOutbox {
+    connector: Connector,
+    retention: Duration,
+    /// The connection of the small calls. It is absent while one uses it, so that one that failed or was abandoned is not
+    /// used again.
+    client: Mutex<Option<Client>>,
+}
+
+impl PostgresOutbox {
+    /// Reads [`FIELDS`](super::FIELDS). It connects to nothing yet.
+    ///
+    /// # Errors
+    /// `Refused`, naming the key and what is wrong with it.
+    pub fn from_options(options: &Options) -> Result<Self, StoreError> {
+        if options.text("feed") == Some("wal") {
+            let words = format!(
+                "{}.feed: \"wal\" is not in this version, which has the poll feed only; use \"auto\" or \"poll\"",
+                options.section()
+            );
+            return Err(StoreError::new(StoreFailure::Refused, words));
+        }
+        Ok(Self {
+            connector: Connector::from_options(options)?,
+            retention: options.duration("retention").unwrap_or_default(),
+            client: Mutex::new(None),
+        })
+    }
+
+    /// Which database this is, for people.
+    pub fn place(&self) -> &str {
+        self.connector.place()
+    }
+
+    /// Runs one statement in a transaction whose commit is durable.
+    async fn run(&self, doing: &str, sql: &str, parameters: &Parameters<'_>) -> Result<Vec<Row>, StoreError> {
+        let mut slot = self.client.lock().await;
+        let client = match slot.take().filter(|client| !client.is_closed()) {
+            Some(client) => client,
+            None => self.connector.connect().await?,
+        };
+        let rows = transaction(&client, BEGIN, client.query_typed(sql, parameters)).await;
+        let rows = rows.map_err(|error| failed(doing, error))?;
+        *slot = Some(client);
+        Ok(rows)
+    }
+}
+
+#[async_trait]
+impl Outbox for PostgresOutbox {
+    async fn acquire(&self, relay: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        const ACQUIRE: &str = "\
+            INSERT INTO onewrite.relay (name, epoch, holder, renewed_at, expires_at) \
+            VALUES ($1, 1, $2, clock_timestamp(), clock_timestamp() + $3 * interval '1 second') \
+            ON CONFLICT (name) DO UPDATE SET epoch = relay.epoch + 1, holder = excluded.holder, \
+              renewed_at = clock_timestamp(), expires_at = clock_timestamp() + $3 * interval '1 second' \
+            WHERE relay.holder IS NULL OR relay.expires_at IS NULL OR relay.expires_at <= clock_timestamp() \
+            RETURNING epoch";
+        let seconds = ttl.as_secs_f64();
+        let parameters: Parameters<'_> = vec![(&relay, Type::TEXT), (&holder, Type::TEXT), (&seconds, Type::FLOAT8)];
+        let rows = self.run("taking the lease", ACQUIRE, &parameters).await?;
+        Ok(rows.first().map(|row| Lease {
+            relay: relay.to_owned(),
+            holder: holder.to_owned(),
+            epoch: row.get(0),
+        }))
+    }
+
+    async fn renew(
+        &self,
+        lease: &Lease,
+        ttl: Duration,
+        reports: &[RouteReport],
+    ) -> Result<Vec<RouteControl>, StoreError> {
+        // A route that has nothing new to tell is not written: every write leaves a dead row behind.
+        const RENEW: &str = "\
+            WITH lease AS (UPDATE onewrite.relay SET renewed_at = clock_timestamp(), \
+                expires_at = clock_timestamp() + $3 * interval '1 second' \
+              WHERE name = $1 AND epoch = $2 AND holder IS NOT NULL RETURNING name), \
+            reported AS (UPDATE onewrite.route SET state = report.state, delivered = route.delivered + report.delivered, \
+                failed = route.failed + report.failed, last_error = report.last_error, updated_at = clock_timestamp() \
+              FROM lease, unnest($4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[]) \
+                AS report (name, state, delivered, failed, last_error) \
+              WHERE route.relay = lease.name AND route.name = report.name \
+                AND (report.delivered <> 0 OR report.failed <> 0 OR route.state <> report.state \
+                     OR route.last_error IS DISTINCT FROM report.last_error)) \
+            SELECT route.name, coalesce(route.paused, false), route.halted \
+            FROM lease LEFT JOIN onewrite.route ON route.relay = lease.name ORDER BY route.name";
+        let columns = ReportColumns::new(reports);
+        let seconds = ttl.as_secs_f64();
+        let mut parameters: Parameters<'_> = vec![
+            (&lease.relay, Type::TEXT),
+            (&lease.epoch, Type::INT8),
+            (&seconds, Type::FLOAT8),
+        ];
+        parameters.extend(columns.bind());
+        let rows = self.run("renewing the lease", RENEW, &parameters).await?;
+        if rows.is_empty() {
+            return Err(fenced(lease));
+        }
+        let control = |row: &Row| {
+            let route: Option<String> = row.get(0);
+            route.map(|route| RouteControl {
+                route,
+                paused: row.get(1),
+                halted: row.get(2),
+            })
+        };
+        Ok(rows.iter().filter_map(control).collect())
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        const RELEASE: &str = "UPDATE onewrite.relay SET holder = NULL, expires_at = clock_timestamp() \
+                               WHERE name = $1 AND epoch = $2";
+        let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&lease.epoch, Type::INT8)];
+        self.run("releasing the lease", RELEASE, &parameters).await.map(|_| ())
+    }
+
+    async fn adopt(&self, lease: &Lease, shares: &[Share]) -> Result<(), StoreError> {
+        adopt::adopt(self.connector.connect().await?, lease, shares).await
+    }
+
+    async fn feed(&self, lease: &Lease, share: &Share) -> Result<Box<dyn Source>, StoreError> {
+        Ok(Box::new(Feed::open(&self.connector, lease, share).await?))
+    }
+
+    async fn redeliveries(&self, lease: &Lease, share: &Share) -> Result<Box<dyn Source>, StoreError> {
+        Ok(Box::new(Redeliveries::open(&self.connector, lease, share).await?))
+    }
+
+    async fn blocked_keys(&self, lease: &Lease, route: &str) -> Result<Vec<Arc<str>>, StoreError> {
+        // KEYS numbers its parameters from the third.
+        let sql = format!("{KEYS} SELECT key FROM keys WHERE key IS NOT NULL AND $1 = $1 AND $2 = $2");
+        let parameters: Parameters<'_> = vec![
+            (&0_i64, Type::INT8),
+            (&0_i64, Type::INT8),
+            (&lease.relay, Type::TEXT),
+            (&route, Type::TEXT),
+        ];
+        let rows = self.run("reading blocked keys", &sql, &parameters).await?;
+        Ok(rows.iter().map(|row| Arc::from(row.get::<_, &str>(0))).collect())
+    }
+
+    async fn halt(&self, lease: &Lease, route: &str, reason: &str) -> Result<(), StoreError> {
+        const HALT: &str = "UPDATE onewrite.route SET halted = $4, state = 'halted', updated_at = clock_timestamp() \
+                            FROM onewrite.relay WHERE relay.name = $1 AND relay.epoch = $3 \
+                            AND route.relay = $1 AND route.name = $2 AND route.epoch = $3 RETURNING 1";
+        let reason = reason.replace('\0', "\u{fffd}");
+        let parameters: Parameters<'_> = vec![
+            (&lease.relay, Type::TEXT),
+            (&route, Type::TEXT),
+            (&lease.epoch, Type::INT8),
+            (&reason, Type::TEXT),
+        ];
+        let rows = self.run("recording that the route halted", HALT, &parameters).await?;
+        if rows.is_empty() { Err(fenced(lease)) } else { Ok(()) }
+    }
+
+    async fn maintain(&self, lease: &Lease) -> Result<Maintenance, StoreError> {
+        // A connection of its own: looking through a large segment must not keep the lease from being renewed.
+        maintain::maintain(self.connector.connect().await?, lease, self.retention).await
+    }
+}
+
+/// Reports as arrays.
+struct ReportColumns<'a> {
+    routes: Vec<&'a str>,
+    states: Vec<&'a str>,
+    delivered: Vec<i64>,
+    failed: Vec<i64>,
+    errors: Vec<Option<String>>,
+}
+
+impl<'a> ReportColumns<'a> {
+    fn new(reports: &'a [RouteReport]) -> Self {
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let words = |report: &RouteReport| report.last_error.as_ref().map(|words| words.replace('\0', "\u{fffd}"));
+        Self {
+            routes: reports.iter().map(|report| report.route.as_str()).collect(),
+            states: reports.iter().map(|report| report.state.as_str()).collect(),
+            delivered: reports.iter().map(|report| number(report.delivered)).collect(),
+            failed: reports.iter().map(|report| number(report.failed)).collect(),
+            errors: reports.iter().map(words).collect(),
+        }
+    }
+
+    fn bind(&self) -> Parameters<'_> {
+        vec![
+            (&self.routes, Type::TEXT_ARRAY),
+            (&self.states, Type::TEXT_ARRAY),
+            (&self.delivered, Type::INT8_ARRAY),
+            (&self.failed, Type::INT8_ARRAY),
+            (&self.errors, Type::TEXT_ARRAY),
+        ]
+    }
+}

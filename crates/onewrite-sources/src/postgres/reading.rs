@@ -1,0 +1,128 @@
+//! The statements that read the outbox.
+
+use onewrite_core::routing::Share;
+use onewrite_core::source::BatchLimit;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error, Row};
+
+use super::filter::Filter;
+use super::rows::{EVENT_COLUMNS, EVENT_RESULTS};
+use super::session::Parameters;
+use super::snapshot::Snapshot;
+
+/// Reads the outbox for one share. Rows come as sequence, id, and the columns that [`Decoder`](super::rows::Decoder) reads.
+#[derive(Debug)]
+pub(super) struct Reader {
+    later: String,
+    later_and_earlier: String,
+    filter: Filter,
+    listed: String,
+    listed_filter: Filter,
+}
+
+/// The number of the first parameter of the share's condition.
+const FIRST: usize = 8;
+
+impl Reader {
+    /// A reader for what `share` takes.
+    pub fn new(share: &Share) -> Self {
+        let filter = Filter::new(share, FIRST);
+        let columns = format!("sequence, id, {EVENT_COLUMNS}");
+        // Transactions that began to write after the base snapshot: their rows lie at the end of the table.
+        let later = format!(
+            "SELECT {columns} FROM onewrite.outbox WHERE sequence > greatest($3, $4) AND xid >= $5::text::xid8 \
+             AND pg_visible_in_snapshot(xid, $6::text::pg_snapshot) AND {} ORDER BY sequence LIMIT $1",
+            filter.sql
+        );
+        // Transactions that were under way in the base snapshot and have ended since: their rows lie anywhere.
+        let earlier = format!(
+            "SELECT rows.* FROM unnest($7::text[]::xid8[]) AS ended (xid) CROSS JOIN LATERAL (\
+             SELECT {columns} FROM onewrite.outbox WHERE outbox.xid = ended.xid AND sequence > $3 AND {} \
+             ORDER BY sequence LIMIT $1) AS rows",
+            filter.sql
+        );
+        let both = format!("SELECT * FROM (({later}) UNION ALL ({earlier})) AS arms ORDER BY sequence LIMIT $1");
+        let listed_filter = Filter::new(share, 4);
+        let listed = format!(
+            "SELECT {columns} FROM onewrite.outbox WHERE sequence = ANY($3) AND {} ORDER BY sequence LIMIT $1",
+            listed_filter.sql
+        );
+        Self {
+            later: within_bytes(&later),
+            later_and_earlier: within_bytes(&both),
+            filter,
+            listed: within_bytes(&listed),
+            listed_filter,
+        }
+    }
+
+    /// What `upper` sees and `base` does not, with sequences above `cursor`, in order of the sequence.
+    ///
+    /// Everything that can be read is read when fewer rows than the limit come and [`is_cut`] says no.
+    pub async fn window(
+        &self,
+        client: &Client,
+        base: &Snapshot,
+        upper: &Snapshot,
+        cursor: u64,
+        limit: BatchLimit,
+    ) -> Result<Vec<Row>, Error> {
+        let (events, bytes) = limits(limit);
+        let (cursor, xmax, upper_text) = (cursor.cast_signed(), base.xmax().to_string(), upper.text());
+        let ended: Vec<String> = base.ended_until(upper).map(|xid| xid.to_string()).collect();
+        let sql = if ended.is_empty() {
+            &self.later
+        } else {
+            &self.later_and_earlier
+        };
+        let mut parameters: Parameters<'_> = vec![
+            (&events, Type::INT8),
+            (&bytes, Type::INT8),
+            (&cursor, Type::INT8),
+            (&base.low, Type::INT8),
+            (&xmax, Type::TEXT),
+            (&upper_text, Type::TEXT),
+            (&ended, Type::TEXT_ARRAY),
+        ];
+        self.filter.bind(&mut parameters);
+        client.query_typed(sql, &parameters).await
+    }
+
+    /// The rows of these sequences that the share takes.
+    pub async fn listed(&self, client: &Client, sequences: &[i64], limit: BatchLimit) -> Result<Vec<Row>, Error> {
+        let (events, bytes) = limits(limit);
+        let mut parameters: Parameters<'_> = vec![
+            (&events, Type::INT8),
+            (&bytes, Type::INT8),
+            (&sequences, Type::INT8_ARRAY),
+        ];
+        self.listed_filter.bind(&mut parameters);
+        client.query_typed(&self.listed, &parameters).await
+    }
+}
+
+/// Wraps a SELECT of at most `$1` rows in order of the sequence so that it stops after `$2` bytes of payload: a chunk of
+/// huge payloads never travels at once. The length of a payload that is stored apart is known without fetching it.
+pub(super) fn within_bytes(select: &str) -> String {
+    ordered_within_bytes(select, "sequence", "sequence")
+}
+
+/// The same for a SELECT in another order, with this column first.
+pub(super) fn ordered_within_bytes(select: &str, first: &str, order: &str) -> String {
+    format!(
+        "SELECT {first}, id, {EVENT_RESULTS} FROM (\
+         SELECT chunk.*, sum(octet_length(payload)) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) \
+         - octet_length(payload) AS before FROM ({select}) AS chunk) AS measured WHERE before < $2 ORDER BY {order}"
+    )
+}
+
+/// A limit as the statements take it: at least one row.
+pub(super) fn limits(limit: BatchLimit) -> (i64, i64) {
+    let number = |value: usize| i64::try_from(value.max(1)).unwrap_or(i64::MAX);
+    (number(limit.events), number(limit.bytes))
+}
+
+/// Whether there may be more than these rows.
+pub(super) fn is_cut(events: usize, bytes: usize, limit: BatchLimit) -> bool {
+    events >= limit.events.max(1) || bytes >= limit.bytes.max(1)
+}

@@ -1,0 +1,181 @@
+//! What operators ask to be delivered again: parked events, the held ones behind them, and replays.
+
+mod aside;
+mod replays;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use onewrite_core::limits::REDELIVERY_WAIT;
+use onewrite_core::routing::Share;
+use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, Sourced, StoreError};
+use tokio_postgres::types::Type;
+
+use self::aside::Aside;
+use self::replays::Replays;
+use super::connection::Connector;
+use super::parking::{self, LOCK_ROUTE};
+use super::session::{BEGIN, Parameters, Session};
+
+/// Hands out redeliveries under a route's share.
+pub(super) struct Redeliveries {
+    session: Session,
+    route: String,
+    aside: Aside,
+    replays: Replays,
+    generation: u64,
+    /// What was handed out and is not settled.
+    out: BTreeMap<Position, Item>,
+}
+
+/// What stands behind a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Item {
+    /// A row of `parked_event`, by its number.
+    Aside(i64),
+    /// The same, but set aside once more: it is settled as far as this source goes, and stays.
+    AsideAgain(i64),
+    /// An event of a replay.
+    Replayed { request: i64, sequence: u64 },
+}
+
+impl Redeliveries {
+    /// Opens the redeliveries of `share`.
+    pub async fn open(connector: &Connector, lease: &Lease, share: &Share) -> Result<Self, StoreError> {
+        let session = Session::open(connector, lease).await?;
+        session.fence().await?;
+        Ok(Self {
+            session,
+            route: share.route.clone(),
+            aside: Aside::new(share),
+            replays: Replays::new(share),
+            generation: 0,
+            out: BTreeMap::new(),
+        })
+    }
+
+    /// Commits the fence and gives the events their positions.
+    async fn hand_out(&mut self, found: Vec<(Item, Sourced)>) -> Result<Vec<Sourced>, StoreError> {
+        // What was read is handed out only when it is sure to be on disk, as everywhere.
+        self.session.fence().await?;
+        self.generation += 1;
+        let mut events = Vec::with_capacity(found.len());
+        for (at, (item, mut sourced)) in found.into_iter().enumerate() {
+            sourced.position = Position::new(self.generation, at as u64);
+            self.out.insert(sourced.position, item);
+            match item {
+                Item::Aside(id) | Item::AsideAgain(id) => self.aside.handed_out(id),
+                Item::Replayed { request, sequence } => self.replays.handed_out(request, sequence),
+            }
+            events.push(sourced);
+        }
+        Ok(events)
+    }
+
+    /// Removes what was delivered and records how far the replays are, in one transaction.
+    async fn record(&self, delivered: &[i64]) -> Result<(), StoreError> {
+        const REMOVE: &str = "DELETE FROM onewrite.parked_event WHERE id = ANY($4) AND state IN ('retry', 'held') \
+                              AND EXISTS (SELECT 1 FROM onewrite.route WHERE relay = $1 AND name = $2 AND epoch = $3)";
+        let lease = self.session.lease();
+        let lock: Parameters<'_> = vec![
+            (&lease.relay, Type::TEXT),
+            (&self.route, Type::TEXT),
+            (&lease.epoch, Type::INT8),
+        ];
+        let mut remove = lock.clone();
+        remove.push((&delivered, Type::INT8_ARRAY));
+        let progress = self.replays.progress();
+        let mut replays = lock.clone();
+        replays.extend(progress.bind());
+        let locked = self
+            .session
+            .transaction("recording redeliveries", BEGIN, async {
+                let client = self.session.client();
+                let (locked, removed, recorded) = futures::join!(
+                    client.execute_typed(LOCK_ROUTE, &lock),
+                    client.execute_typed(REMOVE, &remove),
+                    client.execute_typed(replays::RECORD, &replays)
+                );
+                let locked = locked?;
+                removed.and(recorded).map(|_| locked)
+            })
+            .await?;
+        self.session.held(locked)
+    }
+}
+
+#[async_trait]
+impl Source for Redeliveries {
+    async fn next_batch(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
+        let mut found = self.aside.read(&self.session, limit).await?;
+        if found.is_empty() {
+            found = self.replays.read(&self.session, limit).await?;
+        }
+        if !found.is_empty() {
+            return self.hand_out(found).await;
+        }
+        if self.replays.any_to_finish() {
+            self.record(&[]).await?;
+            self.replays.recorded();
+        }
+        Ok(Vec::new())
+    }
+
+    async fn wait(&mut self) {
+        tokio::time::sleep(REDELIVERY_WAIT).await;
+    }
+
+    async fn settle(&mut self, settlement: &Settlement) -> Result<(), StoreError> {
+        let Some(through) = settlement.through else {
+            return Ok(());
+        };
+        let covered = self
+            .out
+            .range(..=through)
+            .filter(|(at, _)| settlement.pending.binary_search(at).is_err());
+        let settled: Vec<(Position, Item)> = covered.map(|(at, item)| (*at, *item)).collect();
+        let mut delivered = Vec::new();
+        for (_, item) in &settled {
+            match item {
+                Item::Aside(id) => delivered.push(*id),
+                Item::AsideAgain(_) => {}
+                Item::Replayed { request, sequence } => self.replays.settled(*request, *sequence),
+            }
+        }
+        self.record(&delivered).await?;
+        self.replays.recorded();
+        for (position, item) in settled {
+            self.out.remove(&position);
+            if let Item::Aside(id) | Item::AsideAgain(id) = item {
+                self.aside.forget(id);
+            }
+        }
+        Ok(())
+    }
+
+    async fn park(&mut self, events: &[Parking]) -> Result<(), StoreError> {
+        let (mut again, mut anew) = (Vec::new(), Vec::new());
+        for parking in events {
+            match self.out.get(&parking.position) {
+                Some(Item::Aside(id) | Item::AsideAgain(id)) => again.push((*id, parking)),
+                Some(Item::Replayed { .. }) => anew.push(parking.clone()),
+                None => {}
+            }
+        }
+        if !again.is_empty() {
+            parking::park_again(&self.session, &self.route, &again).await?;
+        }
+        if !anew.is_empty() {
+            let out = &self.out;
+            let sequence = |parking: &Parking| match out.get(&parking.position) {
+                Some(Item::Replayed { sequence, .. }) => *sequence,
+                _ => unreachable!("only replayed events are set aside anew"),
+            };
+            parking::park(&self.session, &self.route, &anew, sequence).await?;
+        }
+        for (id, parking) in again {
+            self.out.insert(parking.position, Item::AsideAgain(id));
+        }
+        Ok(())
+    }
+}
