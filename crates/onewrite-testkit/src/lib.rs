@@ -1,5 +1,9 @@
 //! What the tests of every crate share.
 
+pub mod conformance;
+pub mod faults;
+pub mod memory;
+
 /// Real servers as fixtures: found in the cache directory, started on free ports of 127.0.0.1, each with its data in a
 /// temporary directory, and gone with the test process, however that ends.
 ///
@@ -8,11 +12,22 @@ pub mod servers {
     mod cache;
     mod database;
     mod home;
+    #[cfg(feature = "kafka")]
+    mod kafka;
+    #[cfg(feature = "kafka")]
+    mod kafka_process;
+    #[cfg(feature = "kafka")]
+    mod kafka_records;
     mod port;
     mod postgres;
     mod postgres_process;
+    mod process;
     mod wait;
 
     pub use database::Database;
+    #[cfg(feature = "kafka")]
+    pub use kafka::Kafka;
+    #[cfg(feature = "kafka")]
+    pub use kafka_records::Record;
     pub use postgres::Postgres;
 }

@@ -57,7 +57,11 @@ fn create(directory: &Path) {
 /// The same rule as in `xtask/servers/fetch`. PostgreSQL refuses to run as root, and its substitute, an unprivileged
 /// user, cannot look into `/root`: there the cache is a directory that all may read.
 fn root() -> PathBuf {
-    let named = |variable| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let named = |variable| {
+        std::env::var_os(variable)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     if let Some(directory) = named("ONEWRITE_CACHE") {
         return directory;
     }

@@ -14,7 +14,11 @@ pub struct Database {
 
 impl Database {
     pub(super) fn new(port: u16, name: &str) -> Self {
-        Self { url: format!("postgres://postgres@127.0.0.1:{port}/{name}"), name: name.to_owned(), port }
+        Self {
+            url: format!("postgres://postgres@127.0.0.1:{port}/{name}"),
+            name: name.to_owned(),
+            port,
+        }
     }
 
     /// The address as another role, without a password. A role that shall need one is created `IN ROLE password_users`.
@@ -47,10 +51,13 @@ pub(super) async fn create(port: u16) -> Database {
 }
 
 async fn connect(config: &Config) -> Client {
-    let (client, connection) = config
-        .connect(NoTls)
-        .await
-        .unwrap_or_else(|error| panic!("connect to {:?} of port {:?}: {error}", config.get_dbname(), config.get_ports()));
+    let (client, connection) = config.connect(NoTls).await.unwrap_or_else(|error| {
+        panic!(
+            "connect to {:?} of port {:?}: {error}",
+            config.get_dbname(),
+            config.get_ports()
+        )
+    });
     // Its error reaches the client's next call.
     tokio::spawn(connection);
     client

@@ -50,7 +50,10 @@ impl Home {
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .tempdir()
             .expect("create a temporary directory for a server");
-        let path = directory.keep().canonicalize().expect("the temporary directory's own path");
+        let path = directory
+            .keep()
+            .canonicalize()
+            .expect("the temporary directory's own path");
         let guardian = Command::new("sh")
             .args(["-c", GUARDIAN, "guardian"])
             .arg(&path)
@@ -65,7 +68,7 @@ impl Home {
         Self { path, guardian }
     }
 
-    /// The directory.
+    /// The directory, for configuration and output.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -30,22 +30,37 @@ impl Postgres {
     /// The same with further files in the data directory, such as a certificate and its key, readable by the server
     /// alone. A file may replace one that is there, such as `pg_hba.conf`.
     pub async fn start_with_files(version: u32, settings: &[(&str, &str)], files: &[(&str, &[u8])]) -> Self {
-        let settings: Vec<_> = settings.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        let files: Vec<_> = files.iter().map(|(name, content)| (name.to_string(), content.to_vec())).collect();
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        let files: Vec<_> = files
+            .iter()
+            .map(|(name, content)| (name.to_string(), content.to_vec()))
+            .collect();
         let server = aside(move || {
             let server = Server::prepare(version, &settings, &files);
             server.start();
             server
         });
-        Self { server: Arc::new(server.await), version, shared: false }
+        Self {
+            server: Arc::new(server.await),
+            version,
+            shared: false,
+        }
     }
 
     /// The one server of this major version that all tests of a process share, each in a [`Database`] of its own. It
     /// cannot be stopped or paused.
     pub async fn shared(version: u32) -> Self {
         static SERVERS: [OnceCell<Postgres>; 5] = [const { OnceCell::const_new() }; 5];
-        let place = (14..=18).position(|known| known == version).expect("a major version from 14 to 18");
-        let start = async || Self { shared: true, ..Self::start(version, &[]).await };
+        let place = (14..=18)
+            .position(|known| known == version)
+            .expect("a major version from 14 to 18");
+        let start = async || Self {
+            shared: true,
+            ..Self::start(version, &[]).await
+        };
         SERVERS[place].get_or_init(start).await.clone()
     }
 
@@ -71,40 +86,40 @@ impl Postgres {
 
     /// The process id of the postmaster, while it runs.
     pub fn pid(&self) -> Option<u32> {
-        self.server.pid()
+        self.server.process().pid()
     }
 
     /// The data directory.
     pub fn data_directory(&self) -> PathBuf {
-        self.server.home().data()
+        self.server.process().home().data()
     }
 
     /// The file with the server's own messages.
     pub fn log(&self) -> PathBuf {
-        self.server.home().log()
+        self.server.process().home().log()
     }
 
     /// Kills the postmaster and all its children, as a crash of the machine's memory would. It stays down until
     /// [`restart`](Self::restart).
     pub async fn kill9(&self) {
-        self.change(Server::kill).await;
+        self.change(|server| server.process().kill()).await;
     }
 
     /// Stops it in immediate mode: no checkpoint, so that it recovers when it starts.
     pub async fn stop_immediate(&self) {
-        self.change(|server| server.stop(Signal::QUIT)).await;
+        self.change(|server| server.process().stop(Signal::QUIT)).await;
     }
 
     /// Stops it in fast mode: sessions are cut off, a checkpoint is written.
     pub async fn stop(&self) {
-        self.change(|server| server.stop(Signal::INT)).await;
+        self.change(|server| server.process().stop(Signal::INT)).await;
     }
 
     /// Starts it again, on the same port and data, and waits until it takes connections; first stops it in fast mode
     /// if it runs.
     pub async fn restart(&self) {
         let restart = |server: &Server| {
-            server.stop(Signal::INT);
+            server.process().stop(Signal::INT);
             server.start();
         };
         self.change(restart).await;
@@ -113,13 +128,13 @@ impl Postgres {
     /// Freezes every process of the server: connections stay open and nothing answers.
     pub fn pause(&self) {
         self.require_own();
-        self.server.home().signal(Signal::STOP);
+        self.server.process().home().signal(Signal::STOP);
     }
 
     /// Ends [`pause`](Self::pause).
     pub fn resume(&self) {
         self.require_own();
-        self.server.home().signal(Signal::CONT);
+        self.server.process().home().signal(Signal::CONT);
     }
 
     async fn change(&self, change: impl FnOnce(&Server) + Send + 'static) {
@@ -129,6 +144,9 @@ impl Postgres {
     }
 
     fn require_own(&self) {
-        assert!(!self.shared, "other tests use the shared server; a test that stops one starts its own");
+        assert!(
+            !self.shared,
+            "other tests use the shared server; a test that stops one starts its own"
+        );
     }
 }

@@ -5,14 +5,12 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal};
-
+use super::cache;
 use super::home::Home;
 use super::port::Port;
-use super::{cache, wait};
+use super::process::Process;
 
 /// What tests of a relay need, and otherwise what people run: durable, with room for many tests at once.
 const CONFIGURATION: &str = "
@@ -40,9 +38,8 @@ const TEMPLATE_EDITION: u32 = 1;
 /// A server's files, its port, and the process while it runs.
 pub struct Server {
     binaries: PathBuf,
-    home: Home,
+    process: Process,
     port: Port,
-    process: Mutex<Option<Child>>,
 }
 
 impl Server {
@@ -56,7 +53,11 @@ impl Server {
         });
         let (home, port) = (Home::new("postgres", "QUIT"), Port::take());
         let copied = Command::new("cp").arg("-a").arg(&template).arg(home.data()).status();
-        assert!(copied.is_ok_and(|status| status.success()), "copy {}", template.display());
+        assert!(
+            copied.is_ok_and(|status| status.success()),
+            "copy {}",
+            template.display()
+        );
         for (name, content) in files {
             write_private(&home.data().join(name), content);
         }
@@ -65,80 +66,37 @@ impl Server {
             configuration.push_str(&format!("{name} = '{}'\n", value.replace('\'', "''")));
         }
         append(&home.data().join("postgresql.conf"), &configuration);
-        Self { binaries, home, port, process: Mutex::new(None) }
+        Self {
+            binaries,
+            process: Process::new("PostgreSQL", home),
+            port,
+        }
     }
 
     /// Starts the server and waits until it takes connections.
     pub fn start(&self) {
-        let log = OpenOptions::new().create(true).append(true).open(self.home.log()).expect("open the log");
-        let mut child = unprivileged(&self.binaries.join("postgres"))
-            .arg("-D")
-            .arg(self.home.data())
-            // From its first moment it belongs to the home.
-            .current_dir(self.home.data())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("share the log"))
-            .stderr(log)
-            .process_group(0)
-            .spawn()
-            .expect("start postgres");
-        let started = wait::until(|| self.is_ready(child.id()) || matches!(child.try_wait(), Ok(Some(_)) | Err(_)));
-        let ready = self.is_ready(child.id());
-        *self.process.lock().expect("no fixture panics while it holds this") = Some(child);
-        assert!(started && ready, "PostgreSQL did not start; its log ends:\n{}", self.home.log_tail());
+        let data = self.process.home().data();
+        let mut command = unprivileged(&self.binaries.join("postgres"));
+        command.arg("-D").arg(&data);
+        self.process.start(command, |pid| is_ready(&data, pid));
     }
 
-    /// Ends the server with this signal to its first process, and waits until nothing of it is left.
-    pub fn stop(&self, signal: Signal) {
-        let Some(mut child) = self.process.lock().expect("no fixture panics while it holds this").take() else {
-            return;
-        };
-        let postmaster = Pid::from_child(&child);
-        rustix::process::kill_process(postmaster, signal).expect("signal the postmaster");
-        let gone = wait::until(|| matches!(child.try_wait(), Ok(Some(_))) && self.home.processes().is_empty());
-        assert!(gone, "PostgreSQL did not stop; its log ends:\n{}", self.home.log_tail());
-    }
-
-    /// Ends the server and all its processes as a crash does.
-    pub fn kill(&self) {
-        self.home.kill();
-        if let Some(mut child) = self.process.lock().expect("no fixture panics while it holds this").take() {
-            child.wait().expect("wait for the killed postmaster");
-        }
-    }
-
-    /// Its directory and processes.
-    pub fn home(&self) -> &Home {
-        &self.home
+    /// The process and its home.
+    pub fn process(&self) -> &Process {
+        &self.process
     }
 
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port.number()
     }
-
-    /// The postmaster's process id, while it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.process.lock().expect("no fixture panics while it holds this").as_ref().map(Child::id)
-    }
-
-    /// The server says in its own file when it takes connections, and under which process id.
-    fn is_ready(&self, pid: u32) -> bool {
-        let text = fs::read_to_string(self.home.data().join("postmaster.pid")).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().map(str::trim).collect();
-        lines.first() == Some(&pid.to_string().as_str()) && lines.get(7) == Some(&"ready")
-    }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.home.end();
-        let process = self.process.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(child) = process {
-            // The guardian has ended it; this only takes it off the process table.
-            let _ = child.wait();
-        }
-    }
+/// The server says in its own file when it takes connections, and under which process id.
+fn is_ready(data: &Path, pid: u32) -> bool {
+    let text = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.first() == Some(&pid.to_string().as_str()) && lines.get(7) == Some(&"ready")
 }
 
 fn make_template(binaries: &Path, directory: &Path) {
@@ -146,7 +104,9 @@ fn make_template(binaries: &Path, directory: &Path) {
         chown(directory, Some(user), Some(user)).expect("give the template to an unprivileged user");
     }
     let mut initialise = unprivileged(&binaries.join("initdb"));
-    initialise.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N", "-D"]).arg(directory);
+    initialise
+        .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N", "-D"])
+        .arg(directory);
     run(&mut initialise, "");
     let mut single = unprivileged(&binaries.join("postgres"));
     single.args(["--single", "-D"]).arg(directory).arg("postgres");
@@ -155,13 +115,20 @@ fn make_template(binaries: &Path, directory: &Path) {
 }
 
 fn run(command: &mut Command, input: &str) {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let mut stdin = child.stdin.take().expect("its input is a pipe");
     stdin.write_all(input.as_bytes()).expect("write its input");
     drop(stdin);
     let output = child.wait_with_output().expect("wait for it");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// PostgreSQL refuses to run as root.
@@ -180,8 +147,15 @@ fn substitute_user() -> Option<u32> {
 }
 
 fn write_private(path: &Path, content: &[u8]) {
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path).expect("open");
-    file.write_all(content).unwrap_or_else(|error| panic!("write {}: {error}", path.display()));
+    let mut file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .expect("open");
+    file.write_all(content)
+        .unwrap_or_else(|error| panic!("write {}: {error}", path.display()));
     if let Some(user) = substitute_user() {
         chown(path, Some(user), Some(user)).expect("give the file to the server's user");
     }

@@ -1,4 +1,6 @@
 //! The fixtures themselves.
 
+#[cfg(feature = "kafka")]
+mod kafka;
 mod postgres;
 mod survivors;

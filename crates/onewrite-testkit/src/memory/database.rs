@@ -1,0 +1,112 @@
+//! The database itself, and what a test can do to it.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use onewrite_core::{StoreError, StoreFailure};
+use tokio::sync::watch;
+
+use super::state::State;
+use super::transaction::MemoryTransaction;
+
+/// A database in memory that holds an outbox. Clones are the same database.
+///
+/// It is an [`Outbox`](onewrite_core::Outbox) and an [`Operations`](onewrite_core::Operations). A crash of a relay is dropping
+/// the relay's future: sources are gone then, and what they recorded is still here.
+#[derive(Clone, Default)]
+pub struct MemoryDatabase {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    faults: Mutex<Faults>,
+    changes: watch::Sender<u64>,
+}
+
+struct Faults {
+    percent: u32,
+    random: fastrand::Rng,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            percent: 0,
+            random: fastrand::Rng::with_seed(0),
+        }
+    }
+}
+
+/// What goes wrong with one call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    None,
+    Unreachable,
+    LostReply,
+}
+
+impl MemoryDatabase {
+    /// An empty database.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Begins a transaction of an application.
+    pub fn begin(&self) -> MemoryTransaction {
+        MemoryTransaction::new(self.clone())
+    }
+
+    /// From now on so many calls in a hundred fail with [`StoreFailure::Unavailable`]: half of them before they do anything,
+    /// half of them after they have done everything. 0 ends it.
+    pub fn set_faults(&self, percent: u32, seed: u64) {
+        *self.shared.faults.lock().expect("no panic while it is held") = Faults {
+            percent,
+            random: fastrand::Rng::with_seed(seed),
+        };
+    }
+
+    /// How many commits there were.
+    pub fn commits(&self) -> u64 {
+        self.state().commits
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().expect("no panic while it is held")
+    }
+
+    /// One call of an adapter: fails as the test asked for, and can be dropped before it does anything.
+    pub(super) async fn call<T>(&self, work: impl FnOnce(&mut State) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        tokio::task::yield_now().await;
+        let trouble = self.trouble();
+        if trouble == Trouble::Unreachable {
+            return Err(StoreError::new(StoreFailure::Unavailable, "the database cannot be reached"));
+        }
+        let done = work(&mut self.state());
+        match trouble {
+            Trouble::LostReply => Err(StoreError::new(StoreFailure::Unavailable, "the reply was lost")),
+            _ => done,
+        }
+    }
+
+    /// Wakes everybody who waits for something new.
+    pub(super) fn changed(&self) {
+        self.shared.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Something to wait on: it changes with the database.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
+    fn trouble(&self) -> Trouble {
+        let mut faults = self.shared.faults.lock().expect("no panic while it is held");
+        if faults.random.u32(0..100) >= faults.percent {
+            Trouble::None
+        } else if faults.random.bool() {
+            Trouble::Unreachable
+        } else {
+            Trouble::LostReply
+        }
+    }
+}

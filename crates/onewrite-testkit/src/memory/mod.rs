@@ -1,0 +1,16 @@
+//! Adapters that keep everything in memory: the reference implementation of core's contracts, and what tests of the engine
+//! run against. They are put through the conformance suites themselves.
+
+mod broker;
+mod database;
+mod feed;
+mod operations;
+mod outbox;
+mod redeliveries;
+mod state;
+mod transaction;
+
+pub use broker::{MemoryBroker, MemoryConnector};
+pub use database::MemoryDatabase;
+pub use state::PlainRow;
+pub use transaction::MemoryTransaction;

@@ -1,0 +1,212 @@
+//! The source of what operators ask to be delivered again.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use onewrite_core::routing::{Share, UNROUTED};
+use onewrite_core::wire::HEADER_REPLAY;
+use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, Sourced, StoreError};
+use tokio::sync::watch;
+
+use super::database::MemoryDatabase;
+use super::feed::{Room, set_aside, words};
+use super::state::{Aside, ParkedRow, ReplayRow, Row, State};
+
+/// Hands out parked events under retry, held events that nothing blocks any more, and replays.
+pub(super) struct Redeliveries {
+    database: MemoryDatabase,
+    changes: watch::Receiver<u64>,
+    lease: Lease,
+    share: Share,
+    generation: u64,
+    /// What was handed out and is not settled.
+    out: BTreeMap<Position, Item>,
+}
+
+/// What stands behind a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Item {
+    /// An event that is set aside, by its number.
+    Aside(i64),
+    /// The same, but set aside once more: it stays.
+    AsideAgain(i64),
+    Replayed {
+        request: i64,
+        sequence: u64,
+    },
+}
+
+impl Redeliveries {
+    pub async fn open(database: &MemoryDatabase, lease: &Lease, share: &Share) -> Result<Self, StoreError> {
+        database.call(|state| state.fence(lease)).await?;
+        Ok(Self {
+            changes: database.changes(),
+            database: database.clone(),
+            lease: lease.clone(),
+            share: share.clone(),
+            generation: 0,
+            out: BTreeMap::new(),
+        })
+    }
+
+    fn read(&mut self, state: &State, limit: BatchLimit) -> Vec<Sourced> {
+        let mut found: Vec<(u64, Item, &Row)> = Vec::new();
+        for (id, parked) in &state.parked {
+            if !self.is_out(*id) && self.is_due(state, parked) {
+                found.push((parked.sequence, Item::Aside(*id), &parked.row));
+            }
+        }
+        found.sort_by_key(|(sequence, _, _)| *sequence);
+        for (id, replay) in &state.replays {
+            self.find_replayed(state, *id, replay, &mut found);
+        }
+        self.generation += 1;
+        let mut room = Room::new(limit);
+        let mut events = Vec::new();
+        for (at, (_, item, row)) in found.into_iter().enumerate() {
+            if !room.is_left() {
+                break;
+            }
+            room.take(row);
+            let position = Position::new(self.generation, at as u64);
+            let mut sourced = row.sourced(position);
+            if let Item::Replayed { request, .. } = item {
+                sourced.event.headers.push((HEADER_REPLAY.into(), request.to_string().into()));
+            }
+            self.out.insert(position, item);
+            events.push(sourced);
+        }
+        events
+    }
+
+    fn is_out(&self, id: i64) -> bool {
+        self.out.values().any(|item| matches!(item, Item::Aside(out) | Item::AsideAgain(out) if *out == id))
+    }
+
+    fn is_due(&self, state: &State, parked: &ParkedRow) -> bool {
+        let Share { relay, route, .. } = &self.share;
+        if parked.relay != *relay {
+            return false;
+        }
+        match parked.state {
+            Aside::Parked => false,
+            Aside::Retry if route == UNROUTED || parked.route == UNROUTED => {
+                parked.route == UNROUTED && parked.row.is_taken_by(&self.share)
+            }
+            Aside::Retry => parked.route == *route,
+            Aside::Held => parked.route == *route && !is_blocked(state, parked),
+        }
+    }
+
+    fn find_replayed<'a>(&self, state: &'a State, id: i64, replay: &ReplayRow, found: &mut Vec<(u64, Item, &'a Row)>) {
+        let request = &replay.request;
+        if request.relay != self.share.relay || request.route != self.share.route {
+            return;
+        }
+        for (sequence, row) in state.rows.range(..=replay.up_to) {
+            let item = Item::Replayed {
+                request: id,
+                sequence: *sequence,
+            };
+            let wanted = request.since.is_none_or(|since| row.occurred_at >= since)
+                && request.until.is_none_or(|until| row.occurred_at < until)
+                && request.topic.as_ref().is_none_or(|topic| row.plain.topic == *topic)
+                && request.key.as_ref().is_none_or(|key| row.plain.key.as_ref() == Some(key))
+                && (request.ids.is_empty() || request.ids.contains(&row.plain.id));
+            let done = replay.settled.contains(sequence) || self.out.values().any(|out| *out == item);
+            if wanted && !done && row.is_taken_by(&self.share) {
+                found.push((*sequence, item, row));
+            }
+        }
+    }
+
+    fn record(&mut self, state: &mut State, settlement: &Settlement) {
+        let Some(through) = settlement.through else { return };
+        let covered = |position: &Position| *position <= through && !settlement.pending.contains(position);
+        for (_, item) in self.out.extract_if(.., |position, _| covered(position)) {
+            match item {
+                Item::Aside(id) => {
+                    let delivered = |parked: &ParkedRow| parked.state != Aside::Parked;
+                    if state.parked.get(&id).is_some_and(delivered) {
+                        state.parked.remove(&id);
+                    }
+                }
+                Item::AsideAgain(_) => {}
+                Item::Replayed { request, sequence } => {
+                    if let Some(replay) = state.replays.get_mut(&request) {
+                        replay.settled.insert(sequence);
+                    }
+                }
+            }
+        }
+    }
+
+    fn park_one(&mut self, state: &mut State, parking: &Parking) {
+        match self.out.get(&parking.position).copied() {
+            Some(Item::Aside(id) | Item::AsideAgain(id)) => {
+                if let Some(parked) = state.parked.get_mut(&id) {
+                    (parked.state, parked.error) = words(&parking.reason);
+                    parked.attempts += i64::from(parking.attempts);
+                }
+                self.out.insert(parking.position, Item::AsideAgain(id));
+            }
+            Some(Item::Replayed { sequence, .. }) => set_aside(state, &self.share, sequence, parking),
+            None => {}
+        }
+    }
+}
+
+#[async_trait]
+impl Source for Redeliveries {
+    async fn next_batch(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
+        self.changes.borrow_and_update();
+        let database = self.database.clone();
+        database
+            .call(|state| {
+                state.fence(&self.lease)?;
+                Ok(self.read(state, limit))
+            })
+            .await
+    }
+
+    async fn wait(&mut self) {
+        // The sender lives as long as the database, which this source holds.
+        let _ = self.changes.changed().await;
+    }
+
+    async fn settle(&mut self, settlement: &Settlement) -> Result<(), StoreError> {
+        let database = self.database.clone();
+        database
+            .call(|state| {
+                state.fence(&self.lease)?;
+                self.record(state, settlement);
+                Ok(())
+            })
+            .await?;
+        self.database.changed();
+        Ok(())
+    }
+
+    async fn park(&mut self, events: &[Parking]) -> Result<(), StoreError> {
+        let database = self.database.clone();
+        database
+            .call(|state| {
+                state.fence(&self.lease)?;
+                events.iter().for_each(|parking| self.park_one(state, parking));
+                Ok(())
+            })
+            .await?;
+        self.database.changed();
+        Ok(())
+    }
+}
+
+/// Whether a poison event of its key is still parked.
+fn is_blocked(state: &State, held: &ParkedRow) -> bool {
+    state.parked.values().any(|parked| {
+        parked.state == Aside::Parked
+            && parked.relay == held.relay
+            && parked.route == held.route
+            && parked.row.plain.key == held.row.plain.key
+    })
+}

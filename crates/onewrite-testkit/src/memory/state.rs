@@ -1,0 +1,211 @@
+//! What the database in memory holds.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use onewrite_core::event::headers_from_json;
+use onewrite_core::routing::Share;
+use onewrite_core::store::{Lease, ReplayRequest, RouteState};
+use onewrite_core::windows::Progress;
+use onewrite_core::{Event, Position, Sourced, StoreError, StoreFailure};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// A row as any program may insert it, past every check of a library: its headers can be any JSON.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlainRow {
+    /// The event's id.
+    pub id: Uuid,
+    /// Its topic.
+    pub topic: String,
+    /// Its key.
+    pub key: Option<String>,
+    /// Its type.
+    pub event_type: Option<String>,
+    /// Its headers, which ought to be a flat object.
+    pub headers: serde_json::Value,
+    /// Its content type.
+    pub content_type: String,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
+
+impl From<&onewrite::Event> for PlainRow {
+    fn from(event: &onewrite::Event) -> Self {
+        Self {
+            id: event.id,
+            topic: event.topic.clone(),
+            key: event.key.clone(),
+            event_type: event.event_type.clone(),
+            headers: event.headers_json(),
+            content_type: event.content_type.clone(),
+            payload: event.payload.to_vec(),
+        }
+    }
+}
+
+/// A committed row of the outbox.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    /// Which commit brought it, counted from 1.
+    pub commit: u64,
+    pub plain: PlainRow,
+    pub occurred_at: Timestamp,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// The outbox, by sequence.
+    pub rows: BTreeMap<u64, Row>,
+    pub last_sequence: u64,
+    pub commits: u64,
+    pub transactions: u64,
+    /// Keys that an open transaction has appended to, and which one.
+    pub locked_keys: HashMap<String, u64>,
+    pub relays: BTreeMap<String, RelayRow>,
+    /// By relay and name.
+    pub routes: BTreeMap<(String, String), RouteRow>,
+    pub parked: BTreeMap<i64, ParkedRow>,
+    pub last_parked: i64,
+    pub replays: BTreeMap<i64, ReplayRow>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct RelayRow {
+    pub epoch: i64,
+    pub holder: Option<String>,
+    pub renewed_at: Option<Instant>,
+    pub expires_at: Option<Instant>,
+}
+
+/// A snapshot is the count of commits that it sees.
+#[derive(Clone, Debug)]
+pub(super) struct RouteRow {
+    pub definition: String,
+    pub progress: Progress<u64>,
+    pub state: RouteState,
+    pub paused: bool,
+    pub halted: Option<String>,
+    pub delivered: u64,
+    pub failed: u64,
+    pub last_error: Option<String>,
+}
+
+impl RouteRow {
+    pub fn new(definition: String, floor: u64, pending: Vec<u64>) -> Self {
+        Self {
+            definition,
+            progress: Progress {
+                floor,
+                window: None,
+                sequence: 0,
+                pending,
+            },
+            state: RouteState::Running,
+            paused: false,
+            halted: None,
+            delivered: 0,
+            failed: 0,
+            last_error: None,
+        }
+    }
+
+    /// Whether the recorded progress says that a row is settled.
+    pub fn covers(&self, sequence: u64, row: &Row) -> bool {
+        let Progress {
+            floor,
+            window,
+            sequence: last,
+            pending,
+        } = &self.progress;
+        let below = row.commit <= *floor || (window.is_some_and(|upper| row.commit <= upper) && sequence <= *last);
+        below && !pending.contains(&sequence)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aside {
+    Parked,
+    Held,
+    Retry,
+}
+
+impl Aside {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Parked => "parked",
+            Self::Held => "held",
+            Self::Retry => "retry",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ParkedRow {
+    pub relay: String,
+    pub route: String,
+    pub sequence: u64,
+    pub state: Aside,
+    pub row: Row,
+    pub parked_at: Timestamp,
+    pub attempts: i64,
+    pub error: String,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ReplayRow {
+    pub request: ReplayRequest,
+    /// Events written down after the request are no part of it.
+    pub up_to: u64,
+    pub settled: BTreeSet<u64>,
+}
+
+impl Row {
+    /// The event that the row holds, or why it holds none.
+    pub fn sourced(&self, position: Position) -> Sourced {
+        let plain = &self.plain;
+        let (headers, defect) = match headers_from_json(&plain.headers) {
+            Ok(headers) => (headers, None),
+            Err(invalid) => (Vec::new(), Some(invalid.to_string())),
+        };
+        let event = Event {
+            id: plain.id,
+            topic: plain.topic.as_str().into(),
+            key: plain.key.as_deref().map(Into::into),
+            event_type: plain.event_type.as_deref().map(Into::into),
+            payload: plain.payload.clone().into(),
+            content_type: plain.content_type.as_str().into(),
+            headers,
+            occurred_at: self.occurred_at,
+        };
+        let mut sourced = Sourced::checked(position, event);
+        sourced.defect = defect.or(sourced.defect);
+        sourced
+    }
+
+    pub fn is_taken_by(&self, share: &Share) -> bool {
+        share.takes(&self.plain.topic, self.plain.event_type.as_deref())
+    }
+}
+
+impl State {
+    /// Refuses whoever holds an older epoch than the lease's last holder.
+    pub fn fence(&self, lease: &Lease) -> Result<(), StoreError> {
+        let epoch = self.relays.get(&lease.relay).map_or(0, |relay| relay.epoch);
+        if epoch == lease.epoch {
+            return Ok(());
+        }
+        let words = format!(
+            "another process holds the lease of relay {:?}: epoch {epoch}, this one had {}",
+            lease.relay, lease.epoch
+        );
+        Err(StoreError::new(StoreFailure::Fenced, words))
+    }
+
+    pub fn route(&mut self, relay: &str, route: &str) -> Result<&mut RouteRow, StoreError> {
+        let words = || format!("route {route:?} of relay {relay:?} was never adopted");
+        self.routes
+            .get_mut(&(relay.to_owned(), route.to_owned()))
+            .ok_or_else(|| StoreError::new(StoreFailure::Refused, words()))
+    }
+}
