@@ -1,28 +1,21 @@
 //! A fresh database for a test, and roles in it.
 
 use onewrite::postgres::{Grant, MigrateOptions, Privileges, migrate};
-use tokio_postgres::{Client, Config, NoTls};
+use onewrite_testkit::servers::{self, Postgres};
+use tokio_postgres::Client;
 
 /// A database of its own for one test.
-pub struct Database {
-    config: Config,
-    name: String,
-}
+pub struct Database(servers::Database);
 
 impl Database {
-    /// A database without the schema.
+    /// A database without the schema, on the oldest server that is supported.
     pub async fn empty() -> Self {
-        let mut config: Config = "host=127.0.0.1 port=5499 user=postgres"
-            .parse()
-            .expect("a configuration");
-        let name = format!("app_{}", onewrite::Uuid::new_v4().simple());
-        let server = connect(config.dbname("postgres")).await;
-        server
-            .batch_execute(&format!("CREATE DATABASE {name}"))
-            .await
-            .expect("create a database");
-        config.dbname(&name);
-        Self { config, name }
+        Self::empty_on(14).await
+    }
+
+    /// A database without the schema, on a server of this major version.
+    pub async fn empty_on(version: u32) -> Self {
+        Self(Postgres::shared(version).await.database().await)
     }
 
     /// A database with the newest schema.
@@ -35,26 +28,21 @@ impl Database {
 
     /// A connection as the owner of the schema.
     pub async fn owner(&self) -> Client {
-        connect(&self.config).await
+        self.0.connect().await
     }
 
     /// A connection as a new role that has these privileges and no others.
     pub async fn role(&self, privileges: Privileges) -> Client {
-        let role = format!("{}_{}", self.name, format!("{privileges:?}").to_lowercase());
+        let role = format!("{}_{}", self.0.name, format!("{privileges:?}").to_lowercase());
         let mut owner = self.owner().await;
-        let create = format!("CREATE ROLE \"{role}\" LOGIN");
-        owner.batch_execute(&create).await.expect("create a role");
+        owner
+            .batch_execute(&format!("CREATE ROLE \"{role}\" LOGIN"))
+            .await
+            .expect("create a role");
         let grant = Grant::new(&role, privileges).expect("a role's name");
         onewrite::postgres::grant(&mut owner, &[grant]).await.expect("grant");
-        let mut config = self.config.clone();
-        connect(config.user(&role)).await
+        self.0.connect_as(&role).await
     }
-}
-
-async fn connect(config: &Config) -> Client {
-    let (client, connection) = config.connect(NoTls).await.expect("connect");
-    tokio::spawn(connection);
-    client
 }
 
 /// How many events the outbox holds.

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use onewrite::postgres::{Grant, MigrateError, MigrateOptions, Privileges, Rotation, current_version, migrate};
+use onewrite::Event;
+use onewrite::postgres::{
+    Grant, MigrateError, MigrateOptions, Privileges, Rotation, append, append_all, append_under_row_lock,
+    current_version, migrate, receive,
+};
 use onewrite::schema::postgres::{LATEST, print};
 
-use super::database::{Database, refusal};
+use super::database::{Database, count, refusal};
 
 #[tokio::test]
 async fn twice_is_once() {
@@ -15,6 +19,30 @@ async fn twice_is_once() {
     assert_eq!(migrate(&mut client, &options).await.expect("migrate"), [1]);
     assert_eq!(migrate(&mut client, &options).await.expect("again"), [0_i64; 0]);
     assert_eq!(current_version(&client).await.expect("version"), LATEST);
+}
+
+#[tokio::test]
+async fn every_version_of_the_server_takes_the_schema_and_events() {
+    for version in 14..=18 {
+        let mut client = Database::empty_on(version).await.owner().await;
+        assert_eq!(
+            migrate(&mut client, &MigrateOptions::default()).await.expect("migrate"),
+            [1],
+            "{version}"
+        );
+        let transaction = client.transaction().await.expect("begin");
+        let event = Event::new("t", "").key("k").header("a", "b");
+        append(&transaction, &event).await.expect("append");
+        append_all(&transaction, std::slice::from_ref(&event))
+            .await
+            .expect("append_all");
+        append_under_row_lock(&transaction, std::slice::from_ref(&event))
+            .await
+            .expect("append_under_row_lock");
+        assert!(receive(&transaction, "c", event.id).await.expect("receive"));
+        transaction.commit().await.expect("commit");
+        assert_eq!(count(&client).await, 3, "{version}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
