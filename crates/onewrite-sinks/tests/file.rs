@@ -161,9 +161,8 @@ async fn a_cancelled_delivery_writes_nothing_after_the_next_one() {
     let batch = events(50, &["a"]);
     for round in 0..40 {
         let mut report = DeliveryReport::new(batch.len());
-        // One poll is enough to hand the lines over; then the caller goes away.
-        let cancelled = sink.deliver(&batch, &mut report).now_or_never();
-        assert!(cancelled.is_none());
+        // One poll is enough to hand the lines over; then the caller goes away, most often before they are written.
+        let _ = sink.deliver(&batch, &mut report).now_or_never();
         if round % 4 == 0 {
             sink = connector.connect().await.unwrap();
         }

@@ -4,4 +4,5 @@
 mod file;
 #[cfg(feature = "http")]
 mod http;
+#[allow(dead_code, reason = "a build without some of the sinks uses a part of it")]
 mod support;

@@ -50,7 +50,10 @@
 //!
 //! # Order
 //! Events of one key go strictly one after another, the next only after a 2xx to the one before; different keys go at the
-//! same time, up to `concurrency` requests. A failure ends its key for this delivery.
+//! same time, up to `concurrency` requests. A failure ends its key for this delivery. What no sender can rule out: a receiver
+//! that is still at work on a request when `timeout` gives it up may finish it after the events that follow. The repetition
+//! carries the same `idempotency-key`, so a receiver that drops what it has seen applies each event once and in order; choose
+//! a `timeout` that the receiver's own work stays below.
 //!
 //! # Where requests may go
 //! Names are looked up by the sink itself, and each address is checked before it is connected to, so a name that changes

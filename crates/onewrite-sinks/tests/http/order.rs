@@ -115,6 +115,33 @@ async fn a_slow_key_holds_back_no_other_and_requests_have_a_limit() {
 }
 
 #[tokio::test]
+async fn the_limit_of_requests_is_that_of_all_deliveries_together() {
+    let receiver = Receiver::scripted(|received| match received.header("onewrite-key") {
+        Some("other") => Reply::Take(200),
+        _ => Reply::Gate,
+    })
+    .await;
+    let limited: Arc<dyn onewrite_core::Sink> = sink(&receiver, &[("concurrency", "2")]).await.into();
+    let deliveries: Vec<_> = (0..3)
+        .map(|first| {
+            let limited = Arc::clone(&limited);
+            let batch: Vec<_> = (1..=4).map(|number| event(first * 4 + number, None)).collect();
+            tokio::spawn(async move { deliver(&*limited, &batch).await })
+        })
+        .collect();
+    receiver.wait_seen(2).await;
+    // Requests that come and go by another sink give one too many the time to show up.
+    let other = sink(&receiver, &[]).await;
+    deliver(&*other, &events(20, &["other"])).await.0.unwrap();
+    assert_eq!(receiver.most_under_way(), 3);
+    receiver.open_gate();
+    for delivery in deliveries {
+        assert_eq!(words(&delivery.await.unwrap().1), ["delivered"; 4]);
+    }
+    assert!(receiver.most_under_way() <= 3, "{}", receiver.most_under_way());
+}
+
+#[tokio::test]
 async fn outcomes_are_noted_as_they_come_and_a_cancelled_delivery_can_be_repeated() {
     let receiver = Receiver::scripted(|received| match received.events[0].0.as_u128() {
         5 => Reply::Hang,
