@@ -129,7 +129,10 @@ impl Relay {
             drivers.spawn(driver.run(finish.clone()));
         }
         // Returning drops the drivers, which ends every delivery at once: right when the lease is lost.
-        self.hold(&lease, &led, &mut drivers).await?;
+        tokio::select! {
+            held = self.hold(&lease, &led, &mut drivers) => held?,
+            () = self.keep_tidy(&lease) => {}
+        }
         self.outbox.release(&lease).await
     }
 
@@ -187,7 +190,6 @@ impl Relay {
     /// Renews the lease, brings reports to the database and operators' wishes to the routes, until the routes have ended.
     async fn hold(&self, lease: &Lease, led: &[Led], drivers: &mut JoinSet<()>) -> Result<(), StoreError> {
         let mut renewed_at = Instant::now();
-        let mut maintained_at = Instant::now();
         loop {
             tokio::select! {
                 ended = drivers.join_next() => match ended {
@@ -211,10 +213,6 @@ impl Relay {
                         "the lease ran out before it could be renewed",
                     ));
                 }
-            }
-            if maintained_at.elapsed() >= MAINTENANCE_INTERVAL {
-                maintained_at = Instant::now();
-                self.maintain(lease).await;
             }
         }
         if led
@@ -255,6 +253,14 @@ impl Relay {
             }
         }
         Ok(())
+    }
+
+    /// Beside everything else, since it may take its time; never ends.
+    async fn keep_tidy(&self, lease: &Lease) {
+        loop {
+            tokio::time::sleep_until(Instant::now() + MAINTENANCE_INTERVAL).await;
+            self.maintain(lease).await;
+        }
     }
 
     async fn maintain(&self, lease: &Lease) {
