@@ -139,11 +139,13 @@ pub trait Operations: Send + Sync {
     async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError>;
     /// Marks events for another delivery and returns how many. Held events of their keys follow by themselves.
     async fn retry(&self, filter: &ParkedFilter) -> Result<u64, StoreError>;
-    /// Gives events up: they are removed, with everything about them in the returned rows. Held events of their keys follow.
+    /// Gives events up: they are removed, with everything about them in the returned rows. Held events of their keys follow;
+    /// an event that is only held is itself given up where the filter names its number.
     async fn skip(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError>;
-    /// Changes a parked event before a retry; `false` when there is no such event.
+    /// Changes a parked event before a retry; `false` when there is no such event. Refused when it would break a limit.
     async fn edit(&self, id: i64, edit: &ParkedEdit) -> Result<bool, StoreError>;
-    /// Asks for events that are still in the table to be delivered again, and returns the request's number.
+    /// Asks for events that are still in the table to be delivered again, and returns the request's number. Refused, with the
+    /// names there are, when there is no such relay or route.
     async fn replay(&self, request: &ReplayRequest) -> Result<i64, StoreError>;
     /// Pauses or resumes a route (`None`: every route of the relay) and returns how many there were. Resuming also clears a halt.
     async fn set_paused(&self, relay: &str, route: Option<&str>, paused: bool) -> Result<u64, StoreError>;

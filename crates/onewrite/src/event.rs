@@ -7,8 +7,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::limits::{
-    CONTENT_TYPE_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX,
-    TYPE_BYTES_MAX,
+    CONSUMER_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, HEADERS_BYTES_MAX, HEADERS_MAX, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX,
+    TOPIC_BYTES_MAX, TYPE_BYTES_MAX,
 };
 
 /// The content type of an event that names none.
@@ -273,6 +273,17 @@ pub fn check_headers<'a>(headers: impl Iterator<Item = (&'a str, &'a str)>) -> R
         });
     }
     Ok(())
+}
+
+/// Checks the name of a consumer of the inbox: not empty, at most [`CONSUMER_BYTES_MAX`] bytes, no control characters.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_consumer(consumer: &str) -> Result<(), InvalidEvent> {
+    if consumer.is_empty() {
+        return Err(InvalidEvent::Empty { field: "consumer" });
+    }
+    check_line("consumer", consumer, CONSUMER_BYTES_MAX)
 }
 
 /// Checks a payload's length.

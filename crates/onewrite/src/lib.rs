@@ -79,6 +79,8 @@ pub mod limits;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod schema;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod statements;
 pub mod transaction;
 

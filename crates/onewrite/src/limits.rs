@@ -34,6 +34,9 @@ pub const APPEND_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most events that `append_all` sends in one statement, so that small ones are bounded too.
 pub const APPEND_EVENTS_MAX: usize = 10_000;
 
+/// Most rows that one call of `prune_inbox` removes, so that none holds its transaction open for long.
+pub const PRUNE_ROWS_MAX: i64 = 10_000;
+
 /// Shortest time that one segment of a PostgreSQL outbox is in use before the next one's turn, in seconds.
 pub const ROTATION_SECONDS_MIN: u32 = 1;
 

@@ -1,6 +1,7 @@
 //! The schema of the outbox: embedded, versioned migrations for each database, and the grants that roles need.
 
 pub mod postgres;
+pub mod sqlite;
 
 /// One step of the schema. Applying it records its version in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ fn after(migrations: &'static [Migration], version: i64) -> impl Iterator<Item =
 mod tests {
     #[test]
     fn versions_ascend_without_a_gap_and_each_step_records_its_own() {
-        for migrations in [super::postgres::MIGRATIONS] {
+        for migrations in [super::postgres::MIGRATIONS, super::sqlite::MIGRATIONS] {
             for (at, migration) in migrations.iter().enumerate() {
                 assert_eq!(migration.version, at as i64 + 1, "{}", migration.name);
                 let records = format!("migration (version) VALUES ({});", migration.version);

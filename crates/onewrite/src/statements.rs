@@ -38,3 +38,24 @@ pub mod postgres {
     /// Binds: seconds `float8`, rows `int8`.
     pub const PRUNE_INBOX: &str = "SELECT onewrite.prune_inbox(make_interval(secs => $1), $2)";
 }
+
+/// Statements for SQLite. Ids are bound as hyphenated lower-case text, headers as the text of a JSON object.
+pub mod sqlite {
+    /// Appends one event. SQLite lets one transaction write at a time, so the order of commits needs no lock of a key.
+    ///
+    /// Binds: id, topic, key or null, type or null, content type, headers, payload (a blob).
+    pub const APPEND: &str = "INSERT INTO onewrite_outbox (id, topic, key, type, content_type, headers, payload) \
+                              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+
+    /// Changes one row the first time that a consumer receives an event, and none ever after.
+    ///
+    /// Binds: consumer, event id.
+    pub const RECEIVE: &str = "INSERT INTO onewrite_inbox (consumer, event_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+
+    /// Forgets events received longer ago than a time, at most so many rows.
+    ///
+    /// Binds: the time as a modifier of SQLite's date functions such as `-86400 seconds`, rows.
+    pub const PRUNE_INBOX: &str = "DELETE FROM onewrite_inbox WHERE (consumer, event_id) IN ( \
+                                       SELECT consumer, event_id FROM onewrite_inbox \
+                                       WHERE received_at < strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?1) LIMIT ?2)";
+}

@@ -1,3 +1,4 @@
 //! The crate against real databases.
 
 mod postgres;
+mod sqlite;

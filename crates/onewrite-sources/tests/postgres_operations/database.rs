@@ -6,7 +6,8 @@ use onewrite_core::options::{Field, Kind, Options, Secret, Value};
 use onewrite_core::routing::{Match, Pattern, Share};
 use onewrite_core::store::{ParkedFilter, Status};
 use onewrite_sources::postgres::PostgresOperations;
-use tokio_postgres::{Client, NoTls};
+use onewrite_testkit::servers::{self, Postgres};
+use tokio_postgres::Client;
 
 const URL: Field = Field {
     name: "url",
@@ -18,46 +19,52 @@ const URL: Field = Field {
 
 /// A database of its own for one test.
 pub struct Database {
-    name: String,
+    database: servers::Database,
     /// The schema's owner, and a superuser.
     pub owner: Client,
 }
 
 impl Database {
-    /// Without the schema.
+    /// Without the schema, on the oldest server that is supported.
     pub async fn empty() -> Self {
-        let name = format!("operations_{}", onewrite::Uuid::new_v4().simple());
-        let server = connect(&url("postgres", "postgres")).await;
-        server
-            .batch_execute(&format!("CREATE DATABASE {name}"))
-            .await
-            .expect("create a database");
-        let owner = connect(&url("postgres", &name)).await;
-        Self { name, owner }
+        Self::on(&Postgres::shared(14).await).await
+    }
+
+    /// Without the schema, on this server.
+    pub async fn on(server: &Postgres) -> Self {
+        let database = server.database().await;
+        let owner = database.connect().await;
+        Self { database, owner }
     }
 
     /// With the newest schema.
     pub async fn migrated() -> Self {
-        let mut database = Self::empty().await;
-        migrate(&mut database.owner, &MigrateOptions::default())
+        Self::empty().await.migrate().await
+    }
+
+    /// Brings the schema to the newest version.
+    pub async fn migrate(mut self) -> Self {
+        migrate(&mut self.owner, &MigrateOptions::default())
             .await
             .expect("migrate");
-        database
+        self
+    }
+
+    /// The address of another database of the same server.
+    pub fn url(&self, database: &str) -> String {
+        self.database.url.replace(&self.database.name, database)
     }
 
     /// Another connection of the owner.
     pub async fn connect(&self) -> Client {
-        connect(&url("postgres", &self.name)).await
+        self.database.connect().await
     }
 
     /// A role without any privilege, and the operations as that role.
     pub async fn stranger(&self) -> (String, PostgresOperations) {
         let role = format!("role_{}", onewrite::Uuid::new_v4().simple());
-        self.owner
-            .batch_execute(&format!("CREATE ROLE {role} LOGIN"))
-            .await
-            .expect("create a role");
-        let operations = operations(&url(&role, &self.name));
+        self.run(&format!("CREATE ROLE {role} LOGIN")).await;
+        let operations = operations(&self.database.url_as(&role));
         (role, operations)
     }
 
@@ -128,11 +135,6 @@ pub fn operations(url: &str) -> PostgresOperations {
     PostgresOperations::from_options(&options).expect("options")
 }
 
-/// The URL of a database on the test server.
-pub fn url(user: &str, database: &str) -> String {
-    format!("postgres://{user}@127.0.0.1:5499/{database}")
-}
-
 /// The status, which must be there.
 pub async fn status(operations: &PostgresOperations) -> Status {
     operations.status().await.expect("the status")
@@ -145,10 +147,4 @@ pub fn numbered(ids: &[i64]) -> ParkedFilter {
         with_payload: true,
         ..ParkedFilter::default()
     }
-}
-
-async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connect");
-    tokio::spawn(connection);
-    client
 }

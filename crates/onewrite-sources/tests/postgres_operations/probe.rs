@@ -5,7 +5,9 @@ use std::time::Duration;
 use onewrite_core::Operations;
 use onewrite_core::sink::{Finding, FindingLevel};
 
-use super::database::{Database, operations, url};
+use onewrite_testkit::servers::Postgres;
+
+use super::database::{Database, operations, status};
 
 fn find<'a>(findings: &'a [Finding], subject: &str) -> &'a Finding {
     let found = findings.iter().find(|finding| finding.subject.starts_with(subject));
@@ -86,7 +88,7 @@ async fn a_database_without_the_schema_and_a_server_that_is_not_there_are_told()
         schema.message,
         "the database has no schema onewrite; run `onewrite migrate`"
     );
-    let missing = operations(&url("postgres", "no_such_database")).probe().await;
+    let missing = operations(&database.url("no_such_database")).probe().await;
     assert_eq!((missing.len(), missing[0].level), (1, FindingLevel::Broken));
     assert!(
         missing[0].message.contains("no_such_database"),
@@ -177,4 +179,57 @@ async fn a_long_transaction_is_named_with_its_pid_and_statement() {
             .all(|finding| !finding.subject.contains(&pid.to_string())),
         "{findings:#?}"
     );
+}
+
+#[tokio::test]
+async fn a_forgotten_prepared_transaction_and_a_server_that_may_lose_commits_are_told() {
+    let settings = [("max_prepared_transactions", "5"), ("fsync", "off"), ("full_page_writes", "off")];
+    let server = Postgres::start(16, &settings).await;
+    let mut database = Database::on(&server).await.migrate().await;
+    let operations = database.operations().await.long_transaction(Duration::ZERO);
+    database
+        .run("BEGIN; SELECT onewrite.append('t', 'k', ''); PREPARE TRANSACTION 'it''s forgotten'")
+        .await;
+    let findings = operations.probe().await;
+    let prepared = find(&findings, "prepared transaction 'it''s forgotten'");
+    assert_eq!(prepared.level, FindingLevel::Warning);
+    assert!(
+        prepared
+            .message
+            .ends_with("if it was forgotten: ROLLBACK PREPARED 'it''s forgotten';"),
+        "{}",
+        prepared.message
+    );
+    for setting in ["fsync", "full_page_writes"] {
+        assert_eq!(find(&findings, setting).level, FindingLevel::Warning, "{setting}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_is_told() {
+    let replica = Postgres::start_with_files(17, &[], &[("standby.signal", b"")]).await;
+    let findings = operations(&replica.maintenance().url).probe().await;
+    let writing = find(&findings, "writing");
+    assert_eq!(writing.level, FindingLevel::Broken);
+    assert!(
+        writing.message.ends_with("connect to the primary"),
+        "{}",
+        writing.message
+    );
+}
+
+#[tokio::test]
+async fn on_every_version_of_the_server_all_is_well() {
+    for version in 15..=18 {
+        let mut database = Database::on(&Postgres::shared(version).await).await.migrate().await;
+        let operations = database.operations().await;
+        let findings = operations.probe().await;
+        assert!(
+            findings.iter().all(|finding| finding.level != FindingLevel::Broken),
+            "{version}: {findings:#?}"
+        );
+        database.route("orders", "*").await;
+        database.run("SELECT onewrite.append('t', 'k', '')").await;
+        assert_eq!(status(&operations).await.routes[0].unsettled, 1, "{version}");
+    }
 }

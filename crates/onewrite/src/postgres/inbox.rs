@@ -7,12 +7,9 @@ use tokio_postgres::{GenericClient, Transaction};
 use uuid::Uuid;
 
 use super::error::InboxError;
-use crate::event::{InvalidEvent, check_line};
-use crate::limits::CONSUMER_BYTES_MAX;
+use crate::event::check_consumer;
+use crate::limits::PRUNE_ROWS_MAX;
 use crate::statements::postgres::{PRUNE_INBOX, RECEIVE};
-
-/// Most rows that one call of [`prune_inbox`] removes, so that none holds its transaction open for long.
-pub const PRUNE_ROWS_MAX: i64 = 10_000;
 
 /// Whether `consumer` receives the event for the first time, as part of the consumer's own transaction: true once, false
 /// ever after, and true again if the transaction is rolled back. Two transactions that ask for the same event at once wait
@@ -28,7 +25,7 @@ pub async fn receive(transaction: &Transaction<'_>, consumer: &str, event_id: Uu
     Ok(row.get(0))
 }
 
-/// Forgets what was received longer ago than `older_than`, at most [`PRUNE_ROWS_MAX`] events, and returns how many they were;
+/// Forgets what was received longer ago than `older_than`, at most [`PRUNE_ROWS_MAX`](crate::limits::PRUNE_ROWS_MAX) events, and returns how many they were;
 /// call it again while it returns that many. An event that is delivered again after it was forgotten is new to its consumer,
 /// so `older_than` must be longer than any outage, retry or replay: weeks rather than hours.
 ///
@@ -40,11 +37,4 @@ pub async fn prune_inbox(client: &impl GenericClient, older_than: Duration) -> R
         .query_typed_one(PRUNE_INBOX, &[(&seconds, Type::FLOAT8), (&PRUNE_ROWS_MAX, Type::INT8)])
         .await?;
     Ok(row.get::<_, i64>(0).unsigned_abs())
-}
-
-fn check_consumer(consumer: &str) -> Result<(), InvalidEvent> {
-    if consumer.is_empty() {
-        return Err(InvalidEvent::Empty { field: "consumer" });
-    }
-    check_line("consumer", consumer, CONSUMER_BYTES_MAX)
 }
