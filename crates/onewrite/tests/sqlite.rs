@@ -287,7 +287,7 @@ fn the_database_of_a_newer_program_is_refused() {
 #[test]
 fn the_printed_script_does_what_migrate_does() {
     let (_migrated, migrated) = Database::migrated();
-    let printed = Database::empty().open();
+    let printed = Connection::open_in_memory().expect("open");
     let script = print(0);
     printed
         .execute_batch(&script.replace(".bail on\n", ""))
