@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use onewrite::event::{InvalidEvent, check_headers, check_line, check_payload, check_topic};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::error::StoreError;
+use crate::error::{StoreError, StoreFailure};
+use crate::event::headers_from_json;
+use crate::limits::CONTENT_TYPE_BYTES_MAX;
 use crate::routing::Share;
 use crate::sink::Finding;
 use crate::source::Source;
@@ -224,6 +227,29 @@ pub struct ParkedEdit {
     pub headers: Option<serde_json::Value>,
 }
 
+impl ParkedEdit {
+    /// Checks what it changes against the limits of events: one that breaks a limit would only be parked again.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), InvalidEvent> {
+        if let Some(topic) = &self.topic {
+            check_topic(topic)?;
+        }
+        if let Some(payload) = &self.payload {
+            check_payload(payload.len())?;
+        }
+        if let Some(content_type) = &self.content_type {
+            check_line("content_type", content_type, CONTENT_TYPE_BYTES_MAX)?;
+        }
+        if let Some(headers) = &self.headers {
+            let headers = headers_from_json(headers)?;
+            check_headers(headers.iter().map(|(name, value)| (&**name, &**value)))?;
+        }
+        Ok(())
+    }
+}
+
 /// Which events to deliver again: all that is set must fit. At least one of the bounds or names is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplayRequest {
@@ -241,6 +267,33 @@ pub struct ReplayRequest {
     pub key: Option<String>,
     /// These ids.
     pub ids: Vec<Uuid>,
+}
+
+impl ReplayRequest {
+    /// Checks that it says something that can be.
+    ///
+    /// # Errors
+    /// `Refused`, when it names no bound at all, or a time that ends before it begins.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let refused = |words: String| Err(StoreError::new(StoreFailure::Refused, words));
+        let Self {
+            since,
+            until,
+            topic,
+            key,
+            ids,
+            ..
+        } = self;
+        if since.is_none() && until.is_none() && topic.is_none() && key.is_none() && ids.is_empty() {
+            return refused("a replay of everything is not taken; name a time, a topic, a key or ids".to_owned());
+        }
+        match (since, until) {
+            (Some(since), Some(until)) if since >= until => refused(format!(
+                "a replay from {since} until {until} holds nothing; exchange the two"
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Everything that `onewrite status` shows.

@@ -1,5 +1,8 @@
 //! The databases that hold an outbox: a folder each, and one registry.
 
+mod pace;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod registry;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::fmt;
 use std::sync::Arc;
@@ -143,6 +145,8 @@ pub enum UnknownSource {
 const TYPES: &[SourceType] = &[
     #[cfg(feature = "postgres")]
     postgres::TYPE,
+    #[cfg(feature = "sqlite")]
+    sqlite::TYPE,
 ];
 
 /// Every name there is, built in or not.

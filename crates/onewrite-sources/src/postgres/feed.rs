@@ -12,12 +12,12 @@ use tokio_postgres::Row;
 
 use super::connection::Connector;
 use super::error::failed;
-use super::pace::Pace;
 use super::reading::{Reader, is_cut};
 use super::rows::Decoder;
 use super::session::{BEGIN_READING, LAST_SEQUENCE, Session};
 use super::snapshot::Snapshot;
 use super::{parking, progress};
+use crate::pace::Pace;
 
 /// Shortest time between two moves past rows that concern other routes: each costs a commit and an update.
 const PASS_INTERVAL: Duration = Duration::from_secs(1);

@@ -9,7 +9,6 @@ mod filter;
 mod maintain;
 mod operations;
 mod outbox;
-mod pace;
 mod parking;
 mod progress;
 mod reading;

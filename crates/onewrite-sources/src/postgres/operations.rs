@@ -90,7 +90,7 @@ impl Operations for PostgresOperations {
     }
 
     async fn replay(&self, request: &ReplayRequest) -> Result<i64, StoreError> {
-        replay::check(request)?;
+        request.check()?;
         replay::request(&self.open().await?, request).await
     }
 

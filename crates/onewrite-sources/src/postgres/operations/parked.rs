@@ -1,10 +1,6 @@
 //! Parked and held events: list, retry, skip, edit.
 
 use jiff::Timestamp;
-use onewrite::InvalidEvent;
-use onewrite::event::{check_headers, check_line, check_payload, check_topic};
-use onewrite_core::event::headers_from_json;
-use onewrite_core::limits::CONTENT_TYPE_BYTES_MAX;
 use onewrite_core::store::{ParkedEdit, ParkedEvent, ParkedFilter};
 use onewrite_core::{StoreError, StoreFailure};
 use tokio_postgres::types::{ToSql, Type};
@@ -63,30 +59,13 @@ pub(super) async fn skip(client: &Client, filter: &ParkedFilter) -> Result<Vec<P
 /// # Errors
 /// What is wrong with it: an event that breaks a limit would only be parked again.
 pub(super) fn check(id: i64, edit: &ParkedEdit) -> Result<(), StoreError> {
-    check_edit(edit).map_err(|invalid| {
+    edit.check().map_err(|invalid| {
         StoreError::new(
             StoreFailure::Refused,
             format!("parked event {id} is left as it is: {invalid}"),
         )
         .because(invalid)
     })
-}
-
-fn check_edit(edit: &ParkedEdit) -> Result<(), InvalidEvent> {
-    if let Some(topic) = &edit.topic {
-        check_topic(topic)?;
-    }
-    if let Some(payload) = &edit.payload {
-        check_payload(payload.len())?;
-    }
-    if let Some(content_type) = &edit.content_type {
-        check_line("content_type", content_type, CONTENT_TYPE_BYTES_MAX)?;
-    }
-    if let Some(headers) = &edit.headers {
-        let headers = headers_from_json(headers)?;
-        check_headers(headers.iter().map(|(name, value)| (&**name, &**value)))?;
-    }
-    Ok(())
 }
 
 /// Changes an event; `false` where there is none of this number.

@@ -8,34 +8,6 @@ use tokio_postgres::types::{ToSql, Type};
 use super::super::error::failed;
 use super::super::session::LAST_SEQUENCE;
 
-/// Checks that a request says something that can be.
-///
-/// # Errors
-/// When it names no bound at all, or a time that ends before it begins.
-pub(super) fn check(request: &ReplayRequest) -> Result<(), StoreError> {
-    let ReplayRequest {
-        since,
-        until,
-        topic,
-        key,
-        ids,
-        ..
-    } = request;
-    if since.is_none() && until.is_none() && topic.is_none() && key.is_none() && ids.is_empty() {
-        return Err(refused(
-            "a replay of everything is not taken; name a time, a topic, a key or ids".to_owned(),
-        ));
-    }
-    if let (Some(since), Some(until)) = (since, until)
-        && since >= until
-    {
-        return Err(refused(format!(
-            "a replay from {since} until {until} holds nothing; exchange the two"
-        )));
-    }
-    Ok(())
-}
-
 /// Records the request and returns its number.
 ///
 /// # Errors

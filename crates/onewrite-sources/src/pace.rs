@@ -6,7 +6,7 @@ use onewrite_core::limits::{POLL_WAIT_MAX, POLL_WAIT_MIN};
 
 /// Doubles from [`POLL_WAIT_MIN`] to [`POLL_WAIT_MAX`] while nothing is found.
 #[derive(Debug)]
-pub(super) struct Pace(Duration);
+pub(crate) struct Pace(Duration);
 
 impl Pace {
     /// The pace of a source that has just begun.

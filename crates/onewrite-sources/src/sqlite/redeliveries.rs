@@ -1,0 +1,212 @@
+//! What operators ask to be delivered again: parked events, the held ones behind them, and replays.
+
+use std::collections::{BTreeMap, HashSet};
+
+use async_trait::async_trait;
+use onewrite_core::limits::REDELIVERY_WAIT;
+use onewrite_core::routing::{Share, UNROUTED};
+use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, Sourced, StoreError};
+use rusqlite::Connection;
+
+use super::place::Place;
+use super::replays::Replays;
+use super::rows::{EVENT_COLUMNS, park, park_again, sourced};
+use super::worker::Worker;
+
+/// Hands out redeliveries under a route's share.
+pub(super) struct Redeliveries {
+    worker: Worker,
+    lease: Lease,
+    share: Share,
+    replays: Replays,
+    generation: u64,
+    /// What was handed out and is not settled.
+    out: BTreeMap<Position, Item>,
+}
+
+/// What stands behind a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    /// A row of `onewrite_parked_event`, by its number.
+    Aside(i64),
+    /// The same, but set aside once more: it is settled as far as this source goes, and stays.
+    AsideAgain(i64),
+    /// An event of a replay.
+    Replayed { request: i64, sequence: i64 },
+}
+
+impl Redeliveries {
+    /// Opens the redeliveries of `share`.
+    pub async fn open(place: &Place, lease: &Lease, share: &Share) -> Result<Self, StoreError> {
+        let worker = Worker::open(place).await?;
+        worker.fenced("opening the redeliveries", lease, |_| Ok(())).await?;
+        Ok(Self {
+            worker,
+            lease: lease.clone(),
+            share: share.clone(),
+            replays: Replays::default(),
+            generation: 0,
+            out: BTreeMap::new(),
+        })
+    }
+
+    async fn read_aside(&self, limit: BatchLimit) -> Result<Vec<(Item, Sourced)>, StoreError> {
+        let share = self.share.clone();
+        let out: HashSet<i64> = self
+            .out
+            .values()
+            .filter_map(|item| match item {
+                Item::Aside(id) | Item::AsideAgain(id) => Some(*id),
+                Item::Replayed { .. } => None,
+            })
+            .collect();
+        let read = self.worker.run("reading events to deliver again", move |connection| {
+            aside(connection, &share, &out, limit)
+        });
+        read.await
+    }
+
+    /// Commits the fence and gives the events their positions.
+    async fn hand_out(&mut self, found: Vec<(Item, Sourced)>) -> Result<Vec<Sourced>, StoreError> {
+        self.worker.fenced("fencing", &self.lease, |_| Ok(())).await?;
+        self.generation += 1;
+        let mut events = Vec::with_capacity(found.len());
+        for (at, (item, mut sourced)) in found.into_iter().enumerate() {
+            sourced.position = Position::new(self.generation, at as u64);
+            self.out.insert(sourced.position, item);
+            if let Item::Replayed { request, sequence } = item {
+                self.replays.handed_out(request, sequence);
+            }
+            events.push(sourced);
+        }
+        Ok(events)
+    }
+
+    /// Removes what was delivered and records how far the replays are, in one transaction.
+    async fn record(&self, delivered: Vec<i64>) -> Result<(), StoreError> {
+        const REMOVE: &str = "DELETE FROM onewrite_parked_event WHERE id = ?1 AND state IN ('retry', 'held')";
+        let progress = self.replays.progress();
+        let record = self
+            .worker
+            .fenced("recording redeliveries", &self.lease, move |transaction| {
+                let mut remove = transaction.prepare_cached(REMOVE)?;
+                for id in delivered {
+                    remove.execute([id])?;
+                }
+                progress.iter().try_for_each(|progress| progress.record(transaction))
+            });
+        record.await
+    }
+}
+
+#[async_trait]
+impl Source for Redeliveries {
+    async fn next_batch(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
+        let mut found = self.read_aside(limit).await?;
+        if found.is_empty() {
+            found = self.replays.read(&self.worker, &self.share, limit).await?;
+        }
+        if !found.is_empty() {
+            return self.hand_out(found).await;
+        }
+        if self.replays.any_to_finish() {
+            self.record(Vec::new()).await?;
+            self.replays.recorded();
+        }
+        Ok(Vec::new())
+    }
+
+    async fn wait(&mut self) {
+        tokio::time::sleep(REDELIVERY_WAIT).await;
+    }
+
+    async fn settle(&mut self, settlement: &Settlement) -> Result<(), StoreError> {
+        let Some(through) = settlement.through else {
+            return Ok(());
+        };
+        let covered = self
+            .out
+            .range(..=through)
+            .filter(|(at, _)| settlement.pending.binary_search(at).is_err());
+        let settled: Vec<(Position, Item)> = covered.map(|(at, item)| (*at, *item)).collect();
+        let mut delivered = Vec::new();
+        for (_, item) in &settled {
+            match item {
+                Item::Aside(id) => delivered.push(*id),
+                Item::AsideAgain(_) => {}
+                Item::Replayed { request, sequence } => self.replays.settled(*request, *sequence),
+            }
+        }
+        self.record(delivered).await?;
+        self.replays.recorded();
+        for (position, _) in settled {
+            self.out.remove(&position);
+        }
+        Ok(())
+    }
+
+    async fn park(&mut self, events: &[Parking]) -> Result<(), StoreError> {
+        let items: Vec<(Item, Parking)> = events
+            .iter()
+            .filter_map(|parking| self.out.get(&parking.position).map(|item| (*item, parking.clone())))
+            .collect();
+        let again: Vec<(Position, i64)> = items
+            .iter()
+            .filter_map(|(item, parking)| match item {
+                Item::Aside(id) | Item::AsideAgain(id) => Some((parking.position, *id)),
+                Item::Replayed { .. } => None,
+            })
+            .collect();
+        let share = self.share.clone();
+        let parked = self.worker.fenced("parking events", &self.lease, move |transaction| {
+            items.iter().try_for_each(|(item, parking)| match item {
+                Item::Aside(id) | Item::AsideAgain(id) => park_again(transaction, &share.route, *id, parking),
+                Item::Replayed { sequence, .. } => park(transaction, &share.relay, &share.route, *sequence, parking),
+            })
+        });
+        parked.await?;
+        for (position, id) in again {
+            self.out.insert(position, Item::AsideAgain(id));
+        }
+        Ok(())
+    }
+}
+
+/// What is set aside and may be delivered again, lowest sequence first: the route's own events under retry (those of the
+/// catch-all only while no route takes them), its held events of keys that nothing is parked of, and the catch-all's events
+/// under retry that the route takes.
+fn aside(
+    connection: &mut Connection,
+    share: &Share,
+    out: &HashSet<i64>,
+    limit: BatchLimit,
+) -> rusqlite::Result<Vec<(Item, Sourced)>> {
+    const ID: usize = 8;
+    let columns = EVENT_COLUMNS.replacen("id", "event_id", 1);
+    let sql = format!(
+        "SELECT {columns}, id, route FROM onewrite_parked_event AS aside WHERE relay = ?1 AND ( \
+           state = 'retry' AND route IN (?2, ?3) \
+           OR state = 'held' AND route = ?2 AND NOT EXISTS (SELECT 1 FROM onewrite_parked_event AS poison \
+             WHERE poison.relay = ?1 AND poison.route = ?2 AND poison.key = aside.key AND poison.state = 'parked')) \
+         ORDER BY sequence, id"
+    );
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query((&share.relay, &share.route, UNROUTED))?;
+    while found.len() < limit.events.max(1)
+        && (bytes < limit.bytes || found.is_empty())
+        && let Some(row) = rows.next()?
+    {
+        let id = row.get(ID)?;
+        if out.contains(&id) {
+            continue;
+        }
+        let event = sourced(row, 0, Position::new(0, 0))?;
+        let of_the_catch_all = row.get_ref(ID + 1)?.as_str().is_ok_and(|route| route == UNROUTED);
+        if !of_the_catch_all || share.takes(&event.event.topic, event.event.event_type.as_deref()) {
+            bytes += event.event.payload.len();
+            found.push((Item::Aside(id), event));
+        }
+    }
+    Ok(found)
+}

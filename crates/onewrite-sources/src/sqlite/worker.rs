@@ -1,0 +1,103 @@
+//! SQLite's calls block, so each connection has a thread of its own, which does one piece of work after the other.
+
+use std::sync::mpsc;
+
+use onewrite_core::{Lease, StoreError, StoreFailure};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::place::Place;
+
+type Work = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// A connection on its thread; the thread ends when this is dropped.
+pub(super) struct Worker {
+    place: Place,
+    work: mpsc::Sender<Work>,
+}
+
+impl Worker {
+    /// Opens a connection.
+    pub async fn open(place: &Place) -> Result<Self, StoreError> {
+        let (work, received) = mpsc::channel::<Work>();
+        let (opened, opening) = oneshot::channel();
+        let thread_place = place.clone();
+        std::thread::Builder::new()
+            .name("onewrite-sqlite".to_owned())
+            .spawn(move || match thread_place.open() {
+                Ok(mut connection) => {
+                    let _nobody_may_wait_any_more = opened.send(Ok(()));
+                    received.into_iter().for_each(|work| work(&mut connection));
+                }
+                Err(error) => {
+                    let _nobody_may_wait_any_more = opened.send(Err(error));
+                }
+            })
+            .map_err(|error| StoreError::new(StoreFailure::Unavailable, "no thread could be started").because(error))?;
+        opening.await.unwrap_or_else(|_| Err(ended()))?;
+        Ok(Self {
+            place: place.clone(),
+            work,
+        })
+    }
+
+    /// Does a piece of work on the connection. When the future is dropped the work is done all the same.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (done, result) = oneshot::channel();
+        let work: Work = Box::new(move |connection| {
+            let _nobody_may_wait_any_more = done.send(work(connection));
+        });
+        self.work.send(work).map_err(|_| ended())?;
+        let result = result.await.map_err(|_| ended())?;
+        result.map_err(|error| self.place.failed(doing, error))
+    }
+
+    /// Does a piece of work in one durable transaction that is rolled back when the lease is another's by now.
+    pub async fn fenced<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        lease: &Lease,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (relay, epoch) = (lease.relay.clone(), lease.epoch);
+        let done = self.run(doing, move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if !fence(&transaction, &relay, epoch)? {
+                return Ok(None);
+            }
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(Some(value))
+        });
+        done.await?.ok_or_else(|| fenced_out(lease))
+    }
+}
+
+/// Makes the transaction write something, so that its commit reaches the disk, and says whether the lease still holds.
+pub(super) fn fence(transaction: &Transaction<'_>, relay: &str, epoch: i64) -> rusqlite::Result<bool> {
+    const FENCE: &str = "UPDATE onewrite_relay SET epoch = epoch WHERE name = ?1 AND epoch = ?2";
+    transaction
+        .prepare_cached(FENCE)?
+        .execute((relay, epoch))
+        .map(|rows| rows == 1)
+}
+
+/// The error of a relay whose lease another holds.
+pub(super) fn fenced_out(lease: &Lease) -> StoreError {
+    let words = format!(
+        "another process holds the lease of relay {:?} (this one had epoch {})",
+        lease.relay, lease.epoch
+    );
+    StoreError::new(StoreFailure::Fenced, words)
+}
+
+fn ended() -> StoreError {
+    StoreError::new(
+        StoreFailure::Unavailable,
+        "the thread of the SQLite connection ended; this is a bug",
+    )
+}
