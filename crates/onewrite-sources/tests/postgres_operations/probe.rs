@@ -183,7 +183,11 @@ async fn a_long_transaction_is_named_with_its_pid_and_statement() {
 
 #[tokio::test]
 async fn a_forgotten_prepared_transaction_and_a_server_that_may_lose_commits_are_told() {
-    let settings = [("max_prepared_transactions", "5"), ("fsync", "off"), ("full_page_writes", "off")];
+    let settings = [
+        ("max_prepared_transactions", "5"),
+        ("fsync", "off"),
+        ("full_page_writes", "off"),
+    ];
     let server = Postgres::start(16, &settings).await;
     let mut database = Database::on(&server).await.migrate().await;
     let operations = database.operations().await.long_transaction(Duration::ZERO);
