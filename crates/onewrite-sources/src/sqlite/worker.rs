@@ -79,7 +79,8 @@ impl Worker {
 
 /// Makes the transaction write something, so that its commit reaches the disk, and says whether the lease still holds.
 pub(super) fn fence(transaction: &Transaction<'_>, relay: &str, epoch: i64) -> rusqlite::Result<bool> {
-    const FENCE: &str = "UPDATE onewrite_relay SET epoch = epoch WHERE name = ?1 AND epoch = ?2";
+    // It counts, because an update that changes nothing writes nothing.
+    const FENCE: &str = "UPDATE onewrite_relay SET fences = fences + 1 WHERE name = ?1 AND epoch = ?2";
     transaction
         .prepare_cached(FENCE)?
         .execute((relay, epoch))
