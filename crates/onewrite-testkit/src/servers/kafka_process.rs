@@ -11,6 +11,7 @@ use super::port::Port;
 use super::process::Process;
 
 /// Broker and controller in one process, and no second copy of anything. Records are kept whatever their timestamps say.
+/// A killed broker may come back only when its session has ended, so that is short.
 const CONFIGURATION: &str = "
 process.roles=broker,controller
 node.id=1
@@ -18,12 +19,17 @@ listener.security.protocol.map=BROKER:PLAINTEXT,CLIENT:PLAINTEXT,CONTROLLER:PLAI
 inter.broker.listener.name=BROKER
 controller.listener.names=CONTROLLER
 auto.create.topics.enable=false
+offsets.topic.num.partitions=1
 offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
 log.retention.ms=-1
 ";
 

@@ -4,6 +4,7 @@ use onewrite_testkit::servers::Kafka;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::types::RDKafkaErrorCode;
 
 async fn produce(bootstrap: &str, topic: &str, key: &str, value: &str) {
     let mut config = ClientConfig::new();
@@ -63,13 +64,40 @@ async fn a_stopped_broker_answers_when_it_is_continued() {
 }
 
 #[tokio::test]
-async fn the_shared_broker_has_no_topics_but_those_that_tests_create() {
+async fn the_shared_broker_is_one_and_has_the_topics_that_tests_create() {
     let kafka = Kafka::shared().await;
     kafka
-        .create_topic("shared-one", 1, &[("max.message.bytes", "2000")])
+        .create_topic("shared-one", 2, &[("max.message.bytes", "2000")])
         .await;
     assert_eq!(Kafka::shared().await.pid(), kafka.pid());
-    let listed = kafka.tool("org.apache.kafka.tools.TopicCommand", &["--list"]).await;
-    assert!(listed.lines().any(|line| line == "shared-one"), "{listed}");
-    assert!(!listed.contains("never-created"), "{listed}");
+    let described = kafka
+        .tool(
+            "org.apache.kafka.tools.TopicCommand",
+            &["--describe", "--topic", "shared-one"],
+        )
+        .await;
+    assert!(described.contains("PartitionCount: 2"), "{described}");
+    assert!(described.contains("max.message.bytes=2000"), "{described}");
+    let missing = produce_to_missing_topic(&kafka.bootstrap()).await;
+    assert!(
+        matches!(
+            missing,
+            RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition
+        ),
+        "{missing}"
+    );
+}
+
+async fn produce_to_missing_topic(bootstrap: &str) -> RDKafkaErrorCode {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("topic.metadata.propagation.max.ms", "0");
+    let producer: FutureProducer = config.create().expect("a producer");
+    let record = FutureRecord::<str, str>::to("never-created").payload("lost");
+    let (error, _) = producer
+        .send(record, Duration::from_secs(60))
+        .await
+        .expect_err("topics are not created by themselves");
+    error.rdkafka_error_code().expect("a code")
 }
