@@ -1,0 +1,106 @@
+# Sourced by ./x: brings a machine to where Cargo can build and the tests can run. Installs only what is missing.
+
+BUILD_PACKAGES=(build-essential ca-certificates)
+BROKER_CLIENT_PACKAGES=(pkg-config libssl-dev libsasl2-dev zlib1g-dev)
+SERVER_PACKAGES=(maven unzip xz-utils sqlite3)
+CARGO_DENY_VERSION=0.20.2
+
+# For `demo`: a C compiler for SQLite, and Rust.
+set_up_build() {
+  need_packages "${BUILD_PACKAGES[@]}"
+  need_rust
+}
+
+# For everything else: also what librdkafka links, and Java with Maven for the real servers.
+set_up_tests() {
+  local packages=("${BUILD_PACKAGES[@]}" "${BROKER_CLIENT_PACKAGES[@]}" "${SERVER_PACKAGES[@]}")
+  has_java || packages+=("$(java_package)")
+  need_packages "${packages[@]}"
+  need_rust
+}
+
+need_packages() { # names
+  command -v dpkg-query > /dev/null || { need_commands; return; }
+  local package missing=()
+  for package in "$@"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null)" = installed ] || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  local install=(apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}")
+  local known=yes
+  apt-cache show "${missing[@]}" > /dev/null 2>&1 || known=no
+  heading "installing ${missing[*]}"
+  [ $known = yes ] && as_root "${install[@]}" && return
+  as_root apt-get -o DPkg::Lock::Timeout=300 update
+  as_root "${install[@]}" || fail "These packages could not be installed: ${missing[*]}."
+}
+
+# On systems without apt only a look, and a message.
+need_commands() {
+  local command missing=()
+  for command in cc make; do
+    command -v "$command" > /dev/null || missing+=("$command")
+  done
+  [ ${#missing[@]} -eq 0 ] ||
+    fail "Missing: ${missing[*]}. ./x installs packages on Debian and Ubuntu only; install what corresponds to: $*."
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    env DEBIAN_FRONTEND=noninteractive "$@"
+  elif command -v sudo > /dev/null; then
+    sudo env DEBIAN_FRONTEND=noninteractive "$@"
+  else
+    fail "Neither root nor sudo. As root, run: $*"
+  fi
+}
+
+has_java() {
+  local version
+  version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p') || return 1
+  [ "${version:-0}" -ge 17 ]
+}
+
+java_package() {
+  if apt-cache show openjdk-17-jre-headless > /dev/null 2>&1; then
+    echo openjdk-17-jre-headless
+  else
+    echo default-jre-headless
+  fi
+}
+
+need_rust() {
+  local needed
+  needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  [ -d "$HOME/.cargo/bin" ] && PATH="$HOME/.cargo/bin:$PATH"
+  rust_is_at_least "$needed" && return
+  heading "installing Rust $needed or newer"
+  if ! command -v rustup > /dev/null && ! command -v cargo > /dev/null; then
+    install_rustup
+  fi
+  if command -v rustup > /dev/null; then
+    rustup toolchain install stable --profile minimal --component rustfmt --component clippy
+  fi
+  rust_is_at_least "$needed" || fail "Rust $needed or newer is needed, and $(cargo --version 2> /dev/null || echo none) is here.
+Run this, open a new shell, and start again:
+  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal"
+}
+
+install_rustup() {
+  command -v apt-cache > /dev/null || return 0
+  apt-cache show rustup > /dev/null 2>&1 || as_root apt-get -o DPkg::Lock::Timeout=300 update
+  if apt-cache show rustup > /dev/null 2>&1; then
+    need_packages rustup
+  fi
+}
+
+rust_is_at_least() { # version
+  local found
+  found=$(cargo --version 2> /dev/null | cut -d' ' -f2) || return 1
+  [ -n "$found" ] && [ "$(printf '%s\n%s\n' "$1" "$found" | sort -V | head -1)" = "$1" ]
+}
+
+# Built once, about two minutes on two cores, and kept with Cargo's other programs.
+need_cargo_deny() {
+  cargo deny --version > /dev/null 2>&1 || cargo install cargo-deny --locked --version "$CARGO_DENY_VERSION"
+}
