@@ -26,14 +26,22 @@ need_packages() { # names
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null)" = installed ] || missing+=("$package")
   done
   [ ${#missing[@]} -eq 0 ] && return
+  can_be_root || fail "Neither root nor sudo. As root, run: apt-get update && apt-get install -y ${missing[*]}"
   local install=(apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}")
-  local known=yes
-  apt-cache show "${missing[@]}" > /dev/null 2>&1 || known=no
   heading "installing ${missing[*]}"
-  [ $known = yes ] && as_root "${install[@]}" && return
-  as_root apt-get -o DPkg::Lock::Timeout=300 update
+  is_on_offer "${missing[@]}" && as_root "${install[@]}" && return
+  update_package_lists
   as_root "${install[@]}" || fail "These packages could not be installed: ${missing[*]}."
 }
+
+is_on_offer() { # names
+  local package
+  for package in "$@"; do
+    apt-cache policy "$package" 2> /dev/null | grep -q '^ *Candidate: [^(]' || return 1
+  done
+}
+
+update_package_lists() { as_root apt-get -o DPkg::Lock::Timeout=300 update; }
 
 # On systems without apt only a look, and a message.
 need_commands() {
@@ -45,14 +53,12 @@ need_commands() {
     fail "Missing: ${missing[*]}. ./x installs packages on Debian and Ubuntu only; install what corresponds to: $*."
 }
 
+can_be_root() { [ "$(id -u)" = 0 ] || command -v sudo > /dev/null; }
+
 as_root() {
-  if [ "$(id -u)" = 0 ]; then
-    env DEBIAN_FRONTEND=noninteractive "$@"
-  elif command -v sudo > /dev/null; then
-    sudo env DEBIAN_FRONTEND=noninteractive "$@"
-  else
-    fail "Neither root nor sudo. As root, run: $*"
-  fi
+  local become=()
+  [ "$(id -u)" = 0 ] || become=(sudo)
+  "${become[@]}" env DEBIAN_FRONTEND=noninteractive "$@"
 }
 
 has_java() {
@@ -62,7 +68,7 @@ has_java() {
 }
 
 java_package() {
-  if apt-cache show openjdk-17-jre-headless > /dev/null 2>&1; then
+  if is_on_offer openjdk-17-jre-headless; then
     echo openjdk-17-jre-headless
   else
     echo default-jre-headless
@@ -86,12 +92,11 @@ Run this, open a new shell, and start again:
   curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal"
 }
 
+# Debian 13, Ubuntu 24.04 and later have a package of it.
 install_rustup() {
-  command -v apt-cache > /dev/null || return 0
-  apt-cache show rustup > /dev/null 2>&1 || as_root apt-get -o DPkg::Lock::Timeout=300 update
-  if apt-cache show rustup > /dev/null 2>&1; then
-    need_packages rustup
-  fi
+  command -v apt-cache > /dev/null && can_be_root || return 0
+  is_on_offer rustup || update_package_lists
+  ! is_on_offer rustup || need_packages rustup
 }
 
 rust_is_at_least() { # version
