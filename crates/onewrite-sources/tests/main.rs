@@ -1,3 +1,4 @@
 //! The sources against real databases.
 
+mod postgres;
 mod postgres_operations;

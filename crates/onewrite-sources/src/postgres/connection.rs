@@ -163,7 +163,7 @@ fn refused(words: String) -> StoreError {
 
 /// Splits `sslmode` off, since the driver does not know the modes that check certificates.
 fn take_ssl_mode(url: &str) -> (String, Option<String>) {
-    let (head, parameters, separator) = match (url.contains("://"), url.split_once('?')) {
+    let (head, parameters, separator) = match (url.contains("://"), url.rsplit_once('?')) {
         (true, Some((head, parameters))) => (format!("{head}?"), parameters, "&"),
         (true, None) => return (url.to_owned(), None),
         (false, _) => (String::new(), url, " "),
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn an_error_never_shows_the_password() {
         for url in [
-            "postgres://u:hun?ter2@h/d",
+            "postgres://u:x@h/d?password=y&hunter2",
             "hunter2",
             "postgres://u:hunter2@h:port/d",
             "postgres://u:hunter2@/d",

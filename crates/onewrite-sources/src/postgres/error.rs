@@ -32,6 +32,10 @@ fn of_state(code: &SqlState) -> Option<&'static str> {
         state if state.starts_with("42") || state.starts_with("0A") => {
             Some("the server does not accept this statement; PostgreSQL 14 or later is needed")
         }
+        // A value that does not fit, or breaks a constraint: it would not fit the next time either.
+        state if state.starts_with("22") || state.starts_with("23") => {
+            Some("the server refuses a value; compare the schema with what `onewrite migrate --print` writes")
+        }
         _ => None,
     }
 }

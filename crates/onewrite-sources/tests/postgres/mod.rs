@@ -1,0 +1,13 @@
+//! The engine's view of a PostgreSQL outbox.
+
+mod adoption;
+mod batches;
+mod crash;
+mod fences;
+mod fixture;
+mod maintenance;
+mod names;
+mod order;
+mod redeliveries;
+mod refusals;
+mod restart;
