@@ -4,5 +4,7 @@
 mod file;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "kafka")]
+mod kafka;
 #[allow(dead_code, reason = "a build without some of the sinks uses a part of it")]
 mod support;

@@ -16,6 +16,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
+use super::connector::Lessons;
 use super::flight::{Failure, Fate, Flight, Tag, weight};
 use super::native::broker_words;
 
@@ -24,7 +25,9 @@ pub(super) struct Context {
     /// What is on its way.
     pub flight: Flight,
     /// What went wrong lately.
-    pub troubles: Arc<Troubles>,
+    pub troubles: Troubles,
+    /// What the next producer should know.
+    pub lessons: Arc<Lessons>,
     /// Where the token of OAUTHBEARER lies.
     pub token_file: Option<PathBuf>,
     /// Records that fill a request alone, by their key and payload in bytes; nought where every record goes alone.
@@ -85,8 +88,10 @@ impl ProducerContext for Context {
                 alone: bytes >= self.alone_from,
             })),
         };
-        self.flight
-            .reported(Tag(tag), weight(message.key_len(), message.payload_len()), fate);
+        let weight = weight(message.key_len(), message.payload_len());
+        if let Some(Refusal::SomeRecord { size }) = self.flight.reported(Tag(tag), weight, fate) {
+            self.lessons.suspect(size);
+        }
     }
 }
 
@@ -166,10 +171,18 @@ fn weight_of(code: RDKafkaErrorCode) -> u8 {
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.words {
-            Some(words) => write!(formatter, "{}: {words}", self.code),
-            None => write!(formatter, "{}", self.code),
+            Some(words) => write!(formatter, "{}: {words}", said(self.code)),
+            None => formatter.write_str(&said(self.code)),
         }
     }
+}
+
+/// A code in librdkafka's words, such as "Broker: Message size too large".
+pub(super) fn said(code: RDKafkaErrorCode) -> String {
+    // The wrapper puts the code's own name before them.
+    let text = code.to_string();
+    let words = text.split_once(" (").and_then(|(_, words)| words.strip_suffix(')'));
+    words.map_or(text.clone(), str::to_owned)
 }
 
 /// What a refusal of the broker says about the records of its request.
@@ -191,6 +204,8 @@ impl Failure {
     pub fn refusal(&self) -> Option<Refusal> {
         let size = match self.code {
             RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::InvalidTopic => return Some(Refusal::Topic),
+            // Another record of its request is at fault.
+            RDKafkaErrorCode::InvalidDifferentRecord => return Some(Refusal::SomeRecord { size: false }),
             RDKafkaErrorCode::MessageSizeTooLarge
             | RDKafkaErrorCode::MessageBatchTooLarge
             | RDKafkaErrorCode::InvalidMessageSize => true,

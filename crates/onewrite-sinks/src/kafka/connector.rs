@@ -15,7 +15,7 @@ use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{Producer, PurgeConfig, ThreadedProducer};
 
-use super::client::{Context, Troubles};
+use super::client::{Context, Troubles, said};
 use super::flight::Flight;
 use super::limits::{CLOSE, CONNECT, METADATA_TRY, REFUSAL_HOLDS, REQUEST_BYTES_MIN};
 use super::native;
@@ -68,16 +68,17 @@ impl KafkaConnector {
         if single {
             config.set("batch.num.messages", "1");
         }
-        let troubles = Arc::new(Troubles::default());
         let context = Context {
             flight: Flight::new(),
-            troubles: Arc::clone(&troubles),
+            troubles: Troubles::default(),
+            lessons: Arc::clone(&self.lessons),
             token_file: self.token_file.clone(),
             alone_from: if single { 0 } else { request_bytes },
         };
         let (lessons, compressed, brokers) = (Arc::clone(&self.lessons), self.compressed, self.brokers.clone());
         let opening = tokio::task::spawn_blocking(move || {
             let begun = Instant::now();
+            check_files(&config)?;
             let producer = config
                 .create_with_context(context)
                 .map_err(|error| unusable(&brokers, error))?;
@@ -165,7 +166,7 @@ impl Link {
             };
             if self.troubles().are_decisive() || begun.elapsed() >= CONNECT {
                 let told = self.troubles().telling(begun);
-                let (code, words) = told.unwrap_or((code, code.to_string()));
+                let (code, words) = told.unwrap_or((code, said(code)));
                 return Err(SinkError::retry(format!(
                     "Kafka at {brokers}: {words}{}",
                     advice(code, &words)
@@ -206,6 +207,23 @@ fn advice(code: RDKafkaErrorCode, words: &str) -> &'static str {
         }
         _ => "",
     }
+}
+
+/// Makes sure that the files of TLS can be read, which the client would tell without their names.
+fn check_files(config: &ClientConfig) -> Result<(), SinkError> {
+    let files = [
+        ("ca_file", "ssl.ca.location"),
+        ("certificate_file", "ssl.certificate.location"),
+        ("key_file", "ssl.key.location"),
+    ];
+    for (name, property) in files {
+        if let Some(path) = config.get(property)
+            && let Err(error) = std::fs::read(path)
+        {
+            return Err(SinkError::retry(format!("{name} {path} cannot be read")).because(error));
+        }
+    }
+    Ok(())
 }
 
 fn unusable(brokers: &str, error: KafkaError) -> SinkError {

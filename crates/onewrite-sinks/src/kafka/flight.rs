@@ -8,6 +8,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use slab::Slab;
 use tokio::sync::Notify;
 
+use super::client::Refusal;
 use super::limits::{IN_FLIGHT_BYTES, RECORD_OVERHEAD_BYTES};
 
 /// All batches under way on one producer, the room they take, and whether the producer is still of use.
@@ -188,20 +189,20 @@ impl Flight {
         fates
     }
 
-    /// A report of the client. Called in its own thread, for every record exactly once.
-    pub fn reported(&self, tag: Tag, weight: usize, fate: Fate) {
-        match &fate {
-            Fate::Failed(failure) => self.note_failure(failure),
-            _ => {
-                self.delivered.fetch_add(1, Ordering::Relaxed);
-                let now = self.since.elapsed().as_millis() as u64;
-                self.acknowledged.store(now, Ordering::Relaxed);
-            }
+    /// A report of the client. Called in its own thread, for every record exactly once. Returns what the broker refused, if
+    /// it refused.
+    pub fn reported(&self, tag: Tag, weight: usize, fate: Fate) -> Option<Refusal> {
+        if matches!(fate, Fate::Delivered) {
+            self.delivered.fetch_add(1, Ordering::Relaxed);
+            let now = self.since.elapsed().as_millis() as u64;
+            self.acknowledged.store(now, Ordering::Relaxed);
         }
-        if self.note(tag, fate) {
+        let (wakes, refusal) = self.note(tag, fate);
+        if wakes {
             self.announce();
         }
         self.release(weight);
+        refusal
     }
 
     /// Whether the producer is of no more use, and why.
@@ -241,33 +242,34 @@ impl Flight {
         self.since.elapsed().as_secs() as u32
     }
 
-    fn note_failure(&self, failure: &Failure) {
-        // What this sink itself took back says nothing about the broker.
-        if matches!(
-            failure.code,
-            RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight
-        ) {
-            return self.break_off("the sink was closed");
-        }
-        self.break_off(failure.to_string());
-    }
-
-    /// Notes a fate in its batch and returns whether somebody waits for that.
-    fn note(&self, tag: Tag, mut fate: Fate) -> bool {
+    /// Notes a fate in its batch, and that the producer is broken if it is a failure: in one step, so that a delivery that
+    /// sees the one sees the other. Returns whether somebody waits for it.
+    fn note(&self, tag: Tag, mut fate: Fate) -> (bool, Option<Refusal>) {
         let mut batches = self.batches();
         let Some(batch) = batches.get_mut(tag.slot()) else {
-            return false;
+            return (false, None);
         };
         batch.reported += 1;
         let warmed = batch.warms(tag.index(), &mut fate, self.second());
-        if let Some(sent) = batch.left_behind {
-            if batch.reported == sent {
-                batches.remove(tag.slot());
-            }
-            return warmed;
+        let refusal = self.judge(&fate);
+        let wakes = warmed || matches!(fate, Fate::Failed(_)) || batch.awaited == Some(batch.reported);
+        match batch.left_behind {
+            Some(sent) if batch.reported == sent => _ = batches.remove(tag.slot()),
+            Some(_) => {}
+            None => batch.fates[tag.index()] = fate,
         }
-        batch.fates[tag.index()] = fate;
-        warmed || batch.awaited == Some(batch.reported)
+        (wakes, refusal)
+    }
+
+    fn judge(&self, fate: &Fate) -> Option<Refusal> {
+        let Fate::Failed(failure) = fate else { return None };
+        // What this sink itself took back says nothing about the broker.
+        let reason = match failure.code {
+            RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight => "the sink was closed".to_owned(),
+            _ => failure.to_string(),
+        };
+        let _ = self.broken.set(reason);
+        failure.refusal()
     }
 
     fn batches(&self) -> MutexGuard<'_, Slab<Batch>> {

@@ -9,6 +9,7 @@ use onewrite_core::sink::Finding;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::MetadataTopic;
 
+use super::client::said;
 use super::connector::{KafkaConnector, Link};
 use super::limits::{CONNECT, DESCRIBE};
 use super::native::{ConfigurationError, Resource, brokers, configuration};
@@ -58,7 +59,7 @@ fn cluster(link: &Link, subject: &str) -> Finding {
             }
             Finding::works(subject, words)
         }
-        Err(code) => Finding::broken(subject, link.troubles().words_or(&code.to_string())),
+        Err(code) => Finding::broken(subject, link.troubles().words_or(&said(code))),
     }
 }
 
@@ -83,7 +84,7 @@ fn look(link: &Arc<Link>, name: &str, creates: Option<bool>) -> Vec<Finding> {
             present(link, &subject, topic, described)
         }
         (_, None | Some(RDKafkaErrorCode::UnknownTopicOrPartition)) => vec![missing(subject, creates)],
-        (_, Some(code)) => vec![Finding::broken(subject, code.to_string())],
+        (_, Some(code)) => vec![Finding::broken(subject, said(code))],
     }
 }
 
@@ -140,7 +141,7 @@ fn present(
             format!(
                 "its settings cannot be read ({}); grant DescribeConfigs on it, and events that are too large are told \
                  apart at once",
-                words.unwrap_or_else(|| code.to_string())
+                words.unwrap_or_else(|| said(code))
             ),
         )),
     }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use onewrite_core::{DeliveryReport, Event, Sink, SinkError};
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::client::Refusal;
+use super::client::{Refusal, said};
 use super::connector::Link;
 use super::flight::{Fate, Flight, Tag, weight};
 use super::limits::{SINGLE_RECORDS, STALLED, WARM_SECONDS};
@@ -305,14 +305,15 @@ impl<'a> Delivery<'a> {
             RDKafkaErrorCode::Fatal => {
                 let fatal = self.link.client().fatal_error();
                 self.flight()
-                    .break_off(fatal.map_or_else(|| code.to_string(), |(_, words)| words));
+                    .break_off(fatal.map_or_else(|| said(code), |(_, words)| words));
                 return Admission::Done;
             }
             RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopic => {
-                self.flight().retire(format!("topic {topic} has changed: {code}"));
+                self.flight()
+                    .retire(format!("topic {topic} has changed: {}", said(code)));
                 return Admission::Later;
             }
-            code => SinkError::retry(format!("topic {topic}: {code}")),
+            code => SinkError::retry(format!("topic {topic}: {}", said(code))),
         };
         self.fail(index, error)
     }
@@ -347,15 +348,14 @@ impl Drop for Delivery<'_> {
                 Fate::Failed(failure) => {
                     let topic = &self.batch[index].topic;
                     match failure.refusal() {
-                        Some(Refusal::SomeRecord { size }) => self.link.lessons.suspect(size),
                         Some(Refusal::Record) => self.report.failed(index, failure.park(topic)),
                         Some(Refusal::Topic) => {
                             let error = failure.park(topic);
                             self.link.lessons.refuse(topic, error.context.to_string());
                             self.report.failed(index, error);
                         }
-                        // Anything else counts as unknown: it may have arrived, and is sent again by the next producer.
-                        None => {}
+                        // It counts as unknown: it may have arrived, and is sent again by the next producer.
+                        Some(Refusal::SomeRecord { .. }) | None => {}
                     }
                 }
             }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use onewrite_core::SinkError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::client::said;
 use super::connector::Link;
 use super::flight::Warmth;
 use super::limits::{DESCRIBE, METADATA_TRY, REFUSAL_HOLDS, TOPIC_AGE, TOPIC_GRACE, TOPIC_LIMIT_AGE, TOPIC_LOOK_PAUSE};
@@ -241,7 +242,7 @@ fn partitions(link: &Link, name: &str) -> Result<u32, Found> {
         .fetch_metadata(Some(name), METADATA_TRY)
         .map_err(|error| {
             let said = match error {
-                KafkaError::MetadataFetch(code) => code.to_string(),
+                KafkaError::MetadataFetch(code) => said(code),
                 other => other.to_string(),
             };
             Found::Unclear(format!("topic {name}: {}", link.troubles().words_or(&said)))
@@ -254,10 +255,11 @@ fn partitions(link: &Link, name: &str) -> Result<u32, Found> {
         None => Ok(topic.partitions().len() as u32),
         Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Err(Found::Missing),
         Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => Err(Found::Refused(format!(
-            "topic {name}: {code}; grant this client Describe and Write on the topic"
+            "topic {name}: {}; grant this client Describe and Write on the topic",
+            said(code)
         ))),
-        Some(code @ RDKafkaErrorCode::InvalidTopic) => Err(Found::Refused(format!("topic {name}: {code}"))),
-        Some(code) => Err(Found::Unclear(format!("topic {name}: {code}"))),
+        Some(code @ RDKafkaErrorCode::InvalidTopic) => Err(Found::Refused(format!("topic {name}: {}", said(code)))),
+        Some(code) => Err(Found::Unclear(format!("topic {name}: {}", said(code)))),
     }
 }
 
