@@ -3,6 +3,7 @@
 
 pub mod commands;
 pub mod configuration;
+pub mod documentation;
 pub mod failure;
 pub mod logging;
 pub mod output;

@@ -15,6 +15,14 @@ pub fn quiet() -> LogSettings {
     }
 }
 
+/// What the demo logs unless it is told otherwise: it tells its story itself, and breaks things on purpose.
+pub fn silent() -> LogSettings {
+    LogSettings {
+        level: "off".to_owned(),
+        ..quiet()
+    }
+}
+
 /// Starts logging. `option` (from `--log`) stands over `variable` (RUST_LOG), and that over the settings.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 mod check;
 mod confirm;
+mod demo;
 mod init;
 mod migrate;
 mod moment;
@@ -22,9 +23,10 @@ use crate::{logging, wiring};
 
 /// Carries events from an outbox in your database to a broker: nothing lost, nothing invented, in the order of each key.
 #[derive(Debug, Parser)]
-#[command(name = "onewrite", version, max_term_width = 120, propagate_version = true)]
+#[command(name = "onewrite", version, max_term_width = 120)]
 #[command(after_help = "\
 A first look:
+  onewrite demo                                 the whole promise, with nothing installed
   onewrite init --source sqlite --sink stdout   write a commented onewrite.toml
   onewrite migrate                              create the outbox
   onewrite check                                try everything that the file names
@@ -50,6 +52,7 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Arguments),
     Init(init::Arguments),
     Migrate(migrate::Arguments),
     Check(check::Arguments),
@@ -73,6 +76,10 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Init(arguments) => init::run(&arguments, &context),
         Command::Run(arguments) => run::run(&arguments, &context),
+        Command::Demo(arguments) => {
+            logging::start(&logging::silent(), context.log(), context.log_variable())?;
+            runtime()?.block_on(demo::run(&arguments)).map_err(Failure::failed)
+        }
         other => {
             logging::start(&logging::quiet(), context.log(), context.log_variable())?;
             runtime()?.block_on(operate(other, &context))
@@ -89,7 +96,7 @@ async fn operate(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Replay(arguments) => replay::run(&arguments, context).await,
         Command::Pause(arguments) => pause::pause(&arguments, context).await,
         Command::Resume(arguments) => pause::resume(&arguments, context).await,
-        Command::Init(_) | Command::Run(_) => unreachable!("these set themselves up"),
+        Command::Demo(_) | Command::Init(_) | Command::Run(_) => unreachable!("these set themselves up"),
     }
 }
 

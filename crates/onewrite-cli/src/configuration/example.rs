@@ -42,13 +42,16 @@ pub fn example(source: &SourceType, sink: &SinkType) -> String {
         "[[routes]]",
         "Which events go where. The first route that matches takes the event; what none takes is parked.",
     );
-    write_fields(&mut file, ROUTE, &|name| match name {
+    // What says which events go where stands together, before the keys that hardly anybody needs.
+    let (where_to, how) = ROUTE.split_at(2);
+    write_fields(&mut file, where_to, &|name| match name {
         "name" => Some("\"all\""),
         "sink" => Some("\"events\""),
         _ => None,
     });
     let line = "# Which events the route takes, by topic and type; `*` stands for any run of characters.";
     let _ = writeln!(file, "\n{line}\n# match = {{ topic = \"shop.*\", type = \"Order*\" }}");
+    write_fields(&mut file, how, &|_| None);
     section(&mut file, "[log]", "How the relay logs.");
     write_fields(&mut file, LOG, &|_| None);
     section(&mut file, "[lease]", "How an active and a standby take turns.");
@@ -72,11 +75,11 @@ pub fn toml_value(kind: Kind, text: &str) -> String {
 /// Longest line of a comment, in characters.
 const LINE_CHARACTERS: usize = 118;
 
-/// What stands behind a required key, or a key that people want most: by type of adapter and key.
-fn example_text(adapter: &str, name: &str) -> Option<&'static str> {
+/// What stands behind a key as an example to change, as TOML: by type of adapter and key.
+pub fn example_text(adapter: &str, name: &str) -> Option<&'static str> {
     Some(match (adapter, name) {
         ("postgres", "url") => "\"postgres://onewrite@localhost/shop\"",
-        ("sqlite", "path" | "url") => "\"shop.db\"",
+        ("sqlite", "url") => "\"shop.db\"",
         ("kafka", "brokers") => "[\"localhost:9092\"]",
         ("http", "url") => "\"http://localhost:8080/events\"",
         ("file", "path") => "\"events.jsonl\"",

@@ -139,7 +139,7 @@ mod tests {
              occurred at   2023-11-14T22:13:20Z (1m 30s ago)\n  \
              content type  application/json\n  \
              header        traceparent: 00-ab\n  \
-             payload       11 B\n\
+             payload       10 B\n\
              \n\
              {\"a\":\"\\u{1b}\"}\n"
         );

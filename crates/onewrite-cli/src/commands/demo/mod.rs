@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+
 use onewrite_core::machine::RouteBehaviour;
 use onewrite_core::options::Options;
 use onewrite_core::promise::{Found, Verdict};
@@ -30,9 +30,9 @@ use self::subscriber::{Mood, Subscriber};
 
 /// Shows the whole promise with nothing installed: an SQLite outbox, writers that also roll back, a subscriber that fails for a
 /// while, a relay that is killed, and the checker's verdict. Exits with 0 only if everything holds.
-#[derive(Args, Debug)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  onewrite demo\n  onewrite demo --seconds 30 --writers 8\n  onewrite demo --json")]
-pub struct DemoArguments {
+pub struct Arguments {
     /// How long the writers write, in seconds.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(4..=3600))]
     seconds: u64,
@@ -54,12 +54,20 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When something could not be set up, the backlog does not drain, or the promise is broken.
-pub async fn demo(arguments: &DemoArguments) -> anyhow::Result<()> {
+pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("no temporary folder could be made")?;
     let shop = Shop::open(folder.path()).context("the demo's shop could not be set up")?;
-    let subscriber = Subscriber::start(folder.path()).await.context("the demo's subscriber could not be started")?;
-    eprintln!("An SQLite outbox, {} writers, a tenth of the transactions rolled back; a subscriber behind", arguments.writers);
-    eprintln!("{}. Watch it fail for a while, lose replies, and see the relay killed.\n", subscriber.url());
+    let subscriber = Subscriber::start(folder.path())
+        .await
+        .context("the demo's subscriber could not be started")?;
+    eprintln!(
+        "An SQLite outbox, {} writers, a tenth of the transactions rolled back; a subscriber behind",
+        arguments.writers
+    );
+    eprintln!(
+        "{}. Watch it fail for a while, lose replies, and see the relay killed.\n",
+        subscriber.url()
+    );
     let started = Instant::now();
     let writers = shop.start_writers(arguments.writers);
     let relay = play(arguments, &shop, &subscriber, started).await?;
@@ -85,7 +93,10 @@ impl Running {
         let relay = relay(shop.outbox()?, subscriber)?;
         let stop = CancellationToken::new();
         let token = stop.clone();
-        Ok(Self { task: tokio::spawn(async move { Ok(relay.run(token).await?) }), stop })
+        Ok(Self {
+            task: tokio::spawn(async move { Ok(relay.run(token).await?) }),
+            stop,
+        })
     }
 
     /// Ends it as a crash would: nothing is finished, nothing recorded, the lease not given up.
@@ -102,18 +113,31 @@ impl Running {
 
 fn relay(outbox: Arc<dyn Outbox>, subscriber: &Subscriber) -> anyhow::Result<Relay> {
     let http = onewrite_sinks::registry::sink_type("http")?;
-    let options = Options::from_texts("sinks.subscriber", http.fields, &[("url", subscriber.url()), ("timeout", "2s")])
-        .map_err(anyhow::Error::msg)?;
+    let options = Options::from_texts(
+        "sinks.subscriber",
+        http.fields,
+        &[("url", subscriber.url()), ("timeout", "2s")],
+    )
+    .map_err(anyhow::Error::msg)?;
     let behaviour = RouteBehaviour::default();
-    let backoff = onewrite_core::backoff::Backoff { max: Duration::from_secs(1), ..behaviour.backoff };
+    let backoff = onewrite_core::backoff::Backoff {
+        max: Duration::from_secs(1),
+        ..behaviour.backoff
+    };
     let route = Route {
         name: "orders".to_owned(),
-        wanted: Match { topic: Some(Pattern::new("shop.*")), event_type: None },
+        wanted: Match {
+            topic: Some(Pattern::new("shop.*")),
+            event_type: None,
+        },
         connector: http.build(&options)?,
         behaviour: RouteBehaviour { backoff, ..behaviour },
     };
     let holder = format!("demo, process {}", std::process::id());
-    Ok(Relay { lease_ttl: LEASE_TTL, ..Relay::new("demo", holder, vec![route], outbox) })
+    Ok(Relay {
+        lease_ttl: LEASE_TTL,
+        ..Relay::new("demo", holder, vec![route], outbox)
+    })
 }
 
 /// The plot: each entry is a share of the whole time in percent, and what happens then.
@@ -123,15 +147,31 @@ enum Scene {
 }
 
 const PLOT: [(u32, Scene, &str); 5] = [
-    (20, Scene::Subscriber(Mood::Refusing), "the subscriber now answers 503 to everything"),
-    (45, Scene::Subscriber(Mood::LosingReplies), "the subscriber now takes events, but every third reply is lost"),
-    (65, Scene::RelayIsKilled, "the relay is killed; another takes over when its lease runs out"),
+    (
+        20,
+        Scene::Subscriber(Mood::Refusing),
+        "the subscriber now answers 503 to everything",
+    ),
+    (
+        45,
+        Scene::Subscriber(Mood::LosingReplies),
+        "the subscriber now takes events, but every third reply is lost",
+    ),
+    (
+        65,
+        Scene::RelayIsKilled,
+        "the relay is killed; another takes over when its lease runs out",
+    ),
     (75, Scene::Subscriber(Mood::Well), "the subscriber is well again"),
-    (100, Scene::Subscriber(Mood::Well), "the writers stop; the backlog drains"),
+    (
+        100,
+        Scene::Subscriber(Mood::Well),
+        "the writers stop; the backlog drains",
+    ),
 ];
 
 async fn play(
-    arguments: &DemoArguments,
+    arguments: &Arguments,
     shop: &Shop,
     subscriber: &Subscriber,
     started: Instant,
@@ -190,10 +230,17 @@ fn progress(shop: &Shop, subscriber: &Subscriber, started: Instant) {
 fn judge(shop: &Shop, subscriber: &Subscriber) -> anyhow::Result<Verdict> {
     let found = Found {
         deliveries: subscriber.deliveries(),
-        effects: Some(subscriber.effects().context("the subscriber's effects could not be read")?),
+        effects: Some(
+            subscriber
+                .effects()
+                .context("the subscriber's effects could not be read")?,
+        ),
         ..Found::default()
     };
-    Ok(shop.ledger().context("the shop's ledger could not be read")?.judge(&found))
+    Ok(shop
+        .ledger()
+        .context("the shop's ledger could not be read")?
+        .judge(&found))
 }
 
 #[derive(Serialize)]
@@ -205,7 +252,7 @@ struct Report<'a> {
     verdict: &'a Verdict,
 }
 
-fn report(arguments: &DemoArguments, verdict: &Verdict, tally: &Tally, took: Duration) -> anyhow::Result<()> {
+fn report(arguments: &Arguments, verdict: &Verdict, tally: &Tally, took: Duration) -> anyhow::Result<()> {
     let mut output = std::io::stdout().lock();
     if arguments.json {
         let report = Report {
@@ -217,7 +264,11 @@ fn report(arguments: &DemoArguments, verdict: &Verdict, tally: &Tally, took: Dur
         serde_json::to_writer_pretty(&mut output, &report)?;
         writeln!(output)?;
     } else {
-        let word = if verdict.holds() { "The promise holds." } else { "The promise is BROKEN." };
+        let word = if verdict.holds() {
+            "The promise holds."
+        } else {
+            "The promise is BROKEN."
+        };
         write!(output, "\n{verdict}\n{word} ({:.1} s)\n", took.as_secs_f64())?;
     }
     Ok(())

@@ -60,16 +60,22 @@ impl Shop {
         for account in 0..ACCOUNTS {
             connection.execute("INSERT INTO account VALUES (?1, 0, 0)", [format!("account-{account}")])?;
         }
-        Ok(Self { path, counters: Arc::default(), rolled_back: Arc::default() })
+        Ok(Self {
+            path,
+            counters: Arc::default(),
+            rolled_back: Arc::default(),
+        })
     }
 
     /// The outbox as a relay sees it.
     pub fn outbox(&self) -> anyhow::Result<Arc<dyn Outbox>> {
         let sqlite = onewrite_sources::registry::source_type("sqlite")?;
-        let path = self.path.to_str().context("the temporary folder's path is not Unicode")?;
-        let options =
-            Options::from_texts("source", sqlite.fields, &[("url", path)]).map_err(anyhow::Error::msg)?;
-        Ok(sqlite.build(&options)?.outbox)
+        let path = self
+            .path
+            .to_str()
+            .context("the temporary folder's path is not Unicode")?;
+        let options = Options::from_texts("source", sqlite.fields, &[("url", path)]).map_err(anyhow::Error::msg)?;
+        Ok(sqlite.open(&options)?.outbox)
     }
 
     /// Starts so many writers.
@@ -85,7 +91,10 @@ impl Shop {
             let stop = stop.clone();
             std::thread::spawn(move || writer.run(&stop))
         };
-        Writers { threads: (0..writers).map(start).collect(), stop }
+        Writers {
+            threads: (0..writers).map(start).collect(),
+            stop,
+        }
     }
 
     /// What the writers did so far.
@@ -104,7 +113,7 @@ impl Shop {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let id: String = row.get(0)?;
-            ledger.committed(id.parse()?, Some((row.get(1)?, row.get(2)?)));
+            ledger.committed(id.parse()?, Some((row.get(1)?, row.get::<_, i64>(2)?.cast_unsigned())));
         }
         for id in self.rolled_back.lock().expect("no writer panics while it notes").iter() {
             ledger.rolled_back(*id);
@@ -148,18 +157,26 @@ impl Writer {
         let account = format!("account-{}", self.random.u32(0..ACCOUNTS));
         let amount = self.random.i64(1..100);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let version: u64 = transaction.query_row(
+        let version: i64 = transaction.query_row(
             "UPDATE account SET version = version + 1, balance = balance + ?2 WHERE id = ?1 RETURNING version",
             (&account, amount),
             |row| row.get(0),
         )?;
         let body = serde_json::json!({"account": account, "version": version, "amount": amount});
-        let event = Event::json("shop.deposits", &body)?.key(&account).event_type("Deposited");
+        let event = Event::json("shop.deposits", &body)?
+            .key(&account)
+            .event_type("Deposited");
         let id = onewrite::sqlite::append(&transaction, &event)?;
-        transaction.execute("INSERT INTO ledger VALUES (?1, ?2, ?3)", (id.to_string(), &account, version))?;
+        transaction.execute(
+            "INSERT INTO ledger VALUES (?1, ?2, ?3)",
+            (id.to_string(), &account, version),
+        )?;
         if self.random.u8(0..10) == 0 {
             transaction.rollback()?;
-            self.rolled_back.lock().expect("no writer panics while it notes").push(id);
+            self.rolled_back
+                .lock()
+                .expect("no writer panics while it notes")
+                .push(id);
             self.counters.rolled_back.fetch_add(1, Ordering::SeqCst);
         } else {
             transaction.commit()?;

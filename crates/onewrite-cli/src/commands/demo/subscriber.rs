@@ -60,10 +60,17 @@ impl Subscriber {
         let mut database = Connection::open(folder.join("subscriber.db"))?;
         onewrite::sqlite::migrate(&mut database)?;
         database.pragma_update(None, "synchronous", "NORMAL")?;
-        database.execute_batch("CREATE TABLE effect (event_id TEXT NOT NULL, account TEXT NOT NULL, amount INTEGER NOT NULL)")?;
+        database.execute_batch(
+            "CREATE TABLE effect (event_id TEXT NOT NULL, account TEXT NOT NULL, amount INTEGER NOT NULL)",
+        )?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("http://{}/events", listener.local_addr()?);
-        let state = State { mood: Mood::Well, database, deliveries: Vec::new(), seen: HashSet::new() };
+        let state = State {
+            mood: Mood::Well,
+            database,
+            deliveries: Vec::new(),
+            seen: HashSet::new(),
+        };
         let state = Arc::new(Mutex::new(state));
         let server = tokio::spawn(serve(listener, state.clone())).abort_handle();
         Ok(Self { url, state, server })
@@ -97,11 +104,13 @@ impl Subscriber {
     /// How often each event took effect.
     pub fn effects(&self) -> anyhow::Result<HashMap<Uuid, u64>> {
         let state = self.state();
-        let mut statement = state.database.prepare("SELECT event_id, count(*) FROM effect GROUP BY event_id")?;
+        let mut statement = state
+            .database
+            .prepare("SELECT event_id, count(*) FROM effect GROUP BY event_id")?;
         let mut rows = statement.query([])?;
         let mut effects = HashMap::new();
         while let Some(row) = rows.next()? {
-            effects.insert(row.get::<_, String>(0)?.parse()?, row.get(1)?);
+            effects.insert(row.get::<_, String>(0)?.parse()?, row.get::<_, i64>(1)?.cast_unsigned());
         }
         Ok(effects)
     }
@@ -128,7 +137,9 @@ async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
 
 async fn serve_connection(stream: TcpStream, state: Arc<Mutex<State>>) {
     let service = service_fn(move |request| answer(request, state.clone()));
-    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let served = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
     // A lost reply ends a connection on purpose.
     drop(served);
 }
@@ -140,7 +151,9 @@ struct LostReply;
 
 async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<Response<Full<Bytes>>, LostReply> {
     let id = header(&request, "onewrite-id").and_then(|id| id.parse::<Uuid>().ok());
-    let Ok(body) = request.into_body().collect().await else { return Err(LostReply) };
+    let Ok(body) = request.into_body().collect().await else {
+        return Err(LostReply);
+    };
     let body = body.to_bytes();
     let taken = tokio::task::spawn_blocking(move || {
         let mut state = state.lock().expect("the subscriber does not panic");
@@ -173,7 +186,10 @@ fn apply(database: &mut Connection, id: Uuid, body: &serde_json::Value) -> anyho
     let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if onewrite::sqlite::receive(&transaction, CONSUMER, id)? {
         let (account, amount) = (body["account"].as_str(), body["amount"].as_i64());
-        transaction.execute("INSERT INTO effect VALUES (?1, ?2, ?3)", (id.to_string(), account, amount))?;
+        transaction.execute(
+            "INSERT INTO effect VALUES (?1, ?2, ?3)",
+            (id.to_string(), account, amount),
+        )?;
     }
     Ok(transaction.commit()?)
 }
@@ -187,4 +203,3 @@ fn respond(status: StatusCode, words: &str) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response
 }
-

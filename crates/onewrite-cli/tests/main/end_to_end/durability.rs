@@ -1,0 +1,33 @@
+//! What a database forgets in a crash must not be at the broker.
+
+use crate::end_to_end::shop::{Load, Writers, prepare};
+use crate::end_to_end::world::World;
+
+const CRASHES: u64 = 5;
+
+/// Endless; the test stops the writers.
+const LOAD: Load = Load { writers: 8, events: u64::MAX, keys: 200, long: 0, synchronous_commit: "off" };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_at_the_broker_that_a_crashed_database_forgot() {
+    let world = World::start(16, "shop.accounts").await;
+    prepare(&world.database, LOAD.keys).await;
+    let writers = Writers::start(&world.database, LOAD);
+    let relay = world.start_relay();
+    for _ in 0..CRASHES {
+        let (delivered, written) = (world.delivered(), writers.written());
+        world.wait("events are written and delivered", || {
+            writers.written() > written + 500 && world.delivered() > delivered
+        })
+        .await;
+        world.postgres.kill9().await;
+        world.postgres.restart().await;
+    }
+    writers.stop();
+    let rolled_back = writers.finish().await;
+    world.drained().await;
+    relay.stop(&world).await;
+    let verdict = world.judge(&rolled_back).await;
+    println!("{CRASHES} crashes of PostgreSQL under synchronous_commit = off\n{verdict}");
+    assert!(verdict.holds() && verdict.committed > 1_000, "{verdict}");
+}

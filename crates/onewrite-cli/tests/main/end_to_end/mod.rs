@@ -1,0 +1,7 @@
+//! The whole way: writers on a real PostgreSQL, the program as a process, a real Apache Kafka, and the checker at its end.
+
+mod campaign;
+mod durability;
+mod guide;
+mod shop;
+mod world;

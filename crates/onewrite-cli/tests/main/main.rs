@@ -1,0 +1,11 @@
+//! The program as people meet it: what they type, and what they read.
+
+mod configuration;
+mod docs;
+mod end_to_end;
+mod help;
+mod init;
+mod operations;
+mod program;
+mod relay;
+mod shop;

@@ -1,0 +1,285 @@
+//! The commands for operators, against an SQLite outbox.
+
+use serde_json::{Value, json};
+
+use crate::program::Program;
+use crate::shop::Shop;
+
+#[test]
+fn migrate_creates_once_and_check_finds_all_well() {
+    let shop = Shop::new();
+    assert_eq!(
+        shop.program.json(&["migrate", "--json"]),
+        json!({"version": 1, "applied": [], "granted": []})
+    );
+    assert_eq!(
+        shop.program.run(&["migrate"]).out,
+        "the schema is at version 1 already\n"
+    );
+    let answer = shop.program.json(&["check", "--json"]);
+    assert_eq!(answer["ok"], true, "{answer}");
+    let parts: Vec<_> = answer["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| &finding["part"])
+        .collect();
+    assert!(
+        parts.contains(&&json!("source")) && parts.contains(&&json!("sinks.events")),
+        "{answer}"
+    );
+    let text = shop.program.run(&["check"]);
+    assert_eq!(text.code, 0);
+    assert!(text.out.starts_with("   PART"), "{}", text.out);
+}
+
+#[test]
+fn migrate_prints_what_it_would_do_and_refuses_what_there_is_not() {
+    let shop = Shop::new();
+    let printed = shop.program.run(&["migrate", "--print"]);
+    assert_eq!(printed.code, 0);
+    assert!(printed.out.contains("CREATE TABLE onewrite_outbox"), "{}", printed.out);
+    let said = shop.program.run(&["migrate", "--print", "--grant-relay", "onewrite"]);
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (
+            2,
+            "error: SQLite has no roles; give the relay's user the right to read and write the file and its folder\n"
+        )
+    );
+}
+
+#[test]
+fn a_database_without_the_schema_is_told() {
+    let shop = Shop::new();
+    std::fs::remove_file(shop.program.path("shop.db")).unwrap();
+    let said = shop.program.run(&["check", "--json"]);
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (1, "error: 1 thing is broken\n"),
+        "{}",
+        said.out
+    );
+    let said = shop.program.run(&["status"]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("migrate"), "{}", said.err);
+    assert!(!shop.program.path("shop.db").exists(), "asking creates nothing");
+}
+
+#[test]
+fn parked_events_are_listed_shown_edited_retried_and_skipped() {
+    let shop = Shop::new();
+    shop.append("other.orders", &["{\"n\":1}", "{\"n\":2}", "{\"n\":3}"]);
+    let running = shop.program.start();
+    shop.until_route("unrouted", "parks", |route| route["parked"] == 3);
+    let listed = shop.program.json(&["parked", "list", "--json"]);
+    let ids: Vec<String> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["id"].to_string())
+        .collect();
+    assert_eq!(ids.len(), 3);
+    assert_eq!(listed[0]["route"], "unrouted");
+    let text = shop.program.run(&["parked", "list", "--limit", "2"]).out;
+    assert!(
+        text.ends_with("there are more than 2; --limit shows more of them\n"),
+        "{text}"
+    );
+
+    let shown = shop.program.json(&["parked", "show", &ids[0], "--json"]);
+    assert_eq!(
+        (&shown["payload_text"], &shown["headers"]),
+        (&json!("{\"n\":1}"), &json!({"tenant": "eu"}))
+    );
+    let text = shop.program.run(&["parked", "show", &ids[0]]).out;
+    assert!(
+        text.contains("header        tenant: eu") && text.ends_with("{\"n\":1}\n"),
+        "{text}"
+    );
+
+    shop.program.write("mended.json", "{\"n\":10}");
+    let arguments = [
+        "parked",
+        "edit",
+        &ids[0],
+        "--topic",
+        "shop.orders",
+        "--payload-file",
+        "mended.json",
+        "--header",
+        "a=b",
+        "--json",
+    ];
+    shop.program.json(&arguments);
+    let shown = shop.program.json(&["parked", "show", &ids[0], "--json"]);
+    assert_eq!(
+        (&shown["payload_text"], &shown["headers"]),
+        (&json!("{\"n\":10}"), &json!({"tenant": "eu", "a": "b"}))
+    );
+    assert_eq!(
+        shop.program.json(&["parked", "retry", &ids[0], "--json"]),
+        json!({"retried": 1})
+    );
+    shop.until_delivered(1);
+    assert_eq!(shop.delivered(), [("shop.orders".to_owned(), json!({"n": 10}))]);
+
+    let skipped = shop.program.json(&[
+        "parked",
+        "skip",
+        "--route",
+        "unrouted",
+        "--topic",
+        "other.orders",
+        "--yes",
+        "--json",
+    ]);
+    let payloads: Vec<&Value> = skipped["skipped"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| &event["payload_text"])
+        .collect();
+    assert_eq!(payloads, [&json!("{\"n\":2}"), &json!("{\"n\":3}")]);
+    shop.until_route("unrouted", "has nothing parked", |route| route["parked"] == 0);
+    assert_eq!(shop.program.run(&["parked", "list"]).out, "nothing is parked\n");
+    assert_eq!(running.stop().code, 0);
+}
+
+#[test]
+fn many_events_are_not_touched_unless_that_is_meant() {
+    let shop = Shop::new();
+    shop.append("other.orders", &["1", "2"]);
+    let running = shop.program.start();
+    shop.until_route("unrouted", "parks", |route| route["parked"] == 2);
+    assert_eq!(running.stop().code, 0);
+    let told = |arguments: &[&str]| {
+        let said = shop.program.run(arguments);
+        assert_eq!((said.code, said.out.as_str()), (2, ""));
+        said.err
+    };
+    assert_eq!(
+        told(&["parked", "skip"]),
+        "error: which events to skip is missing\nhelp: give their numbers, or --route, --topic, --key or --limit, or --all\n"
+    );
+    assert_eq!(
+        told(&["parked", "skip", "--route", "unrouted"]),
+        "error: skip 2 events? Nobody can be asked here, so nothing was done\nhelp: add --yes to go ahead without being asked\n"
+    );
+    assert_eq!(
+        told(&["parked", "retry", "--route", "order"]),
+        "error: there is no route \"order\" in the configuration\nhelp: did you mean \"orders\"?\n"
+    );
+    assert_eq!(
+        told(&["parked", "edit", "1"]),
+        "error: what to change is missing, and without a terminal no editor can be opened\n\
+         help: give --topic, --payload, --payload-file, --content-type, --header or --remove-header\n"
+    );
+    assert_eq!(
+        told(&["parked", "edit", "1", "--topic", ""]),
+        "error: the event cannot be changed so: the topic is empty; expected 1 to 249 bytes\nhelp: nothing was changed\n"
+    );
+    let said = shop.program.run(&["parked", "show", "999"]);
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (
+            1,
+            "error: there is no parked event 999\nhelp: `onewrite parked list` shows those that there are; one that was delivered or skipped is gone\n"
+        )
+    );
+    assert_eq!(
+        shop.program.json(&["parked", "skip", "--all", "--json"])["skipped"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn a_paused_route_waits_until_it_is_resumed() {
+    let shop = Shop::new();
+    let said = shop.program.run(&["pause", "orders"]);
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (
+            1,
+            "error: the route \"orders\" has never run on this database, so nothing was paused\nhelp: start `onewrite run` first\n"
+        )
+    );
+    let running = shop.program.start();
+    shop.until_route("orders", "runs", |route| route["state"] == "running");
+    assert_eq!(
+        shop.program.json(&["pause", "orders", "--json"]),
+        json!({"paused": true, "routes": 1})
+    );
+    shop.until_route("orders", "is paused", |route| route["state"] == "paused");
+    shop.append("shop.orders", &["1"]);
+    shop.until_route("orders", "has an unsettled event", |route| route["unsettled"] == 1);
+    assert_eq!(shop.delivered(), []);
+    let text = shop.program.run(&["status"]).out;
+    assert!(
+        text.contains("! orders is paused; `onewrite resume orders` lets it go on\n"),
+        "{text}"
+    );
+    assert_eq!(
+        shop.program.run(&["resume", "orders"]).out,
+        "the route \"orders\" is resumed\n"
+    );
+    shop.until_delivered(1);
+    assert_eq!(running.stop().code, 0);
+}
+
+#[test]
+fn replayed_events_come_once_more() {
+    let shop = Shop::new();
+    shop.append("shop.orders", &["1", "2"]);
+    let running = shop.program.start();
+    shop.until_delivered(2);
+    let answer = shop.program.json(&[
+        "replay",
+        "--route",
+        "orders",
+        "--since",
+        "1h ago",
+        "--topic",
+        "shop.orders",
+        "--json",
+    ]);
+    assert_eq!(answer["route"], "orders");
+    shop.until_delivered(4);
+    let payloads: Vec<_> = shop.delivered().into_iter().map(|(_, payload)| payload).collect();
+    assert_eq!(payloads, [json!(1), json!(2), json!(1), json!(2)]);
+    assert_eq!(running.stop().code, 0);
+    let said = shop.program.run(&["replay", "--route", "orders"]);
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (
+            2,
+            "error: which events are to be replayed is missing\nhelp: give at least one of --since, --until, --topic, --key and --id\n"
+        )
+    );
+    let said = shop.program.run(&[
+        "replay",
+        "--route",
+        "orders",
+        "--since",
+        "2026-11-24",
+        "--until",
+        "2026-11-23",
+    ]);
+    assert_eq!(said.code, 2, "{}", said.err);
+}
+
+#[test]
+fn without_a_database_the_commands_say_so() {
+    let program = Program::with(
+        "name = \"shop\"\n[source]\ntype = \"sqlite\"\nurl = \"nowhere/shop.db\"\n[sinks.events]\ntype = \"stdout\"\n\
+         [[routes]]\nname = \"all\"\nsink = \"events\"\n",
+    );
+    for command in [&["status"][..], &["parked", "list"], &["pause", "--all"], &["migrate"]] {
+        let said = program.run(command);
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{command:?}");
+        assert!(said.err.contains("nowhere/shop.db"), "{command:?}: {}", said.err);
+    }
+}

@@ -1,0 +1,167 @@
+//! The binary in a directory of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A directory with a configuration, in which the program runs with a nearly empty environment.
+pub struct Program {
+    directory: TempDir,
+    variables: Vec<(String, String)>,
+}
+
+/// What a run of the program said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Program {
+    /// An empty directory.
+    pub fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().expect("a temporary directory"),
+            variables: Vec::new(),
+        }
+    }
+
+    /// A directory with this `onewrite.toml`.
+    pub fn with(configuration: &str) -> Self {
+        let program = Self::new();
+        program.write("onewrite.toml", configuration);
+        program
+    }
+
+    /// Sets an environment variable.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("the file can be written");
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).expect("the file can be read")
+    }
+
+    /// The command, to be started by the caller.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_onewrite")));
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        let Output { status, stdout, stderr } = self.command(arguments).output().expect("the program starts");
+        Said {
+            code: status.code().expect("the program was not killed"),
+            out: String::from_utf8(stdout).expect("text"),
+            err: String::from_utf8(stderr).expect("text"),
+        }
+    }
+
+    /// Runs the program, which must succeed, and reads what it answers as JSON.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let said = self.run(arguments);
+        assert_eq!(
+            (said.code, said.err.as_str()),
+            (0, ""),
+            "onewrite {arguments:?}: {}",
+            said.out
+        );
+        serde_json::from_str(&said.out).expect("JSON")
+    }
+}
+
+/// `onewrite run` in the background; killed when it is dropped.
+pub struct Running {
+    child: Option<Child>,
+}
+
+impl Program {
+    /// Starts `onewrite run`.
+    pub fn start(&self) -> Running {
+        let mut command = self.command(&["run"]);
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        Running { child: Some(child) }
+    }
+}
+
+impl Running {
+    /// Sends a signal such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        let status = Command::new("kill")
+            .args(["-s", name, &pid])
+            .status()
+            .expect("kill is there");
+        assert!(status.success(), "it is gone already");
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn stop(self) -> Said {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits for the end.
+    pub fn ended(mut self) -> Said {
+        let output = self
+            .child
+            .take()
+            .expect("it runs")
+            .wait_with_output()
+            .expect("its output can be read");
+        Said {
+            code: output.status.code().expect("the program was not killed"),
+            out: String::from_utf8(output.stdout).expect("text"),
+            err: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Asks again and again until there is an answer.
+///
+/// # Panics
+/// When there is none within 20 seconds.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let asked = Instant::now();
+    while asked.elapsed() < Duration::from_secs(20) {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("{what}: not within 20 seconds");
+}
