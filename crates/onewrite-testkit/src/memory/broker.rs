@@ -107,7 +107,11 @@ impl MemoryBroker {
         }
         state.log.push(event.clone());
         let held = state.log.len();
-        let answer = if state.replies_lost { Answer::Lost } else { Answer::Taken };
+        let answer = if state.replies_lost {
+            Answer::Lost
+        } else {
+            Answer::Taken
+        };
         drop(state);
         self.shared.count.send_replace(held);
         answer
@@ -164,7 +168,9 @@ impl MemorySink {
     fn reach(&self) -> Result<Duration, SinkError> {
         let state = self.broker.state();
         if self.closed.load(Ordering::Relaxed) {
-            Err(SinkError::reconnect("the connection to the broker in memory was closed"))
+            Err(SinkError::reconnect(
+                "the connection to the broker in memory was closed",
+            ))
         } else if state.stopped || state.starts != self.starts {
             Err(SinkError::reconnect("the connection to the broker in memory broke"))
         } else {

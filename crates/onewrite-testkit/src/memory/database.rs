@@ -76,11 +76,17 @@ impl MemoryDatabase {
     }
 
     /// One call of an adapter: fails as the test asked for, and can be dropped before it does anything.
-    pub(super) async fn call<T>(&self, work: impl FnOnce(&mut State) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) async fn call<T>(
+        &self,
+        work: impl FnOnce(&mut State) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         tokio::task::yield_now().await;
         let trouble = self.trouble();
         if trouble == Trouble::Unreachable {
-            return Err(StoreError::new(StoreFailure::Unavailable, "the database cannot be reached"));
+            return Err(StoreError::new(
+                StoreFailure::Unavailable,
+                "the database cannot be reached",
+            ));
         }
         let done = work(&mut self.state());
         match trouble {

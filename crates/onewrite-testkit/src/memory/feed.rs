@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use onewrite_core::routing::Share;
 use onewrite_core::source::ParkReason;
 use onewrite_core::windows::{CARRIED, Windows};
 use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, Sourced, StoreError};
-use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::database::MemoryDatabase;
@@ -75,7 +75,8 @@ impl Feed {
         };
         let (base, upper) = (*reading.base, *reading.upper);
         let later = state.rows.range(reading.cursor + 1..);
-        let mut rows = later.filter(|(_, row)| row.commit > base && row.commit <= upper && row.is_taken_by(&self.share));
+        let mut rows =
+            later.filter(|(_, row)| row.commit > base && row.commit <= upper && row.is_taken_by(&self.share));
         let (mut events, mut room) = (Vec::new(), Room::new(limit));
         while room.is_left() {
             let Some((sequence, row)) = rows.next() else {

@@ -22,7 +22,11 @@ impl Operations for MemoryDatabase {
             let bytes = state.rows.values().map(|row| row.plain.payload.len() as i64).sum();
             Ok(Status {
                 schema_version: 1,
-                relays: state.relays.iter().map(|(name, row)| relay_status(name, row, now)).collect(),
+                relays: state
+                    .relays
+                    .iter()
+                    .map(|(name, row)| relay_status(name, row, now))
+                    .collect(),
                 routes: state
                     .routes
                     .iter()
@@ -41,7 +45,10 @@ impl Operations for MemoryDatabase {
     async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError> {
         self.call(|state| {
             let picked = pick(state, filter, |_| true);
-            Ok(picked.into_iter().map(|id| shown(id, &state.parked[&id], filter.with_payload)).collect())
+            Ok(picked
+                .into_iter()
+                .map(|id| shown(id, &state.parked[&id], filter.with_payload))
+                .collect())
         })
         .await
     }
@@ -66,7 +73,9 @@ impl Operations for MemoryDatabase {
         let skipped = self
             .call(|state| {
                 let picked = pick(state, filter, |_| true);
-                let removed = picked.into_iter().filter_map(|id| Some((id, state.parked.remove(&id)?)));
+                let removed = picked
+                    .into_iter()
+                    .filter_map(|id| Some((id, state.parked.remove(&id)?)));
                 Ok(removed.map(|(id, parked)| shown(id, &parked, true)).collect())
             })
             .await?;
@@ -155,8 +164,16 @@ fn pick(state: &State, filter: &ParkedFilter, also: impl Fn(&ParkedRow) -> bool)
             && filter.key.as_ref().is_none_or(|key| plain.key.as_ref() == Some(key))
             && also(parked)
     };
-    let limit = filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(0));
-    state.parked.iter().filter(fits).map(|(id, _)| *id).take(limit).collect()
+    let limit = filter
+        .limit
+        .map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(0));
+    state
+        .parked
+        .iter()
+        .filter(fits)
+        .map(|(id, _)| *id)
+        .take(limit)
+        .collect()
 }
 
 fn shown(id: i64, parked: &ParkedRow, with_payload: bool) -> ParkedEvent {
@@ -172,7 +189,11 @@ fn shown(id: i64, parked: &ParkedRow, with_payload: bool) -> ParkedEvent {
         event_type: plain.event_type.clone(),
         content_type: plain.content_type.clone(),
         headers: plain.headers.clone(),
-        payload: if with_payload { plain.payload.clone() } else { Vec::new() },
+        payload: if with_payload {
+            plain.payload.clone()
+        } else {
+            Vec::new()
+        },
         payload_bytes: plain.payload.len() as i64,
         occurred_at: parked.row.occurred_at,
         parked_at: parked.parked_at,
@@ -200,7 +221,10 @@ fn route_status(state: &State, relay: &str, route: &str, row: &RouteRow) -> Rout
         })
         .collect();
     let aside = |held: bool| {
-        let own = state.parked.values().filter(|parked| parked.relay == relay && parked.route == route);
+        let own = state
+            .parked
+            .values()
+            .filter(|parked| parked.relay == relay && parked.route == route);
         own.filter(|parked| (parked.state == Aside::Held) == held).count() as i64
     };
     let oldest = unsettled.iter().map(|(_, event)| event.occurred_at).min();

@@ -36,7 +36,12 @@ impl Outbox for MemoryDatabase {
         .await
     }
 
-    async fn renew(&self, lease: &Lease, ttl: Duration, reports: &[RouteReport]) -> Result<Vec<RouteControl>, StoreError> {
+    async fn renew(
+        &self,
+        lease: &Lease,
+        ttl: Duration,
+        reports: &[RouteReport],
+    ) -> Result<Vec<RouteControl>, StoreError> {
         self.call(|state| {
             state.fence(lease)?;
             let now = Instant::now();
@@ -94,7 +99,10 @@ impl Outbox for MemoryDatabase {
     async fn blocked_keys(&self, lease: &Lease, route: &str) -> Result<Vec<Arc<str>>, StoreError> {
         self.call(|state| {
             state.fence(lease)?;
-            let own = state.parked.values().filter(|parked| parked.relay == lease.relay && parked.route == route);
+            let own = state
+                .parked
+                .values()
+                .filter(|parked| parked.relay == lease.relay && parked.route == route);
             let keys: BTreeSet<&str> = own.filter_map(|parked| parked.row.plain.key.as_deref()).collect();
             Ok(keys.into_iter().map(Arc::from).collect())
         })
@@ -118,7 +126,13 @@ impl Outbox for MemoryDatabase {
 }
 
 fn adopt(state: &mut State, lease: &Lease, shares: &[Share]) {
-    let own = || state.routes.iter().filter(|((relay, _), _)| *relay == lease.relay).map(|(_, row)| row);
+    let own = || {
+        state
+            .routes
+            .iter()
+            .filter(|((relay, _), _)| *relay == lease.relay)
+            .map(|(_, row)| row)
+    };
     let floor = own().map(|row| row.progress.floor).min().unwrap_or(0);
     // What is above the floor is read there.
     let pending: BTreeSet<u64> = own()
@@ -129,7 +143,13 @@ fn adopt(state: &mut State, lease: &Lease, shares: &[Share]) {
     for share in shares {
         let name = (lease.relay.clone(), share.route.clone());
         let taken = |sequence: &u64| state.rows.get(sequence).is_some_and(|row| row.is_taken_by(share));
-        let fresh = || RouteRow::new(share.definition(), floor, pending.iter().copied().filter(taken).collect());
+        let fresh = || {
+            RouteRow::new(
+                share.definition(),
+                floor,
+                pending.iter().copied().filter(taken).collect(),
+            )
+        };
         let row = match state.routes.get(&name) {
             Some(row) if row.definition == share.definition() => row.clone(),
             Some(row) => RouteRow {

@@ -71,7 +71,10 @@ impl Redeliveries {
             let position = Position::new(self.generation, at as u64);
             let mut sourced = row.sourced(position);
             if let Item::Replayed { request, .. } = item {
-                sourced.event.headers.push((HEADER_REPLAY.into(), request.to_string().into()));
+                sourced
+                    .event
+                    .headers
+                    .push((HEADER_REPLAY.into(), request.to_string().into()));
             }
             self.out.insert(position, item);
             events.push(sourced);
@@ -80,7 +83,9 @@ impl Redeliveries {
     }
 
     fn is_out(&self, id: i64) -> bool {
-        self.out.values().any(|item| matches!(item, Item::Aside(out) | Item::AsideAgain(out) if *out == id))
+        self.out
+            .values()
+            .any(|item| matches!(item, Item::Aside(out) | Item::AsideAgain(out) if *out == id))
     }
 
     fn is_due(&self, state: &State, parked: &ParkedRow) -> bool {
@@ -111,7 +116,10 @@ impl Redeliveries {
             let wanted = request.since.is_none_or(|since| row.occurred_at >= since)
                 && request.until.is_none_or(|until| row.occurred_at < until)
                 && request.topic.as_ref().is_none_or(|topic| row.plain.topic == *topic)
-                && request.key.as_ref().is_none_or(|key| row.plain.key.as_ref() == Some(key))
+                && request
+                    .key
+                    .as_ref()
+                    .is_none_or(|key| row.plain.key.as_ref() == Some(key))
                 && (request.ids.is_empty() || request.ids.contains(&row.plain.id));
             let done = replay.settled.contains(sequence) || self.out.values().any(|out| *out == item);
             if wanted && !done && row.is_taken_by(&self.share) {

@@ -80,7 +80,10 @@ impl MemoryTransaction {
 
 impl Drop for MemoryTransaction {
     fn drop(&mut self) {
-        self.database.state().locked_keys.retain(|_, holder| *holder != self.number);
+        self.database
+            .state()
+            .locked_keys
+            .retain(|_, holder| *holder != self.number);
         self.database.changed();
     }
 }

@@ -1,0 +1,225 @@
+//! Planted bugs: adapters that break their contract, each in one way that real ones have been broken. Whoever tests
+//! reliability shows with them that the tests would notice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use onewrite_core::error::SinkError;
+use onewrite_core::routing::Share;
+use onewrite_core::sink::Finding;
+use onewrite_core::store::{Maintenance, RouteControl, RouteReport};
+use onewrite_core::{
+    BatchLimit, DeliveryReport, Event, Lease, Outbox, Outcome, Parking, Position, Settlement, Sink, SinkConnector, Source,
+    Sourced, StoreError,
+};
+
+use super::sinks::pass_on;
+
+/// A bug of a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkBug {
+    /// Says that everything is delivered as soon as it has been handed over, whatever becomes of it.
+    SettleBeforeAck,
+    /// Takes what the broker gave back for delivered.
+    IgnoresReturned,
+    /// Reports the failure of one event as that of the whole batch, though the others arrived, also those behind it.
+    WholeBatchNack,
+    /// Delivers a batch from its end.
+    Reorder,
+}
+
+/// `inner` with a bug.
+pub fn buggy_connector(inner: Arc<dyn SinkConnector>, bug: SinkBug) -> Arc<dyn SinkConnector> {
+    Arc::new(BuggyConnector { inner, bug })
+}
+
+/// A bug of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceBug {
+    /// Reads on from the highest sequence seen, and so passes over transactions that commit late.
+    CursorById,
+    /// Records everything handed out as settled, whatever is pending or still open.
+    FloorPastUnsettled,
+}
+
+/// `inner` with a bug in its feeds.
+pub fn buggy_outbox(inner: Arc<dyn Outbox>, bug: SourceBug) -> Arc<dyn Outbox> {
+    Arc::new(BuggyOutbox { inner, bug })
+}
+
+struct BuggyConnector {
+    inner: Arc<dyn SinkConnector>,
+    bug: SinkBug,
+}
+
+#[async_trait]
+impl SinkConnector for BuggyConnector {
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {
+        Ok(Box::new(BuggySink {
+            inner: self.inner.connect().await?,
+            bug: self.bug,
+        }))
+    }
+
+    async fn probe(&self, topics: &[String]) -> Vec<Finding> {
+        self.inner.probe(topics).await
+    }
+}
+
+struct BuggySink {
+    inner: Box<dyn Sink>,
+    bug: SinkBug,
+}
+
+#[async_trait]
+impl Sink for BuggySink {
+    async fn deliver(&self, batch: &[Event], report: &mut DeliveryReport) -> Result<(), SinkError> {
+        let mut inner = DeliveryReport::new(batch.len());
+        match self.bug {
+            SinkBug::SettleBeforeAck => {
+                (0..batch.len()).for_each(|index| report.delivered(index));
+                // What becomes of it is no longer of interest.
+                let _ = self.inner.deliver(batch, &mut inner).await;
+                Ok(())
+            }
+            SinkBug::IgnoresReturned => {
+                let result = self.inner.deliver(batch, &mut inner).await;
+                for (index, outcome) in inner.into_outcomes().into_iter().enumerate() {
+                    if !matches!(outcome, Outcome::Unknown) {
+                        report.delivered(index);
+                    }
+                }
+                result
+            }
+            SinkBug::WholeBatchNack => {
+                for event in 0..batch.len() {
+                    pass_on(&*self.inner, batch, &[event], &mut inner).await?;
+                }
+                self.nack_all(inner.into_outcomes(), report);
+                Ok(())
+            }
+            SinkBug::Reorder => {
+                let backwards: Vec<usize> = (0..batch.len()).rev().collect();
+                pass_on(&*self.inner, batch, &backwards, report).await
+            }
+        }
+    }
+
+    async fn close(&self) -> Result<(), SinkError> {
+        self.inner.close().await
+    }
+}
+
+impl BuggySink {
+    fn nack_all(&self, outcomes: Vec<Outcome>, report: &mut DeliveryReport) {
+        let first = outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Failed(error) => Some((error.action, error.to_string())),
+            _ => None,
+        });
+        for (index, outcome) in outcomes.into_iter().enumerate() {
+            match (&first, outcome) {
+                (Some((action, words)), _) => report.failed(index, SinkError::new(*action, words.clone())),
+                (None, Outcome::Delivered) => report.delivered(index),
+                (None, _) => {}
+            }
+        }
+    }
+}
+
+struct BuggyOutbox {
+    inner: Arc<dyn Outbox>,
+    bug: SourceBug,
+}
+
+#[async_trait]
+impl Outbox for BuggyOutbox {
+    async fn acquire(&self, relay: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        self.inner.acquire(relay, holder, ttl).await
+    }
+
+    async fn renew(&self, lease: &Lease, ttl: Duration, reports: &[RouteReport]) -> Result<Vec<RouteControl>, StoreError> {
+        self.inner.renew(lease, ttl, reports).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.inner.release(lease).await
+    }
+
+    async fn adopt(&self, lease: &Lease, shares: &[Share]) -> Result<(), StoreError> {
+        self.inner.adopt(lease, shares).await
+    }
+
+    async fn feed(&self, lease: &Lease, share: &Share) -> Result<Box<dyn Source>, StoreError> {
+        Ok(Box::new(BuggySource {
+            inner: self.inner.feed(lease, share).await?,
+            bug: self.bug,
+            cursor: 0,
+            last: None,
+        }))
+    }
+
+    async fn redeliveries(&self, lease: &Lease, share: &Share) -> Result<Box<dyn Source>, StoreError> {
+        self.inner.redeliveries(lease, share).await
+    }
+
+    async fn blocked_keys(&self, lease: &Lease, route: &str) -> Result<Vec<Arc<str>>, StoreError> {
+        self.inner.blocked_keys(lease, route).await
+    }
+
+    async fn halt(&self, lease: &Lease, route: &str, reason: &str) -> Result<(), StoreError> {
+        self.inner.halt(lease, route, reason).await
+    }
+
+    async fn maintain(&self, lease: &Lease) -> Result<Maintenance, StoreError> {
+        self.inner.maintain(lease).await
+    }
+}
+
+struct BuggySource {
+    inner: Box<dyn Source>,
+    bug: SourceBug,
+    /// The highest sequence handed out.
+    cursor: u64,
+    last: Option<Position>,
+}
+
+#[async_trait]
+impl Source for BuggySource {
+    async fn next_batch(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
+        let mut events = self.inner.next_batch(limit).await?;
+        if self.bug == SourceBug::CursorById {
+            let cursor = self.cursor;
+            events.retain(|sourced| sourced.position.sequence > cursor);
+            let highest = events.iter().map(|sourced| sourced.position.sequence).max();
+            self.cursor = cursor.max(highest.unwrap_or_default());
+        }
+        self.last = events.last().map(|sourced| sourced.position).or(self.last);
+        Ok(events)
+    }
+
+    async fn wait(&mut self) {
+        self.inner.wait().await;
+    }
+
+    async fn settle(&mut self, settlement: &Settlement) -> Result<(), StoreError> {
+        match self.bug {
+            SourceBug::CursorById => self.inner.settle(settlement).await,
+            SourceBug::FloorPastUnsettled => {
+                let everything = Settlement {
+                    through: self.last,
+                    pending: Vec::new(),
+                };
+                self.inner.settle(&everything).await
+            }
+        }
+    }
+
+    async fn park(&mut self, events: &[Parking]) -> Result<(), StoreError> {
+        self.inner.park(events).await
+    }
+}
