@@ -2,6 +2,7 @@
 
 mod answers;
 mod batch;
+mod conformance;
 mod egress;
 mod options;
 mod order;

@@ -42,6 +42,8 @@ pub enum Reply {
     Hang,
     /// Takes the events once the test opens the gate.
     Gate,
+    /// Takes the events and answers 200 after this time.
+    Late(Duration),
     /// Answers with this status and a body without end.
     Endless(u16),
 }
@@ -82,7 +84,8 @@ pub struct Receiver {
     state: Arc<Mutex<State>>,
     gate: watch::Sender<bool>,
     changes: watch::Receiver<u64>,
-    _tasks: JoinSet<()>,
+    server: Server,
+    tasks: JoinSet<()>,
 }
 
 impl Receiver {
@@ -122,14 +125,26 @@ impl Receiver {
             changed,
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(server.accept(listener, acceptor));
+        tasks.spawn(server.clone().accept(listener, acceptor));
         Self {
+            server,
             address,
             state,
             gate,
             changes,
-            _tasks: tasks,
+            tasks,
         }
+    }
+
+    /// Ends the server as a crash does.
+    pub async fn stop(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    /// Starts it at the same address.
+    pub async fn start_again(&mut self) {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.tasks.spawn(self.server.clone().accept(listener, None));
     }
 
     pub fn url(&self) -> String {
@@ -310,6 +325,11 @@ impl Server {
             Reply::Take(status) => {
                 self.take(received, &[]);
                 Ok(response(status, &[], String::new()))
+            }
+            Reply::Late(after) => {
+                tokio::time::sleep(after).await;
+                self.take(received, &[]);
+                Ok(response(200, &[], String::new()))
             }
             Reply::TakeBut(rejected, body) => {
                 self.take(received, &rejected);
