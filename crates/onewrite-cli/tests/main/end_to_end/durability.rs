@@ -6,7 +6,13 @@ use crate::end_to_end::world::World;
 const CRASHES: u64 = 5;
 
 /// Endless; the test stops the writers.
-const LOAD: Load = Load { writers: 8, events: u64::MAX, keys: 200, long: 0, synchronous_commit: "off" };
+const LOAD: Load = Load {
+    writers: 8,
+    events: u64::MAX,
+    keys: 200,
+    long: 0,
+    synchronous_commit: "off",
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_at_the_broker_that_a_crashed_database_forgot() {
@@ -16,10 +22,11 @@ async fn nothing_is_at_the_broker_that_a_crashed_database_forgot() {
     let relay = world.start_relay();
     for _ in 0..CRASHES {
         let (delivered, written) = (world.delivered(), writers.written());
-        world.wait("events are written and delivered", || {
-            writers.written() > written + 500 && world.delivered() > delivered
-        })
-        .await;
+        world
+            .wait("events are written and delivered", || {
+                writers.written() > written + 500 && world.delivered() > delivered
+            })
+            .await;
         world.postgres.kill9().await;
         world.postgres.restart().await;
     }

@@ -14,7 +14,10 @@ async fn a_plain_insert_is_in_kafka_a_moment_later_as_it_was_written() {
          BEGIN; INSERT INTO onewrite.outbox (topic, key, payload) VALUES ('shop.orders', '42', 'never'); ROLLBACK"
     );
     client.batch_execute(&insert).await.expect("the inserts");
-    client.query_one("SELECT onewrite.append('shop.orders', '42', '{\"order\": 43}')", &[]).await.expect("the append");
+    client
+        .query_one("SELECT onewrite.append('shop.orders', '42', '{\"order\": 43}')", &[])
+        .await
+        .expect("the append");
     world.wait("both events are delivered", || world.delivered() == 2).await;
     relay.stop(&world).await;
     let records = world.kafka.read_all("shop.orders").await;
@@ -23,7 +26,19 @@ async fn a_plain_insert_is_in_kafka_a_moment_later_as_it_was_written() {
     let first = &records[0];
     assert_eq!(first.key.as_deref(), Some(b"42".as_slice()));
     let headers = ["trace", "onewrite-topic", "onewrite-type", "content-type"].map(|name| first.header(name));
-    assert_eq!(headers, [Some("abc"), Some("shop.orders"), Some("OrderPaid"), Some("application/json")]);
-    assert!(first.header("onewrite-occurred-at").is_some_and(|time| time.ends_with('Z')));
+    assert_eq!(
+        headers,
+        [
+            Some("abc"),
+            Some("shop.orders"),
+            Some("OrderPaid"),
+            Some("application/json")
+        ]
+    );
+    assert!(
+        first
+            .header("onewrite-occurred-at")
+            .is_some_and(|time| time.ends_with('Z'))
+    );
     assert_eq!(first.header("onewrite-id").map(str::len), Some(36));
 }

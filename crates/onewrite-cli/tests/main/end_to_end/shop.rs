@@ -55,7 +55,12 @@ impl Writers {
         let mut tasks = JoinSet::new();
         for number in 0..load.writers {
             let random = fastrand::Rng::with_seed(number);
-            let writer = Writer { url: database.url.clone(), load, shared: shared.clone(), random };
+            let writer = Writer {
+                url: database.url.clone(),
+                load,
+                shared: shared.clone(),
+                random,
+            };
             tasks.spawn(writer.run());
         }
         Self { shared, tasks }
@@ -93,7 +98,9 @@ impl Writer {
         while !self.is_done() {
             pause.tick().await;
             // A restarting server refuses; what was under way is unknown, and the ledger tells.
-            let Ok((mut client, connection)) = tokio_postgres::connect(&self.url, NoTls).await else { continue };
+            let Ok((mut client, connection)) = tokio_postgres::connect(&self.url, NoTls).await else {
+                continue;
+            };
             let connection = tokio::spawn(connection);
             let _broken_by_the_restart = self.write(&mut client).await;
             connection.abort();
@@ -105,7 +112,9 @@ impl Writer {
     }
 
     async fn write(&mut self, client: &mut Client) -> Result<(), Error> {
-        client.batch_execute(&format!("SET synchronous_commit = {}", self.load.synchronous_commit)).await?;
+        client
+            .batch_execute(&format!("SET synchronous_commit = {}", self.load.synchronous_commit))
+            .await?;
         while !self.is_done() {
             let long = self.random.u32(0..1000) < self.load.long;
             let count = self.random.usize(1..=if long { 3 } else { 20 });
@@ -118,7 +127,9 @@ impl Writer {
 
     /// One write: accounts, events and ledger in one transaction.
     async fn transaction(&mut self, client: &mut Client, count: usize, long: bool) -> Result<(), Error> {
-        let mut keys: Vec<String> = (0..count).map(|_| format!("account-{}", self.random.u32(0..self.load.keys))).collect();
+        let mut keys: Vec<String> = (0..count)
+            .map(|_| format!("account-{}", self.random.u32(0..self.load.keys)))
+            .collect();
         keys.sort();
         keys.dedup();
         let transaction = client.transaction().await?;
@@ -126,7 +137,9 @@ impl Writer {
         let ids: Vec<Uuid> = events.iter().map(|(event, _)| event.id).collect();
         append(&transaction, &events, self.random.bool()).await?;
         if long {
-            transaction.execute("SELECT pg_sleep($1)", &[&(self.random.f64() * 5.0)]).await?;
+            transaction
+                .execute("SELECT pg_sleep($1)", &[&(self.random.f64() * 5.0)])
+                .await?;
         }
         if self.random.u8(0..10) == 0 {
             transaction.rollback().await?;
@@ -146,7 +159,10 @@ async fn change_accounts(transaction: &Transaction<'_>, keys: &[String]) -> Resu
     let event = |row: &tokio_postgres::Row| {
         let (key, version): (String, i64) = (row.get(0), row.get(1));
         let body = serde_json::json!({"account": key, "version": version});
-        let event = Event::json("shop.accounts", &body).expect("JSON").key(key).event_type("AccountChanged");
+        let event = Event::json("shop.accounts", &body)
+            .expect("JSON")
+            .key(key)
+            .event_type("AccountChanged");
         (event, version)
     };
     Ok(changed.iter().map(event).collect())

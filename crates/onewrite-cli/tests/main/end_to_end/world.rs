@@ -44,14 +44,30 @@ impl World {
         ));
         let migrated = program.run(&["migrate"]);
         assert_eq!(migrated.code, 0, "{}", migrated.err);
-        Self { postgres, database, kafka, topic, program }
+        Self {
+            postgres,
+            database,
+            kafka,
+            topic,
+            program,
+        }
     }
 
     /// Starts the relay; what it logs goes to a file.
     pub fn start_relay(&self) -> Relay {
-        let log = File::options().create(true).append(true).open(self.program.path("relay.log")).expect("a log file");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.program.path("relay.log"))
+            .expect("a log file");
         let mut command = self.program.command(&["run"]);
-        Relay(command.stdout(Stdio::null()).stderr(log).spawn().expect("the program starts"))
+        Relay(
+            command
+                .stdout(Stdio::null())
+                .stderr(log)
+                .spawn()
+                .expect("the program starts"),
+        )
     }
 
     /// What the relay logged.
@@ -63,17 +79,26 @@ impl World {
     fn route(&self) -> Option<serde_json::Value> {
         let said = self.program.run(&["status", "--json"]);
         let status: serde_json::Value = (said.code == 0).then(|| serde_json::from_str(&said.out).ok())??;
-        status["routes"].as_array()?.iter().find(|route| route["route"] == "orders").cloned()
+        status["routes"]
+            .as_array()?
+            .iter()
+            .find(|route| route["route"] == "orders")
+            .cloned()
     }
 
     /// Events delivered, as far as the relay has reported.
     pub fn delivered(&self) -> u64 {
-        self.route().and_then(|route| route["delivered"].as_u64()).unwrap_or_default()
+        self.route()
+            .and_then(|route| route["delivered"].as_u64())
+            .unwrap_or_default()
     }
 
     /// Waits until nothing is unsettled.
     pub async fn drained(&self) {
-        self.wait("everything is settled", || self.route().is_some_and(|route| route["unsettled"] == 0)).await;
+        self.wait("everything is settled", || {
+            self.route().is_some_and(|route| route["unsettled"] == 0)
+        })
+        .await;
     }
 
     /// Waits for a fact.
@@ -84,7 +109,11 @@ impl World {
             if Instant::now() > deadline {
                 let log = self.log();
                 let tail: Vec<&str> = log.lines().rev().take(30).collect();
-                panic!("not within {PATIENCE:?}: {what}; status {:?}; the relay's last words:\n{}", self.route(), tail.join("\n"));
+                panic!(
+                    "not within {PATIENCE:?}: {what}; status {:?}; the relay's last words:\n{}",
+                    self.route(),
+                    tail.join("\n")
+                );
             }
             look.tick().await;
         }
@@ -93,7 +122,10 @@ impl World {
     /// The checker's word: the ledger in the database against the broker's log.
     pub async fn judge(&self, rolled_back: &[Uuid]) -> Verdict {
         let client = self.database.connect().await;
-        let rows = client.query("SELECT event_id::text, key, number FROM ledger", &[]).await.expect("the ledger");
+        let rows = client
+            .query("SELECT event_id::text, key, number FROM ledger", &[])
+            .await
+            .expect("the ledger");
         let mut ledger = Ledger::default();
         for row in rows {
             let number: i64 = row.get(2);
@@ -102,10 +134,20 @@ impl World {
         rolled_back.iter().for_each(|id| ledger.rolled_back(*id));
         let records = self.kafka.read_all(self.topic).await;
         // A key is in one partition, so partition by partition keeps each key's order.
-        let deliveries = records.iter().map(|record| id(record.header("onewrite-id").expect("every record has its id")));
-        let parked = client.query("SELECT event_id::text FROM onewrite.parked_event", &[]).await.expect("parked events");
+        let deliveries = records
+            .iter()
+            .map(|record| id(record.header("onewrite-id").expect("every record has its id")));
+        let parked = client
+            .query("SELECT event_id::text FROM onewrite.parked_event", &[])
+            .await
+            .expect("parked events");
         let parked: HashSet<Uuid> = parked.iter().map(|row| id(row.get(0))).collect();
-        ledger.judge(&Found { deliveries: deliveries.collect(), ever_parked: parked.clone(), parked, effects: None })
+        ledger.judge(&Found {
+            deliveries: deliveries.collect(),
+            ever_parked: parked.clone(),
+            parked,
+            effects: None,
+        })
     }
 }
 
@@ -121,12 +163,17 @@ impl Relay {
         let process = rustix::process::Pid::from_raw(self.0.id().cast_signed()).expect("a process number");
         rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("the relay can be signalled");
         let mut status = None;
-        world.wait("the relay ends after SIGTERM", || {
-            status = self.0.try_wait().expect("the relay's status");
-            status.is_some()
-        })
-        .await;
-        assert!(status.is_some_and(|status| status.success()), "the relay ended with {status:?}:\n{}", world.log());
+        world
+            .wait("the relay ends after SIGTERM", || {
+                status = self.0.try_wait().expect("the relay's status");
+                status.is_some()
+            })
+            .await;
+        assert!(
+            status.is_some_and(|status| status.success()),
+            "the relay ended with {status:?}:\n{}",
+            world.log()
+        );
     }
 }
 
