@@ -24,24 +24,34 @@ async fn a_late_commit_with_a_lower_sequence_is_not_lost() {
 async fn a_transaction_at_or_above_the_snapshots_xmax_that_wrote_before_it_is_not_lost() {
     let server = Postgres::start(16, &[("autovacuum", "off")]).await;
     let fixture = Fixture::of(server.database().await).await;
-    let late = fixture.database.connect().await;
+    let (early, late) = (fixture.database.connect().await, fixture.database.connect().await);
     let mut feed = fixture.feed().await;
     for round in 0..5 {
-        fixture.append_all(&["before"]).await;
-        let before = feed.wait_for(1).await;
+        run(&early, "BEGIN; SELECT pg_current_xact_id()").await;
         run(&late, "BEGIN").await;
         append(&late, "t", None, "late").await;
-        // A snapshot is taken, handed out from and built upon while the late one is under way.
-        fixture.append_all(&["between"]).await;
-        let between = feed.wait_for(1).await;
-        feed.settle(&before).await;
-        feed.settle(&between).await;
+        append(&early, "t", None, "early").await;
+        run(&early, "COMMIT").await;
+        // Of all that have ended the early one is the last, so this snapshot ends right before the late one. It is handed out
+        // from and built upon.
+        let xmax = fixture
+            .number("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+            .await;
+        let under_way = fixture
+            .number("SELECT max(backend_xid::text::bigint) FROM pg_stat_activity")
+            .await;
+        assert_eq!(xmax, under_way, "in round {round}");
+        let events = feed.wait_for(1).await;
+        assert_eq!(payloads(&events), ["early"], "in round {round}");
+        feed.settle(&events).await;
+        if round % 2 == 0 {
+            feed = fixture.feed().await;
+        }
         assert!(feed.batch().await.is_empty());
         run(&late, "COMMIT").await;
         let events = feed.wait_for(1).await;
         assert_eq!(payloads(&events), ["late"], "in round {round}");
         feed.settle(&events).await;
-        feed = fixture.feed().await;
         assert!(feed.drain(LIMIT).await.is_empty(), "in round {round}");
     }
 }
@@ -123,7 +133,9 @@ async fn gaps_of_rolled_back_transactions_hold_up_nothing_and_hide_nothing() {
 async fn under_concurrent_writers_every_commit_comes_once_and_keys_are_in_order() {
     for version in [14, 18] {
         let fixture = Fixture::of(Postgres::shared(version).await.database().await).await;
-        fixture.sql("CREATE TABLE counter (key text PRIMARY KEY, count bigint NOT NULL)").await;
+        fixture
+            .sql("CREATE TABLE counter (key text PRIMARY KEY, count bigint NOT NULL)")
+            .await;
         let writers: Vec<_> = (0..8)
             .map(|writer| tokio::spawn(write(fixture.database.clone(), writer)))
             .collect();
