@@ -11,7 +11,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::client::{Refusal, said};
 use super::connector::Link;
-use super::flight::{Fate, Flight, Tag, weight};
+use super::flight::{Failure, Fate, Flight, Tag, weight};
 use super::limits::{SINGLE_RECORDS, STALLED, WARM_SECONDS};
 use super::native::Headers;
 use super::topics::{Standing, Topic, Topics, partition_of};
@@ -324,6 +324,20 @@ impl<'a> Delivery<'a> {
         Admission::Done
     }
 
+    fn report_failure(&mut self, index: usize, failure: &Failure) {
+        let topic = &self.batch[index].topic;
+        let error = failure.park(topic);
+        match failure.refusal() {
+            Some(Refusal::Record) => self.report.failed(index, error),
+            Some(Refusal::Topic) => {
+                self.link.lessons.refuse(topic, error.context.to_string());
+                self.report.failed(index, error);
+            }
+            // It counts as unknown: it may have arrived, and is sent again by the next producer.
+            Some(Refusal::SomeRecord { .. }) | None => {}
+        }
+    }
+
     /// Gives the producer up if nothing was acknowledged for long while the client told of errors.
     fn check_stalled(&self, begun: Instant) {
         let since = begun.max(self.flight().acknowledged());
@@ -341,22 +355,17 @@ impl<'a> Delivery<'a> {
 impl Drop for Delivery<'_> {
     fn drop(&mut self) {
         let fates = self.flight().leave(self.slot, self.sent);
+        let mut open: HashSet<&str> = HashSet::new();
         for (index, fate) in fates.into_iter().enumerate() {
+            let key = self.batch[index].key.as_deref();
             match fate {
-                Fate::Open => {}
+                // The one before it of its key is repeated; so is this one, lest the older record be the last of the key.
+                Fate::Delivered if key.is_some_and(|key| !open.is_empty() && open.contains(key)) => {}
                 Fate::Delivered => self.report.delivered(index),
+                Fate::Open => open.extend(key),
                 Fate::Failed(failure) => {
-                    let topic = &self.batch[index].topic;
-                    match failure.refusal() {
-                        Some(Refusal::Record) => self.report.failed(index, failure.park(topic)),
-                        Some(Refusal::Topic) => {
-                            let error = failure.park(topic);
-                            self.link.lessons.refuse(topic, error.context.to_string());
-                            self.report.failed(index, error);
-                        }
-                        // It counts as unknown: it may have arrived, and is sent again by the next producer.
-                        Some(Refusal::SomeRecord { .. }) | None => {}
-                    }
+                    open.extend(key);
+                    self.report_failure(index, &failure);
                 }
             }
         }

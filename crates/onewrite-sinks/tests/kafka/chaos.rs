@@ -1,5 +1,6 @@
 //! Order through everything at once, by seed.
 
+use std::ops::Range;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -24,6 +25,15 @@ fn misfortune(random: &mut fastrand::Rng, refuse: bool) -> Control {
         8 if refuse => Control::ApplyThen(Box::new(Control::Error(ErrorCode::UnknownServerError))),
         _ => Control::Pass,
     }
+}
+
+/// The seeds to try: the test's own, or those of `ONEWRITE_SEEDS`, such as `100..200`, for a longer search.
+fn seeds(own: Range<u64>) -> Range<u64> {
+    let Ok(text) = std::env::var("ONEWRITE_SEEDS") else {
+        return own;
+    };
+    let (from, to) = text.split_once("..").expect("ONEWRITE_SEEDS is FROM..TO");
+    from.parse().expect("a number")..to.parse().expect("a number")
 }
 
 async fn order_holds(seed: u64, refuse: bool, give_up_every: u32) {
@@ -55,14 +65,14 @@ async fn order_holds_through_errors_that_pass() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn order_holds_through_refusals_that_end_producers() {
-    for seed in 2..5 {
+    for seed in seeds(2..5) {
         order_holds(seed, true, 0).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn order_holds_through_deliveries_given_up() {
-    for seed in 5..8 {
+    for seed in seeds(5..8) {
         order_holds(seed, true, 6).await;
     }
 }

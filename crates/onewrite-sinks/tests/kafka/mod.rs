@@ -1,5 +1,6 @@
 //! The sink `kafka`, against a broker inside the process that fails on demand, and against Apache Kafka itself.
 
+mod apache;
 mod chaos;
 mod connecting;
 mod driver;

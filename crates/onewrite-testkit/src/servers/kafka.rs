@@ -10,9 +10,10 @@ use rdkafka::client::DefaultClientContext;
 use rustix::process::Signal;
 use tokio::sync::OnceCell;
 
+use super::aside::aside;
 use super::kafka_process::Broker;
 use super::kafka_records::{self, Record};
-use super::wait::{self, aside};
+use crate::wait;
 
 /// A Kafka broker of the test's own. Topics are not created automatically. Clones are the same broker; it ends with the
 /// last.
@@ -28,12 +29,22 @@ pub struct Kafka {
 impl Kafka {
     /// Starts a broker with further settings of `server.properties`.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_telling(settings, None).await
+    }
+
+    /// Starts a broker that tells clients of the listener `CLIENT` to connect to this port of 127.0.0.1, where a test stands
+    /// between them and [`client_bootstrap`](Self::client_bootstrap).
+    pub async fn start_behind(port: u16, settings: &[(&str, &str)]) -> Self {
+        Self::start_telling(settings, Some(port)).await
+    }
+
+    async fn start_telling(settings: &[(&str, &str)], told: Option<u16>) -> Self {
         let settings: Vec<_> = settings
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect();
         let broker = aside(move || {
-            let broker = Broker::prepare(&settings);
+            let broker = Broker::prepare(&settings, told);
             broker.start();
             broker
         });
@@ -97,7 +108,7 @@ impl Kafka {
             })
         };
         assert!(
-            aside(|| wait::until(led)).await,
+            aside(|| wait::holds(led)).await,
             "a partition of the new topic has no leader"
         );
     }

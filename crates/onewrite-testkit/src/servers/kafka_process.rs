@@ -58,8 +58,9 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Prepares an empty broker with further settings of the test's own.
-    pub fn prepare(settings: &[(String, String)]) -> Self {
+    /// Prepares an empty broker with further settings of the test's own. `told`: the port that clients of the listener
+    /// `CLIENT` are told to connect to, where that is not its own.
+    pub fn prepare(settings: &[(String, String)], told: Option<u16>) -> Self {
         let version = cache::version("kafka");
         let package = format!("Apache Kafka {version}, Maven package org.apache.kafka:kafka_2.13");
         let libraries = cache::server(&format!("kafka-{version}"), &package);
@@ -79,6 +80,10 @@ impl Broker {
              listeners=BROKER://127.0.0.1:{own},CLIENT://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{control}\n",
             log_directory.display()
         );
+        let told = told.unwrap_or(clients);
+        configuration.push_str(&format!(
+            "advertised.listeners=BROKER://127.0.0.1:{own},CLIENT://127.0.0.1:{told}\n"
+        ));
         for (name, value) in settings {
             configuration.push_str(&format!("{name}={}\n", escaped(value)));
         }
