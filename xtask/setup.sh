@@ -88,7 +88,7 @@ need_rust() {
     rustup toolchain install stable --profile minimal --component rustfmt --component clippy
   fi
   rust_is_at_least "$needed" || fail "Rust $needed or newer is needed, and $(cargo --version 2> /dev/null || echo none) is here.
-Run this, open a new shell, and start again:
+Run this (apt-get install -y curl, if it is missing), open a new shell, and start again:
   curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal"
 }
 

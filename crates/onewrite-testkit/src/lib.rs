@@ -3,12 +3,14 @@
 pub mod conformance;
 pub mod faults;
 pub mod memory;
+pub mod wait;
 
 /// Real servers as fixtures: found in the cache directory, started on free ports of 127.0.0.1, each with its data in a
 /// temporary directory, and gone with the test process, however that ends.
 ///
 /// Nothing here is ever skipped: a server that cannot be had is a panic that names the missing package.
 pub mod servers {
+    mod aside;
     mod cache;
     mod database;
     mod home;
@@ -22,7 +24,6 @@ pub mod servers {
     mod postgres;
     mod postgres_process;
     mod process;
-    mod wait;
 
     pub use database::Database;
     #[cfg(feature = "kafka")]

@@ -94,7 +94,7 @@ const RULES: [Rule; 7] = [
                 .iter()
                 .any(|call| line.contains(call))
         },
-        advice: "tests wait for facts with a deadline, never for time; a double that is slow says `// slow on purpose`",
+        advice: "tests wait for facts (onewrite_testkit::wait), never for time; a double that is slow says `// slow on purpose`",
     },
     Rule {
         holds: |file| !file.is("src/tidy/rules.rs"),

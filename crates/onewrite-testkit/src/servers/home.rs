@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal};
 
-use super::wait;
+use crate::wait;
 
 /// Waits for the end of its standard input, which the kernel closes when the test process ends, however it ends; then
 /// ends the server and removes its directory. A signal on the parent's death would not do: the kernel sends it when the
@@ -102,7 +102,7 @@ impl Home {
 
     /// Kills every process of the server, and those that they were just starting.
     pub fn kill(&self) {
-        let gone = wait::until(|| {
+        let gone = wait::holds(|| {
             self.signal(Signal::KILL);
             self.processes().is_empty()
         });

@@ -8,7 +8,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::wait::PATIENCE;
+use crate::wait::PATIENCE;
 
 /// A record as the broker keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use rustix::process::Signal;
 use tokio::sync::OnceCell;
 
+use super::aside::aside;
 use super::database::{self, Database};
 use super::postgres_process::Server;
-use super::wait::aside;
 
 /// A PostgreSQL server of the test's own, with `wal_level = logical`. Clones are the same server; it ends with the last.
 ///

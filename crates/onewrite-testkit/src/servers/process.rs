@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::process::{Pid, Signal};
 
 use super::home::Home;
-use super::wait;
+use crate::wait;
 
 /// A server process, while it runs, and its home.
 pub struct Process {
@@ -54,7 +54,7 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("{} cannot be started: {command:?}: {error}", self.name));
         let mut started = false;
-        wait::until(|| {
+        wait::holds(|| {
             started = ready(child.id());
             started || !matches!(child.try_wait(), Ok(None))
         });
@@ -72,7 +72,7 @@ impl Process {
         let Some(mut child) = self.child().take() else { return };
         rustix::process::kill_process(Pid::from_child(&child), signal)
             .unwrap_or_else(|error| panic!("{} cannot be signalled: {error}", self.name));
-        let gone = wait::until(|| matches!(child.try_wait(), Ok(Some(_))) && self.home.processes().is_empty());
+        let gone = wait::holds(|| matches!(child.try_wait(), Ok(Some(_))) && self.home.processes().is_empty());
         assert!(
             gone,
             "{} did not stop; its log ends:\n{}",

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use onewrite_testkit::servers::Postgres;
+use onewrite_testkit::wait::until;
 
 const AS_CHILD: &str = "ONEWRITE_TESTKIT_KILL_ME_WITH_A_SERVER";
 
@@ -42,15 +43,8 @@ async fn a_dropped_server_leaves_nothing_behind() {
 
 /// Waits until the directory is away, and no process works in it.
 async fn gone(directory: &std::path::Path) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while directory.exists() || works_in(directory) {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{} outlives its test",
-            directory.display()
-        );
-        tokio::task::yield_now().await;
-    }
+    let gone = async || (!directory.exists() && !works_in(directory)).then_some(());
+    until("the end of the server and its directory", gone).await;
 }
 
 fn works_in(directory: &std::path::Path) -> bool {
