@@ -4,9 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use onewrite::schema::sqlite::LATEST;
+use onewrite::sqlite::current_version;
 use onewrite_core::options::Options;
 use onewrite_core::{StoreError, StoreFailure};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OpenFlags};
+
+use super::error::verdict;
+
+/// Longest that one attempt to write may wait for its turn. A relay that cannot write for a lease's time has lost it anyway.
+const BUSY_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 /// A database file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,16 +28,22 @@ impl Place {
     /// `Refused`, when the URL is of another scheme or empty.
     pub fn from_options(options: &Options) -> Result<Self, StoreError> {
         let url = options.text("url").unwrap_or_default();
-        let path = path_of(url).ok_or_else(|| {
-            let words = format!(
-                "{}.url: found {url:?}; expected a path such as \"shop.db\" or \"sqlite:///shop.db\"",
-                options.section()
-            );
-            StoreError::new(StoreFailure::Refused, words)
+        let section = options.section();
+        let refused = |words: String| StoreError::new(StoreFailure::Refused, words);
+        let path = path_of(url).map_err(|problem| {
+            refused(format!(
+                "{section}.url: found {url:?}: {problem}; expected a path such as \"shop.db\" or \"sqlite:///shop.db\""
+            ))
         })?;
+        let busy_timeout = options.duration("busy_timeout").unwrap_or_default();
+        if busy_timeout > BUSY_TIMEOUT_MAX {
+            return Err(refused(format!(
+                "{section}.busy_timeout: found {busy_timeout:?}; expected at most {BUSY_TIMEOUT_MAX:?}"
+            )));
+        }
         Ok(Self {
             path: path.into(),
-            busy_timeout: options.duration("busy_timeout").unwrap_or_default(),
+            busy_timeout,
         })
     }
 
@@ -44,7 +56,7 @@ impl Place {
     pub(super) fn open(&self) -> Result<Connection, StoreError> {
         let connection = self.open_any()?;
         match schema_problem(
-            schema_version(&connection).map_err(|error| self.failed("reading the schema's version", error))?,
+            current_version(&connection).map_err(|error| self.failed("reading the schema's version", error))?,
         ) {
             None => Ok(connection),
             Some(problem) => Err(self.refused(problem)),
@@ -69,16 +81,7 @@ impl Place {
 
     /// An error about this file.
     pub(crate) fn failed(&self, doing: &str, error: rusqlite::Error) -> StoreError {
-        use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, NotADatabase, PermissionDenied, ReadOnly};
-        let (failure, advice) = match error.sqlite_error_code() {
-            Some(NotADatabase) => (StoreFailure::Refused, "; the file is no SQLite database"),
-            Some(PermissionDenied | ReadOnly | CannotOpen) => (
-                StoreFailure::Refused,
-                "; this process needs to read and write the file and its folder",
-            ),
-            Some(DatabaseBusy | DatabaseLocked) => (StoreFailure::Unavailable, "; another process is writing"),
-            _ => (StoreFailure::Unavailable, ""),
-        };
+        let (failure, advice) = verdict(&error);
         StoreError::new(failure, format!("{}: {doing}{advice}", self.path.display())).because(error)
     }
 
@@ -87,23 +90,14 @@ impl Place {
         // A commit of this connection synchronises the write-ahead log, and with it every commit before. Applications may write
         // with less; the relay's own commit makes durable what it read before anything is published.
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // On macOS only this reaches the disk itself; elsewhere it changes nothing.
+        connection.pragma_update(None, "fullfsync", true)?;
         Ok(connection)
     }
 
     fn refused(&self, problem: impl std::fmt::Display) -> StoreError {
         StoreError::new(StoreFailure::Refused, format!("{}: {problem}", self.path.display()))
     }
-}
-
-/// The schema's version; 0 where there is none.
-pub(super) fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
-    const EXISTS: &str = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'onewrite_migration'";
-    if connection.query_row(EXISTS, [], |_| Ok(())).optional()?.is_none() {
-        return Ok(0);
-    }
-    connection.query_row("SELECT coalesce(max(version), 0) FROM onewrite_migration", [], |row| {
-        row.get(0)
-    })
 }
 
 /// What is wrong with a schema of this version, and what to do about it.
@@ -120,13 +114,22 @@ pub(super) fn schema_problem(version: i64) -> Option<String> {
     }
 }
 
-fn path_of(url: &str) -> Option<&str> {
-    let path = match url.split_once(':') {
-        Some(("sqlite" | "file", rest)) => rest.strip_prefix("//").unwrap_or(rest),
-        Some((scheme, _)) if scheme.len() > 1 && !scheme.contains(['/', '\\', '.']) => return None,
-        _ => url,
+/// The path in a URL; in words, what is wrong with it.
+fn path_of(url: &str) -> Result<&str, &'static str> {
+    let (path, is_url) = match url.split_once(':') {
+        Some(("sqlite" | "file", rest)) => (rest.strip_prefix("//").unwrap_or(rest), true),
+        // A colon in what is plainly a path, or after a drive's letter, is part of it.
+        Some((scheme, _)) if scheme.len() > 1 && !scheme.contains(['/', '\\', '.']) => {
+            return Err("the URL is of another kind of database");
+        }
+        _ => (url, false),
     };
-    (!path.is_empty()).then_some(path)
+    match path {
+        "" => Err("no file is named"),
+        ":memory:" => Err("a database in memory belongs to one connection and ends with it"),
+        path if is_url && path.contains('?') => Err("parameters after a '?' are not taken"),
+        path => Ok(path),
+    }
 }
 
 #[cfg(test)]
@@ -141,11 +144,21 @@ mod tests {
             "sqlite:///a/shop.db",
             "file:/a/shop.db",
         ] {
-            assert_eq!(path_of(url), Some("/a/shop.db"), "{url}");
+            assert_eq!(path_of(url), Ok("/a/shop.db"), "{url}");
         }
-        assert_eq!(path_of("shop.db"), Some("shop.db"));
-        assert_eq!(path_of("sqlite:shop.db"), Some("shop.db"));
-        assert_eq!(path_of("postgres://localhost/shop"), None);
-        assert_eq!(path_of("sqlite://"), None);
+        for path in ["shop.db", "C:\\shop.db", "./a:b.db", "what?.db"] {
+            assert_eq!(path_of(path), Ok(path));
+        }
+        assert_eq!(path_of("sqlite:shop.db"), Ok("shop.db"));
+        for url in [
+            "postgres://localhost/shop",
+            "sqlite://",
+            "",
+            ":memory:",
+            "sqlite::memory:",
+            "file:a.db?mode=ro",
+        ] {
+            assert!(path_of(url).is_err(), "{url}");
+        }
     }
 }

@@ -1,16 +1,18 @@
 //! What operators ask to be delivered again: parked events, the held ones behind them, and replays.
 
+mod aside;
+mod replays;
+
 use std::collections::{BTreeMap, HashSet};
 
 use async_trait::async_trait;
 use onewrite_core::limits::REDELIVERY_WAIT;
-use onewrite_core::routing::{Share, UNROUTED};
+use onewrite_core::routing::Share;
 use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, Sourced, StoreError};
-use rusqlite::Connection;
 
+use self::replays::Replays;
+use super::parking::{park, park_again};
 use super::place::Place;
-use super::replays::Replays;
-use super::rows::{EVENT_COLUMNS, park, park_again, sourced};
 use super::worker::Worker;
 
 /// Hands out redeliveries under a route's share.
@@ -26,7 +28,7 @@ pub(super) struct Redeliveries {
 
 /// What stands behind a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Item {
+enum Item {
     /// A row of `onewrite_parked_event`, by its number.
     Aside(i64),
     /// The same, but set aside once more: it is settled as far as this source goes, and stays.
@@ -61,7 +63,7 @@ impl Redeliveries {
             })
             .collect();
         let read = self.worker.run("reading events to deliver again", move |connection| {
-            aside(connection, &share, &out, limit)
+            aside::read(connection, &share, &out, limit)
         });
         read.await
     }
@@ -117,7 +119,9 @@ impl Source for Redeliveries {
     }
 
     async fn wait(&mut self) {
-        tokio::time::sleep(REDELIVERY_WAIT).await;
+        if !self.replays.is_behind() {
+            tokio::time::sleep(REDELIVERY_WAIT).await;
+        }
     }
 
     async fn settle(&mut self, settlement: &Settlement) -> Result<(), StoreError> {
@@ -160,8 +164,8 @@ impl Source for Redeliveries {
         let share = self.share.clone();
         let parked = self.worker.fenced("parking events", &self.lease, move |transaction| {
             items.iter().try_for_each(|(item, parking)| match item {
-                Item::Aside(id) | Item::AsideAgain(id) => park_again(transaction, &share.route, *id, parking),
-                Item::Replayed { sequence, .. } => park(transaction, &share.relay, &share.route, *sequence, parking),
+                Item::Aside(id) | Item::AsideAgain(id) => park_again(transaction, &share, *id, parking),
+                Item::Replayed { sequence, .. } => park(transaction, &share, *sequence, parking),
             })
         });
         parked.await?;
@@ -170,43 +174,4 @@ impl Source for Redeliveries {
         }
         Ok(())
     }
-}
-
-/// What is set aside and may be delivered again, lowest sequence first: the route's own events under retry (those of the
-/// catch-all only while no route takes them), its held events of keys that nothing is parked of, and the catch-all's events
-/// under retry that the route takes.
-fn aside(
-    connection: &mut Connection,
-    share: &Share,
-    out: &HashSet<i64>,
-    limit: BatchLimit,
-) -> rusqlite::Result<Vec<(Item, Sourced)>> {
-    const ID: usize = 8;
-    let columns = EVENT_COLUMNS.replacen("id", "event_id", 1);
-    let sql = format!(
-        "SELECT {columns}, id, route FROM onewrite_parked_event AS aside WHERE relay = ?1 AND ( \
-           state = 'retry' AND route IN (?2, ?3) \
-           OR state = 'held' AND route = ?2 AND NOT EXISTS (SELECT 1 FROM onewrite_parked_event AS poison \
-             WHERE poison.relay = ?1 AND poison.route = ?2 AND poison.key = aside.key AND poison.state = 'parked')) \
-         ORDER BY sequence, id"
-    );
-    let (mut found, mut bytes) = (Vec::new(), 0);
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query((&share.relay, &share.route, UNROUTED))?;
-    while found.len() < limit.events.max(1)
-        && (bytes < limit.bytes || found.is_empty())
-        && let Some(row) = rows.next()?
-    {
-        let id = row.get(ID)?;
-        if out.contains(&id) {
-            continue;
-        }
-        let event = sourced(row, 0, Position::new(0, 0))?;
-        let of_the_catch_all = row.get_ref(ID + 1)?.as_str().is_ok_and(|route| route == UNROUTED);
-        if !of_the_catch_all || share.takes(&event.event.topic, event.event.event_type.as_deref()) {
-            bytes += event.event.payload.len();
-            found.push((Item::Aside(id), event));
-        }
-    }
-    Ok(found)
 }

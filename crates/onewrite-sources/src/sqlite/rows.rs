@@ -1,148 +1,129 @@
-//! Events from rows, and rows from events that are set aside.
+//! From rows to events.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use onewrite_core::event::{Event, Headers, headers_from_json, headers_to_json};
-use onewrite_core::{ParkReason, Parking, Position, Sourced};
+use jiff::tz::TimeZone;
+use onewrite_core::event::{Event, Headers, headers_from_json};
+use onewrite_core::routing::Share;
+use onewrite_core::{Position, Sourced};
+use rusqlite::Row;
 use rusqlite::types::ValueRef;
-use rusqlite::{Row, Transaction};
 use uuid::Uuid;
 
-/// The columns that [`sourced`] reads, in its order.
+/// The columns that [`event_of`] reads, in its order, as the outbox names them.
 pub(super) const EVENT_COLUMNS: &str = "id, topic, key, type, content_type, headers, payload, occurred_at";
 
-/// The event in the columns from `first` on. What does not make a valid event becomes a defect: the row is parked, and
-/// nothing of it is lost.
-pub(super) fn sourced(row: &Row<'_>, first: usize, position: Position) -> rusqlite::Result<Sourced> {
+/// The same of `onewrite_parked_event`.
+pub(super) const PARKED_COLUMNS: &str = "event_id, topic, key, type, content_type, headers, payload, occurred_at";
+
+/// How many they are: the place of the first column after them.
+pub(super) const EVENT_WIDTH: usize = 8;
+
+const TOPIC: usize = 1;
+const TYPE: usize = 3;
+
+/// Whether the share takes the event of a row that begins with [`EVENT_COLUMNS`]. Nothing but two columns is read, so that
+/// passing an event costs little however large it is.
+pub(super) fn is_taken(row: &Row<'_>, share: &Share) -> rusqlite::Result<bool> {
+    if share.takes_all() {
+        return Ok(true);
+    }
+    let mut ignored = None;
+    let topic = text(row.get_ref(TOPIC)?, "topic", &mut ignored).unwrap_or_default();
+    let event_type = text(row.get_ref(TYPE)?, "type", &mut ignored);
+    Ok(share.takes(&topic, event_type.as_deref()))
+}
+
+/// The event of a row that begins with [`EVENT_COLUMNS`]. What does not make a valid event becomes a defect: SQLite keeps a
+/// value as the type it came as, and an application can switch the table's checks off.
+pub(super) fn event_of(row: &Row<'_>, position: Position) -> rusqlite::Result<Sourced> {
     let mut defect = None;
-    let mut note = |problem: String| {
-        defect.get_or_insert(problem);
-    };
-    let id: String = text(row.get_ref(first)?);
-    let id = Uuid::parse_str(&id).unwrap_or_else(|_| {
-        note(format!("id holds {id:?}; expected a UUID"));
-        Uuid::nil()
-    });
-    let headers = headers(&text(row.get_ref(first + 5)?)).unwrap_or_else(|problem| {
-        note(problem);
-        Headers::new()
-    });
-    let occurred_at: String = text(row.get_ref(first + 7)?);
-    let occurred_at = timestamp(&occurred_at).unwrap_or_else(|| {
-        note(format!(
-            "occurred_at holds {occurred_at:?}; expected a time such as \"2026-01-31T12:00:00.000Z\""
-        ));
-        Timestamp::UNIX_EPOCH
-    });
+    let id = text(row.get_ref(0)?, "id", &mut defect).unwrap_or_default();
+    let topic = text(row.get_ref(TOPIC)?, "topic", &mut defect).unwrap_or_default();
+    let key = text(row.get_ref(2)?, "key", &mut defect);
+    let event_type = text(row.get_ref(TYPE)?, "type", &mut defect);
+    let content_type = text(row.get_ref(4)?, "content_type", &mut defect).unwrap_or_default();
+    let headers = text(row.get_ref(5)?, "headers", &mut defect).unwrap_or_default();
+    let occurred_at = text(row.get_ref(7)?, "occurred_at", &mut defect).unwrap_or_default();
+    let shared = |text: Cow<'_, str>| Arc::<str>::from(&*text);
     let event = Event {
-        id,
-        topic: text(row.get_ref(first + 1)?).into(),
-        key: optional(row.get_ref(first + 2)?),
-        event_type: optional(row.get_ref(first + 3)?),
-        content_type: text(row.get_ref(first + 4)?).into(),
-        headers,
-        payload: bytes(row.get_ref(first + 6)?),
-        occurred_at,
+        id: read_id(&id, &mut defect),
+        topic: shared(topic),
+        key: key.map(shared),
+        event_type: event_type.map(shared),
+        content_type: shared(content_type),
+        headers: read_headers(&headers, &mut defect),
+        payload: Bytes::from(bytes(row.get_ref(6)?).into_owned()),
+        occurred_at: read_time(&occurred_at, &mut defect),
     };
     let mut sourced = Sourced::checked(position, event);
     sourced.defect = defect.or(sourced.defect);
     Ok(sourced)
 }
 
-/// A time as SQLite's functions and people write it: RFC 3339, or date and time in UTC.
-pub(super) fn timestamp(text: &str) -> Option<Timestamp> {
-    let civil = || jiff::tz::TimeZone::UTC.to_timestamp(text.parse().ok()?).ok();
-    text.parse().ok().or_else(civil)
+/// A time as SQLite's functions and people write it: RFC 3339, or date and time in UTC, or the date alone.
+pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
+    let in_utc = || TimeZone::UTC.to_timestamp(text.parse().ok()?).ok();
+    text.parse().ok().or_else(in_utc)
 }
 
-/// A time as the outbox's own default writes it, so that texts compare as times do.
-pub(super) fn time_text(time: Timestamp) -> String {
-    format!("{time:.3}")
+fn read_id(text: &str, defect: &mut Option<String>) -> Uuid {
+    text.parse().unwrap_or_else(|_| {
+        defect.get_or_insert_with(|| format!("id holds {text:?}; expected a UUID"));
+        Uuid::nil()
+    })
 }
 
-/// Sets an event of the outbox aside. One that is there already stays, and poison stays poison.
-pub(super) fn park(
-    transaction: &Transaction<'_>,
-    relay: &str,
-    route: &str,
-    sequence: i64,
-    parking: &Parking,
-) -> rusqlite::Result<()> {
-    const PARK: &str = "INSERT INTO onewrite_parked_event (relay, route, sequence, state, event_id, topic, key, type, content_type, \
-                        headers, payload, occurred_at, attempts, error) \
-                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
-                        ON CONFLICT (relay, route, sequence) DO UPDATE SET \
-                        state = CASE WHEN excluded.state = 'held' THEN state ELSE excluded.state END, \
-                        error = CASE WHEN excluded.state = 'held' THEN error ELSE excluded.error END, \
-                        attempts = attempts + excluded.attempts";
-    let Parking { event, attempts, .. } = parking;
-    let (state, error) = state(parking);
-    transaction.prepare_cached(PARK)?.execute(rusqlite::params![
-        relay,
-        route,
-        sequence,
-        state,
-        event.id.to_string(),
-        &*event.topic,
-        event.key.as_deref(),
-        event.event_type.as_deref(),
-        &*event.content_type,
-        headers_to_json(&event.headers).to_string(),
-        &*event.payload,
-        time_text(event.occurred_at),
-        attempts,
-        error,
-    ])?;
-    Ok(())
+fn read_time(text: &str, defect: &mut Option<String>) -> Timestamp {
+    parse_time(text).unwrap_or_else(|| {
+        defect.get_or_insert_with(|| {
+            format!("occurred_at holds {text:?}; expected a time such as \"2026-01-31T12:00:00.000Z\"")
+        });
+        Timestamp::UNIX_EPOCH
+    })
 }
 
-/// Sets an event aside once more that came from there; it belongs to this route now.
-pub(super) fn park_again(
-    transaction: &Transaction<'_>,
-    route: &str,
-    id: i64,
-    parking: &Parking,
-) -> rusqlite::Result<()> {
-    const PARK: &str = "UPDATE OR REPLACE onewrite_parked_event SET route = ?2, state = ?3, error = ?4, attempts = attempts + ?5 WHERE id = ?1";
-    let (state, error) = state(parking);
-    transaction
-        .prepare_cached(PARK)?
-        .execute((id, route, state, error, parking.attempts))
-        .map(|_| ())
+fn read_headers(text: &str, defect: &mut Option<String>) -> Headers {
+    if text == "{}" {
+        return Headers::new();
+    }
+    let read = serde_json::from_str(text)
+        .map_err(|error| format!("headers hold no JSON: {error}"))
+        .and_then(|json| headers_from_json(&json).map_err(|invalid| invalid.to_string()));
+    read.unwrap_or_else(|words| {
+        defect.get_or_insert(words);
+        Headers::new()
+    })
 }
 
-fn state(parking: &Parking) -> (&'static str, &str) {
-    match &parking.reason {
-        ParkReason::Poison(words) => ("parked", words),
-        ParkReason::Held => ("held", "waits behind a parked event of its key"),
+/// A column's text; `None` for NULL.
+fn text<'a>(value: ValueRef<'a>, column: &str, defect: &mut Option<String>) -> Option<Cow<'a, str>> {
+    if let ValueRef::Blob(_) = value {
+        defect.get_or_insert_with(|| format!("{column} holds bytes; expected a text"));
+    }
+    match (value, bytes(value)) {
+        (ValueRef::Null, _) => None,
+        (_, Cow::Borrowed(bytes)) => {
+            let text = String::from_utf8_lossy(bytes);
+            if let Cow::Owned(_) = text {
+                defect.get_or_insert_with(|| format!("{column} is not valid UTF-8"));
+            }
+            Some(text)
+        }
+        (_, Cow::Owned(digits)) => Some(Cow::Owned(String::from_utf8_lossy(&digits).into_owned())),
     }
 }
 
-fn headers(json: &str) -> Result<Headers, String> {
-    if json == "{}" {
-        return Ok(Headers::new());
-    }
-    let value = serde_json::from_str(json).map_err(|error| format!("headers hold no JSON: {error}"))?;
-    headers_from_json(&value).map_err(|invalid| invalid.to_string())
-}
-
-fn text(value: ValueRef<'_>) -> String {
-    String::from_utf8_lossy(&bytes(value)).into_owned()
-}
-
-fn optional(value: ValueRef<'_>) -> Option<Arc<str>> {
-    (value != ValueRef::Null).then(|| text(value).into())
-}
-
-/// The bytes of a column, whatever storage class the application gave it.
-fn bytes(value: ValueRef<'_>) -> Bytes {
+/// A column's bytes, whatever type of value the application gave it.
+fn bytes(value: ValueRef<'_>) -> Cow<'_, [u8]> {
     match value {
-        ValueRef::Null => Bytes::new(),
-        ValueRef::Integer(number) => number.to_string().into(),
-        ValueRef::Real(number) => number.to_string().into(),
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Bytes::copy_from_slice(bytes),
+        ValueRef::Null => Cow::Borrowed(&[]),
+        ValueRef::Integer(number) => Cow::Owned(number.to_string().into()),
+        ValueRef::Real(number) => Cow::Owned(number.to_string().into()),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Cow::Borrowed(bytes),
     }
 }
 
@@ -156,11 +137,14 @@ mod tests {
         for text in [
             "2026-01-31T12:00:00.000Z",
             "2026-01-31 12:00:00",
+            "2026-01-31 12:00",
+            "2026-01-31T12:00Z",
             "2026-01-31T13:00:00+01:00",
+            "2026-01-31 13:00:00+01:00",
         ] {
-            assert_eq!(timestamp(text), Some(expected), "{text}");
+            assert_eq!(parse_time(text), Some(expected), "{text}");
         }
-        assert_eq!(timestamp("yesterday"), None);
-        assert_eq!(time_text(expected), "2026-01-31T12:00:00.000Z");
+        assert_eq!(parse_time("2026-01-31"), "2026-01-31T00:00:00Z".parse().ok());
+        assert_eq!(parse_time("yesterday"), None);
     }
 }

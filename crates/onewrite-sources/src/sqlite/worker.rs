@@ -1,11 +1,13 @@
 //! SQLite's calls block, so each connection has a thread of its own, which does one piece of work after the other.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use onewrite_core::{Lease, StoreError, StoreFailure};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use super::error::is_busy;
 use super::place::Place;
 
 type Work = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -14,6 +16,7 @@ type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 pub(super) struct Worker {
     place: Place,
     work: mpsc::Sender<Work>,
+    broken: AtomicBool,
 }
 
 impl Worker {
@@ -38,10 +41,16 @@ impl Worker {
         Ok(Self {
             place: place.clone(),
             work,
+            broken: AtomicBool::new(false),
         })
     }
 
-    /// Does a piece of work on the connection. When the future is dropped the work is done all the same.
+    /// Whether something failed that a new connection may not suffer from.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// Does a piece of work on the connection. When the future is dropped, work that has begun is done all the same.
     pub async fn run<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -49,11 +58,19 @@ impl Worker {
     ) -> Result<T, StoreError> {
         let (done, result) = oneshot::channel();
         let work: Work = Box::new(move |connection| {
-            let _nobody_may_wait_any_more = done.send(work(connection));
+            if !done.is_closed() {
+                let _nobody_may_wait_any_more = done.send(work(connection));
+            }
         });
-        self.work.send(work).map_err(|_| ended())?;
-        let result = result.await.map_err(|_| ended())?;
-        result.map_err(|error| self.place.failed(doing, error))
+        let result = match self.work.send(work) {
+            Ok(()) => result.await.map_err(|_| ended()),
+            Err(_) => Err(ended()),
+        };
+        let result = result.inspect_err(|_| self.broken.store(true, Ordering::Relaxed))?;
+        result.map_err(|error| {
+            self.broken.fetch_or(!is_busy(&error), Ordering::Relaxed);
+            self.place.failed(doing, error)
+        })
     }
 
     /// Does a piece of work in one durable transaction that is rolled back when the lease is another's by now.

@@ -84,11 +84,12 @@ CREATE TABLE onewrite_parked_event (
     type         TEXT,
     content_type TEXT NOT NULL,
     headers      TEXT NOT NULL,
-    payload      BLOB NOT NULL,
     occurred_at  TEXT NOT NULL,
     parked_at    TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     attempts     INTEGER NOT NULL,
     error        TEXT NOT NULL,
+    -- Last, so that lists read over no payload.
+    payload      BLOB NOT NULL,
     UNIQUE (relay, route, sequence)
 );
 CREATE INDEX onewrite_parked_event_by_key ON onewrite_parked_event (relay, route, key, state, sequence);

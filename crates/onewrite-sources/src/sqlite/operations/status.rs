@@ -1,16 +1,18 @@
 //! What `onewrite status` shows of an SQLite outbox.
 
+use onewrite::sqlite::current_version;
 use onewrite_core::routing::Share;
 use onewrite_core::store::{RelayStatus, RouteStatus, SegmentStatus, Status, UNSETTLED_COUNT_MAX};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, Rows};
 
-use super::place::schema_version;
+use super::super::error::unreadable;
+use super::super::progress::Progress;
 
 /// Reads everything in one transaction, so that the figures belong together.
 pub(super) fn read(connection: &mut Connection) -> rusqlite::Result<Status> {
     let transaction = connection.transaction()?;
     let status = Status {
-        schema_version: schema_version(&transaction)?,
+        schema_version: current_version(&transaction)?,
         relays: relays(&transaction)?,
         routes: routes(&transaction)?,
         segments: vec![segment(&transaction)?],
@@ -42,9 +44,9 @@ fn routes(connection: &Connection) -> rusqlite::Result<Vec<RouteStatus>> {
     let mut rows = statement.query([])?;
     let mut routes = Vec::new();
     while let Some(row) = rows.next()? {
-        let (relay, route): (String, String) = (row.get(0)?, row.get(1)?);
-        let share = Share::from_definition(&relay, &route, row.get_ref(7)?.as_str()?);
-        let (unsettled, lag_seconds) = unsettled(connection, share.as_ref(), row.get(8)?, row.get_ref(9)?.as_str()?)?;
+        let (relay, route, definition): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(7)?);
+        let share = Share::from_definition(&relay, &route, &definition).ok_or_else(|| unreadable(7, NoDefinition))?;
+        let (unsettled, lag_seconds) = unsettled(connection, &share, &Progress::of_row(row, 8)?)?;
         routes.push(RouteStatus {
             relay,
             route,
@@ -62,34 +64,53 @@ fn routes(connection: &Connection) -> rusqlite::Result<Vec<RouteStatus>> {
     Ok(routes)
 }
 
-/// How many events of a share are not settled, and the age of the oldest.
-fn unsettled(
-    connection: &Connection,
-    share: Option<&Share>,
-    settled: i64,
-    pending: &str,
-) -> rusqlite::Result<(i64, Option<f64>)> {
-    const UNSETTLED: &str = "SELECT topic, type, (julianday('now') - julianday(occurred_at)) * 86400.0 FROM onewrite_outbox \
-                             WHERE sequence > ?1 OR sequence IN (SELECT value FROM json_each(?2)) ORDER BY sequence";
-    let (mut count, mut lag) = (0, None);
-    let mut statement = connection.prepare(UNSETTLED)?;
-    let mut rows = statement.query((settled, pending))?;
-    while count < UNSETTLED_COUNT_MAX
-        && let Some(row) = rows.next()?
-    {
-        let (topic, event_type) = (row.get_ref(0)?, row.get_ref(1)?);
-        if share.is_none_or(|share| share.takes(topic.as_str().unwrap_or_default(), event_type.as_str().ok())) {
-            count += 1;
-            lag = lag.or(row.get(2)?);
-        }
-    }
-    Ok((count, lag.map(|seconds: f64| seconds.max(0.0))))
+/// How many events of a share are not settled, and the age in seconds of the oldest.
+fn unsettled(connection: &Connection, share: &Share, progress: &Progress) -> rusqlite::Result<(i64, Option<f64>)> {
+    const AGE: &str = "topic, type, unixepoch('subsec') - unixepoch(occurred_at, 'subsec')";
+    let pending = format!("SELECT {AGE} FROM onewrite_outbox WHERE sequence IN (SELECT value FROM json_each(?1))");
+    let beyond = format!("SELECT {AGE} FROM onewrite_outbox WHERE sequence > ?1 ORDER BY sequence");
+    let mut unsettled = Unsettled {
+        share,
+        count: 0,
+        lag: None,
+    };
+    unsettled.count(connection.prepare(&pending)?.query([progress.pending_text()])?)?;
+    unsettled.count(connection.prepare(&beyond)?.query([progress.sequence])?)?;
+    Ok((unsettled.count, unsettled.lag.map(|seconds| seconds.max(0.0))))
 }
+
+struct Unsettled<'a> {
+    share: &'a Share,
+    count: i64,
+    lag: Option<f64>,
+}
+
+impl Unsettled<'_> {
+    fn count(&mut self, mut rows: Rows<'_>) -> rusqlite::Result<()> {
+        while self.count < UNSETTLED_COUNT_MAX
+            && let Some(row) = rows.next()?
+        {
+            let topic = String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?);
+            let event_type = row.get_ref(1)?.as_bytes_or_null()?.map(String::from_utf8_lossy);
+            if self.share.takes(&topic, event_type.as_deref()) {
+                self.count += 1;
+                let age: f64 = row.get::<_, Option<f64>>(2)?.unwrap_or_default();
+                self.lag = Some(self.lag.map_or(age, |lag| lag.max(age)));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the definition of a route cannot be read; start the relay, which records it anew")]
+struct NoDefinition;
 
 fn segment(connection: &Connection) -> rusqlite::Result<SegmentStatus> {
     const BYTES: &str = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
     let bytes = connection.query_row(BYTES, [], |row| row.get(0))?;
     Ok(SegmentStatus {
+        // Its tables share the file with the application's, and their sizes alone are dear to find out.
         name: "the whole file".to_owned(),
         bytes,
         current: true,

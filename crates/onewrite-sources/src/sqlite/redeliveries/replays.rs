@@ -1,0 +1,256 @@
+//! Replays: events that are still in the outbox, delivered again.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use jiff::Timestamp;
+use onewrite_core::routing::Share;
+use onewrite_core::wire::HEADER_REPLAY;
+use onewrite_core::{BatchLimit, Sourced, StoreError};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row, Transaction};
+
+use super::super::error::unreadable;
+use super::super::reading::{Stretch, read_stretch};
+use super::super::rows::{is_taken, parse_time};
+use super::super::worker::Worker;
+use super::Item;
+
+/// The replays of one share that are not finished.
+#[derive(Default)]
+pub(super) struct Replays {
+    runs: BTreeMap<i64, Run>,
+    is_behind: bool,
+}
+
+/// A replay under way.
+#[derive(Debug)]
+struct Run {
+    up_to: i64,
+    /// The last sequence read.
+    cursor: i64,
+    exhausted: bool,
+    out: BTreeSet<i64>,
+    /// Recorded as finished.
+    finished: bool,
+}
+
+/// How far a replay is.
+pub(super) struct ReplayProgress {
+    id: i64,
+    progress: i64,
+    done: bool,
+}
+
+/// A request as it stands in the table.
+#[derive(Clone, Debug)]
+struct Request {
+    id: i64,
+    up_to: i64,
+    progress: i64,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    topic: Option<String>,
+    key: Option<String>,
+    /// In lower case.
+    ids: Option<HashSet<String>>,
+}
+
+impl ReplayProgress {
+    /// Records it.
+    pub fn record(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        const RECORD: &str = "UPDATE onewrite_replay SET progress = ?2, \
+                              finished_at = CASE WHEN ?3 THEN strftime('%Y-%m-%dT%H:%M:%fZ', 'now') END WHERE id = ?1";
+        transaction
+            .prepare_cached(RECORD)?
+            .execute((self.id, self.progress, self.done))
+            .map(|_| ())
+    }
+}
+
+impl Replays {
+    /// The next events of the oldest request that has any left.
+    pub async fn read(
+        &mut self,
+        worker: &Worker,
+        share: &Share,
+        limit: BatchLimit,
+    ) -> Result<Vec<(Item, Sourced)>, StoreError> {
+        let (relay, route) = (share.relay.clone(), share.route.clone());
+        let requests = worker
+            .run("looking for replays", move |connection| {
+                requests(connection, &relay, &route)
+            })
+            .await?;
+        self.runs
+            .retain(|id, _| requests.iter().any(|request| request.id == *id));
+        self.is_behind = false;
+        for request in requests {
+            let found = self.read_request(worker, share, &request, limit).await?;
+            if !found.is_empty() || self.is_behind {
+                return Ok(found);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Whether the last look read over a stretch without finding anything, and there is more behind it.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    async fn read_request(
+        &mut self,
+        worker: &Worker,
+        share: &Share,
+        request: &Request,
+        limit: BatchLimit,
+    ) -> Result<Vec<(Item, Sourced)>, StoreError> {
+        let id = request.id;
+        let run = self.runs.entry(id).or_insert_with(|| Run::new(request));
+        if run.exhausted {
+            return Ok(Vec::new());
+        }
+        let (range, share, request) = ((run.cursor, run.up_to), share.clone(), request.clone());
+        let read = worker.run("reading events to replay", move |connection| {
+            let wanted = |row: &Row<'_>| Ok(is_taken(row, &share)? && request.wants(row)?);
+            read_stretch(connection, range, limit, 0, wanted)
+        });
+        let Stretch { events, cursor, more } = read.await?;
+        if events.is_empty() {
+            // Not sooner: a caller may drop the future before anything of what was found is handed out.
+            run.cursor = cursor;
+            run.exhausted = !more;
+            self.is_behind = more;
+        }
+        let replayed = |(sequence, mut sourced): (i64, Sourced)| {
+            sourced
+                .event
+                .headers
+                .push((HEADER_REPLAY.into(), id.to_string().into()));
+            (Item::Replayed { request: id, sequence }, sourced)
+        };
+        Ok(events.into_iter().map(replayed).collect())
+    }
+
+    /// Notes that an event is handed out.
+    pub fn handed_out(&mut self, request: i64, sequence: i64) {
+        if let Some(run) = self.runs.get_mut(&request) {
+            run.out.insert(sequence);
+            run.cursor = run.cursor.max(sequence);
+        }
+    }
+
+    /// Notes that an event is settled.
+    pub fn settled(&mut self, request: i64, sequence: i64) {
+        if let Some(run) = self.runs.get_mut(&request) {
+            run.out.remove(&sequence);
+        }
+    }
+
+    /// Whether a replay came to its end without its last events being settled just now.
+    pub fn any_to_finish(&self) -> bool {
+        self.runs.values().any(|run| run.is_done() && !run.finished)
+    }
+
+    /// How far each is: all up to there is settled.
+    pub fn progress(&self) -> Vec<ReplayProgress> {
+        let progress = |(id, run): (&i64, &Run)| ReplayProgress {
+            id: *id,
+            progress: run.progress(),
+            done: run.is_done(),
+        };
+        self.runs.iter().map(progress).collect()
+    }
+
+    /// Notes that the progress is recorded.
+    pub fn recorded(&mut self) {
+        for run in self.runs.values_mut() {
+            run.finished = run.is_done();
+        }
+    }
+}
+
+impl Run {
+    fn new(request: &Request) -> Self {
+        Self {
+            up_to: request.up_to,
+            cursor: request.progress,
+            exhausted: false,
+            out: BTreeSet::new(),
+            finished: false,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.exhausted && self.out.is_empty()
+    }
+
+    fn progress(&self) -> i64 {
+        match self.out.first() {
+            Some(first) => first - 1,
+            None if self.exhausted => self.up_to,
+            None => self.cursor,
+        }
+    }
+}
+
+impl Request {
+    fn of_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let time = |column: usize| match row.get::<_, Option<String>>(column)? {
+            Some(text) => text
+                .parse()
+                .map(Some)
+                .map_err(|error: jiff::Error| unreadable(column, error)),
+            None => Ok(None),
+        };
+        let ids = match row.get::<_, Option<String>>(7)? {
+            Some(text) => Some(serde_json::from_str(&text).map_err(|error| unreadable(7, error))?),
+            None => None,
+        };
+        Ok(Self {
+            id: row.get(0)?,
+            up_to: row.get(1)?,
+            progress: row.get(2)?,
+            since: time(3)?,
+            until: time(4)?,
+            topic: row.get(5)?,
+            key: row.get(6)?,
+            ids,
+        })
+    }
+
+    /// Whether the event of a row is asked for.
+    fn wants(&self, row: &Row<'_>) -> rusqlite::Result<bool> {
+        let is = |column: usize, asked: &Option<String>| -> rusqlite::Result<bool> {
+            Ok(match asked {
+                Some(asked) => row.get_ref(column)? == ValueRef::Text(asked.as_bytes()),
+                None => true,
+            })
+        };
+        if !is(1, &self.topic)? || !is(2, &self.key)? {
+            return Ok(false);
+        }
+        if let Some(ids) = &self.ids {
+            let id = row.get_ref(0)?.as_str().unwrap_or_default().to_ascii_lowercase();
+            if !ids.contains(&id) {
+                return Ok(false);
+            }
+        }
+        if self.since.is_none() && self.until.is_none() {
+            return Ok(true);
+        }
+        let time = row.get_ref(7)?.as_str().ok().and_then(parse_time);
+        Ok(time.is_some_and(|time| {
+            self.since.is_none_or(|since| since <= time) && self.until.is_none_or(|until| time < until)
+        }))
+    }
+}
+
+fn requests(connection: &mut Connection, relay: &str, route: &str) -> rusqlite::Result<Vec<Request>> {
+    const REQUESTS: &str = "SELECT id, up_to, progress, since, until, topic, key, ids FROM onewrite_replay \
+                            WHERE relay = ?1 AND route = ?2 AND finished_at IS NULL ORDER BY id";
+    connection
+        .prepare_cached(REQUESTS)?
+        .query_map((relay, route), Request::of_row)?
+        .collect()
+}
