@@ -11,3 +11,4 @@ mod order;
 mod redeliveries;
 mod refusals;
 mod restart;
+mod tls;
