@@ -49,13 +49,13 @@ pub fn read(reader: &mut Reader, tree: &Table, sinks: &[&str]) -> Vec<RouteSetti
     if items.is_empty() {
         let sink = sinks.first().unwrap_or(&"events");
         let example = format!("[[routes]] with name = \"all\" and sink = \"{sink}\"");
-        reader.problem(
+        reader.missing(
             place,
-            "routes",
+            "routes".to_owned(),
             format!("there are none, so no event would be delivered; add {example}"),
         );
     }
-    let mut routes: Vec<RouteSettings> = Vec::new();
+    let (mut routes, mut names) = (Vec::new(), Vec::new());
     for (index, item) in items.iter().enumerate() {
         let Node::Table(table) = item else {
             reader.problem(
@@ -65,7 +65,7 @@ pub fn read(reader: &mut Reader, tree: &Table, sinks: &[&str]) -> Vec<RouteSetti
             );
             continue;
         };
-        if let Some(route) = read_one(reader, index, table, sinks, &routes) {
+        if let Some(route) = read_one(reader, index, table, sinks, &mut names) {
             routes.push(route);
         }
     }
@@ -147,7 +147,7 @@ fn read_one(
     index: usize,
     table: &Table,
     sinks: &[&str],
-    earlier: &[RouteSettings],
+    names: &mut Vec<String>,
 ) -> Option<RouteSettings> {
     let key = |name: &str| format!("routes.{index}.{name}");
     let wanted = read_match(reader, &key("match"), table);
@@ -164,13 +164,14 @@ fn read_one(
             key("name"),
             format!("{name:?} is taken: it stands for the events that no route takes; choose another name"),
         );
-    } else if earlier.iter().any(|route| route.name == name) {
+    } else if names.contains(&name) {
         reader.problem(
             &section.place_of("name"),
             key("name"),
             format!("there is a route {name:?} already; each needs a name of its own"),
         );
     }
+    names.push(name.clone());
     if !sinks.contains(&sink.as_str()) {
         let message = match sinks {
             [] => format!("there is no sink {sink:?}; define it in a section [sinks.{sink}]"),

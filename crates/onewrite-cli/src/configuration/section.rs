@@ -34,9 +34,26 @@ pub struct Reader<'a> {
     pub environment: &'a Environment,
     /// What was found wrong so far.
     pub problems: Vec<Problem>,
+    /// Keys that were meant by unknown ones: that they are missing goes without saying.
+    slips: Vec<String>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// A reader that knows of these problems already.
+    pub fn new(environment: &'a Environment, problems: Vec<Problem>) -> Self {
+        Self {
+            environment,
+            problems,
+            slips: Vec::new(),
+        }
+    }
+
+    /// Notes that a key is missing, unless an unknown one was meant for it.
+    pub fn missing(&mut self, place: &Place, key: String, message: impl Into<String>) {
+        if !self.slips.contains(&key) {
+            self.problem(place, key, message);
+        }
+    }
     /// Notes a problem.
     pub fn problem(&mut self, place: &Place, key: impl Into<String>, message: impl Into<String>) {
         self.problems.push(Problem::new(place.clone(), key, message));
@@ -80,7 +97,8 @@ impl Reader<'_> {
             .filter(|entry| !others.contains(&entry.key.as_str()))
         {
             let Some(field) = fields.iter().find(|field| field.name == entry.key) else {
-                let known = others.iter().copied().chain(fields.iter().map(|field| field.name));
+                let known = fields.iter().map(|field| field.name).chain(others.iter().copied());
+                self.slips.extend(nearest(&entry.key, known.clone()).map(full));
                 self.problem(
                     &entry.place,
                     full(&entry.key),
@@ -100,7 +118,7 @@ impl Reader<'_> {
             .iter()
             .filter(|field| field.required && table.get(field.name).is_none())
         {
-            self.problem(
+            self.missing(
                 &table.place,
                 full(field.name),
                 format!("missing; expected {}", field.kind),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use onewrite_core::options::{Field, nearest};
 use onewrite_sinks::registry::{SinkType, sink_type, sink_types};
 use onewrite_sources::registry::{SourceType, source_type, source_types};
 
@@ -9,8 +10,8 @@ use super::environment::Environment;
 use super::fields::{LEASE, LOG, TOP};
 use super::problem::{Place, Problem};
 use super::route::{self, RouteSettings, wrong_name};
-use super::section::{Reader, Section, quoted, unknown};
-use super::tree::{Node, Table};
+use super::section::{Reader, Section, quoted};
+use super::tree::Table;
 
 /// A configuration without contradiction. Nothing has been connected to.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ impl Settings {
     pub fn read(mut tree: Table, environment: &Environment) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         environment.overlay(&mut tree, &mut problems);
-        let mut reader = Reader { environment, problems };
+        let mut reader = Reader::new(environment, problems);
         let top = reader.section("", &tree, TOP, SECTIONS);
         let source = read_source(&mut reader, &tree);
         let (defined, sinks) = read_sinks(&mut reader, &tree);
@@ -146,9 +147,9 @@ const LEASE_TTL_MAX: Duration = Duration::from_secs(600);
 fn read_source(reader: &mut Reader, tree: &Table) -> Option<SourceSettings> {
     let Some(entry) = tree.get("source") else {
         let types = quoted(source_types().iter().map(|source_type| source_type.name));
-        reader.problem(
+        reader.missing(
             &Place::File,
-            "source",
+            "source".to_owned(),
             format!("missing; add a section [source] with type = one of {types}"),
         );
         return None;
@@ -224,16 +225,15 @@ fn read_type(
     let Some(entry) = table.get("type") else {
         let types = quoted(types);
         // A slip in the one key that says which keys there are is told as a slip, not as something missing.
-        let slip = table.entries.iter().find(|entry| {
-            unknown("", &entry.key, ["type"].into_iter()).contains("did you mean")
-                && matches!(entry.node, Node::Text(_))
-        });
+        let slip = table
+            .entries
+            .iter()
+            .find(|entry| nearest(&entry.key, ["type"].into_iter()).is_some());
         match slip {
-            Some(entry) => reader.problem(
-                &entry.place,
-                format!("{section}.{}", entry.key),
-                "unknown key; did you mean \"type\"?",
-            ),
+            Some(entry) => {
+                let key = format!("{section}.{}", entry.key);
+                reader.problem(&entry.place, key, "unknown key; did you mean \"type\"?");
+            }
             None => reader.problem(&table.place, key, format!("missing; expected one of {types}")),
         }
         return None;
@@ -251,12 +251,7 @@ fn read_type(
 }
 
 /// A section that may be left out.
-fn optional(
-    reader: &mut Reader,
-    tree: &Table,
-    name: &str,
-    fields: &'static [onewrite_core::options::Field],
-) -> Option<Section> {
+fn optional(reader: &mut Reader, tree: &Table, name: &str, fields: &[Field]) -> Option<Section> {
     match tree.get(name) {
         Some(entry) => {
             let table = reader.table(entry, name)?;

@@ -93,26 +93,31 @@ impl Program {
 
 /// `onewrite run` in the background; killed when it is dropped.
 pub struct Running {
-    child: Option<Child>,
+    child: Child,
+    /// Where its output goes: a file cannot fill up and stop it, as a pipe that nobody reads would.
+    out: PathBuf,
+    err: PathBuf,
 }
 
 impl Program {
     /// Starts `onewrite run`.
     pub fn start(&self) -> Running {
+        let (out, err) = (self.path("run.out"), self.path("run.err"));
+        let file = |path| fs::File::create(path).expect("the file can be written");
         let mut command = self.command(&["run"]);
         let child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(file(&out))
+            .stderr(file(&err))
             .spawn()
             .expect("the program starts");
-        Running { child: Some(child) }
+        Running { child, out, err }
     }
 }
 
 impl Running {
     /// Sends a signal such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let pid = self.child.as_ref().expect("it runs").id().to_string();
+        let pid = self.child.id().to_string();
         let status = Command::new("kill")
             .args(["-s", name, &pid])
             .status()
@@ -126,28 +131,30 @@ impl Running {
         self.ended()
     }
 
+    /// Waits until it has logged something.
+    pub fn until_logged(&self, words: &str) {
+        until(words, || {
+            fs::read_to_string(&self.err)
+                .is_ok_and(|text| text.contains(words))
+                .then_some(())
+        });
+    }
+
     /// Waits for the end.
     pub fn ended(mut self) -> Said {
-        let output = self
-            .child
-            .take()
-            .expect("it runs")
-            .wait_with_output()
-            .expect("its output can be read");
+        let status = self.child.wait().expect("its end can be waited for");
         Said {
-            code: output.status.code().expect("the program was not killed"),
-            out: String::from_utf8(output.stdout).expect("text"),
-            err: String::from_utf8(output.stderr).expect("text"),
+            code: status.code().expect("the program was not killed"),
+            out: fs::read_to_string(&self.out).expect("text"),
+            err: fs::read_to_string(&self.err).expect("text"),
         }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -54,6 +54,39 @@ fn events_are_delivered_and_a_signal_ends_it_cleanly() {
 }
 
 #[test]
+fn a_second_signal_aborts_at_once() {
+    // A sink that takes the connection and never answers keeps a delivery under way for as long as it takes.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/events", listener.local_addr().expect("an address"));
+    let shop = Shop::new();
+    let to_http = format!("type = \"http\"\nurl = \"{url}\"");
+    let configuration = shop.program.read("onewrite.toml");
+    shop.program.write(
+        "onewrite.toml",
+        &configuration.replace("type = \"file\"\npath = \"events.jsonl\"", &to_http),
+    );
+    shop.append("shop.orders", &["1"]);
+    let running = shop.program.start();
+    // Connecting, and then the delivery: its request is read whole and left without an answer.
+    let mut connections = Vec::new();
+    loop {
+        let (mut connection, _) = listener.accept().expect("a connection");
+        let mut request = [0; 4];
+        let length = std::io::Read::read(&mut connection, &mut request).expect("a request");
+        connections.push(connection);
+        if &request[..length] == b"POST" {
+            break;
+        }
+    }
+    running.signal("TERM");
+    running.until_logged("stopping: finishing what is under way");
+    running.signal("INT");
+    let said = running.ended();
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.err.contains("aborted by a second signal"), "{}", said.err);
+}
+
+#[test]
 fn a_restart_goes_on_where_it_was() {
     let shop = Shop::new();
     shop.append("shop.orders", &["1"]);
