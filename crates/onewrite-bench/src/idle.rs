@@ -1,0 +1,52 @@
+//! A relay that has nothing to do.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::options::Plan;
+use crate::process;
+use crate::progress::say;
+use crate::relay::Relay;
+use crate::servers::Servers;
+
+/// How long a relay is left alone before it is watched: its start is over then, and polling has become slow.
+const SETTLING: Duration = Duration::from_secs(5);
+
+/// What one run came to, in percent of one core.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Run {
+    /// The relay itself.
+    pub relay: f64,
+    /// What the database server spends on its questions, and on itself.
+    pub database: f64,
+}
+
+/// Watches a relay on an empty outbox.
+pub async fn measure(servers: &Servers, plan: &Plan) -> Result<Vec<Run>> {
+    let (_database, configuration) = servers.outbox("bench-idle").await?;
+    let mut relay = Relay::start(&configuration)?;
+    tokio::time::sleep(SETTLING).await;
+    let server = servers.postgres.pid().context("PostgreSQL has ended")?;
+    let mut runs = Vec::new();
+    for number in 1..=plan.runs {
+        let began = Instant::now();
+        let before = (relay.usage()?.cpu_seconds, process::cpu_seconds_with_children(server)?);
+        tokio::time::sleep(plan.idle).await;
+        relay.is_running()?;
+        let after = (relay.usage()?.cpu_seconds, process::cpu_seconds_with_children(server)?);
+        let percent = |before: f64, after: f64| (after - before) / began.elapsed().as_secs_f64() * 100.0;
+        let run = Run {
+            relay: percent(before.0, after.0),
+            database: percent(before.1, after.1),
+        };
+        say(format!(
+            "idle, run {number}: relay {:.2} %, database {:.2} % of a core",
+            run.relay, run.database
+        ));
+        runs.push(run);
+    }
+    relay.stop().await?;
+    Ok(runs)
+}

@@ -1,0 +1,71 @@
+//! `./x bench`: measures the program, as it is released, against the raw limits of the machine it runs on. The method is told
+//! in docs/benchmarks.md.
+
+mod broker;
+mod docs;
+mod drain;
+mod idle;
+mod latency;
+mod machine;
+mod options;
+mod process;
+mod progress;
+mod relay;
+mod report;
+mod servers;
+mod spread;
+mod tax;
+mod workload;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use machine::Machine;
+use options::{Options, Part};
+use progress::say;
+use report::Report;
+use servers::Servers;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let options = Options::parse();
+    let program = options.program()?;
+    // What is told about the program is asked first: a wrong one should not cost minutes.
+    let machine = Machine::look(&program)?;
+    say("starting PostgreSQL and Kafka");
+    let servers = Servers::start(program).await;
+    let plan = options.plan();
+    let mut report = Report::new(machine, &plan);
+    if options.wants(Part::Idle) {
+        report.idle = Some(
+            idle::measure(&servers, &plan)
+                .await
+                .context("measuring the idle relay")?,
+        );
+    }
+    if options.wants(Part::Latency) {
+        report.latency = Some(latency::measure(&servers, &plan).await.context("measuring latency")?);
+    }
+    if options.wants(Part::Tax) {
+        report.tax = Some(
+            tax::measure(&servers, &plan)
+                .await
+                .context("measuring the producer's tax")?,
+        );
+    }
+    if options.wants(Part::Drain) {
+        report.drain = Some(drain::measure(&servers, &plan).await.context("measuring the drain")?);
+    }
+    say("stopping the servers");
+    drop(servers);
+    let text = report::markdown(&report);
+    println!("{text}");
+    if let Some(path) = &options.json {
+        let json = serde_json::to_vec_pretty(&report)?;
+        std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
+    }
+    if options.write_docs {
+        docs::write(&text)?;
+    }
+    Ok(())
+}

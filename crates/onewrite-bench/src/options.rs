@@ -1,0 +1,131 @@
+//! The command line, and what it comes to.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, ValueEnum};
+use serde::Serialize;
+
+/// Measures Onewrite on this machine: the drain of a backlog beside the raw limits, memory, latency, the idle relay, and what
+/// the outbox costs the application. Everything it needs it starts, on 127.0.0.1, and stops; `./x up` fetched the servers.
+#[derive(Debug, Parser)]
+#[command(name = "onewrite-bench", max_term_width = 120)]
+#[command(after_help = "\
+Examples:
+  ./x bench                           everything, about six minutes
+  ./x bench --quick                   everything in about a minute, to see whether something changed much
+  ./x bench --only drain --runs 5     the drain and its memory, five times
+  ./x bench --json figures.json       the figures for a program as well
+  ./x bench --write-docs              puts the figures into docs/benchmarks.md
+
+Close other programs first: all figures share the machine's cores with whatever else runs.")]
+pub struct Options {
+    /// How many events to drain [default: 1000000, with --quick 100000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1_000..))]
+    events: Option<u32>,
+    /// How often to repeat the drain, the latency and the idle relay
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Fewer events and shorter phases
+    #[arg(long)]
+    quick: bool,
+    /// Measure these only
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Also write the figures into this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Also put the figures into docs/benchmarks.md
+    #[arg(long)]
+    pub write_docs: bool,
+    /// The program to measure [default: `onewrite` beside this program]
+    #[arg(long, value_name = "PATH")]
+    onewrite: Option<PathBuf>,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Events a second out of a backlog, beside the raw limits; memory and CPU of the relay meanwhile
+    #[value(alias = "memory")]
+    Drain,
+    /// From commit to consumer at 1,000 events a second
+    Latency,
+    /// CPU of a relay that has nothing to do
+    Idle,
+    /// What the outbox costs the application's transactions
+    Tax,
+}
+
+/// How much of everything.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// Events of the drain.
+    pub events: usize,
+    /// Repetitions.
+    pub runs: usize,
+    /// How long the latency is measured in each run.
+    pub latency: Duration,
+    /// How long the idle relay is watched in each run.
+    pub idle: Duration,
+    /// Rounds of the tax; each goes through all variants.
+    pub tax_rounds: usize,
+    /// How long each variant lasts in a round.
+    pub tax: Duration,
+}
+
+impl Options {
+    /// Whether a part is to be measured.
+    pub fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    /// The program to measure.
+    pub fn program(&self) -> Result<PathBuf> {
+        let program = match &self.onewrite {
+            Some(path) => path.clone(),
+            None => {
+                let own = std::env::current_exe().context("finding this program's own place")?;
+                own.with_file_name("onewrite")
+            }
+        };
+        let shown = program.display();
+        ensure!(
+            program.is_file(),
+            "{shown} is missing, the program to measure; `./x bench` builds it, and --onewrite names another"
+        );
+        program.canonicalize().with_context(|| format!("finding {shown}"))
+    }
+
+    /// How much of everything.
+    pub fn plan(&self) -> Plan {
+        let pick = |usual: u64, quick: u64| if self.quick { quick } else { usual };
+        let events = self.events.map_or(pick(1_000_000, 100_000), u64::from);
+        Plan {
+            events: usize::try_from(events).expect("fits"),
+            runs: usize::try_from(self.runs).expect("fits"),
+            latency: Duration::from_secs(pick(30, 5)),
+            idle: Duration::from_secs(pick(10, 5)),
+            tax_rounds: if self.quick { 3 } else { 7 },
+            tax: Duration::from_secs(pick(4, 1)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{Options, Part};
+
+    #[test]
+    fn parts_and_amounts_are_read() {
+        let options = Options::parse_from(["onewrite-bench", "--quick", "--only", "memory,tax", "--runs", "2"]);
+        assert!(options.wants(Part::Drain) && options.wants(Part::Tax) && !options.wants(Part::Idle));
+        let plan = options.plan();
+        assert_eq!((plan.events, plan.runs), (100_000, 2));
+        assert!(Options::parse_from(["onewrite-bench"]).wants(Part::Latency));
+        assert!(Options::try_parse_from(["onewrite-bench", "--runs", "0"]).is_err());
+    }
+}
