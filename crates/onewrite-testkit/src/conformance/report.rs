@@ -70,7 +70,11 @@ impl Broken {
 
 impl fmt::Display for Broken {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { adapter, failures, cases } = self;
+        let Self {
+            adapter,
+            failures,
+            cases,
+        } = self;
         writeln!(formatter, "{adapter}: {} of {cases} cases failed", failures.len())?;
         for Failure { case, wrong } in failures {
             writeln!(formatter, "  {case}")?;
@@ -102,7 +106,10 @@ pub(super) async fn run<H: ?Sized>(
         let ended = match tokio::time::timeout(limit, work).await {
             Ok(Ok(ended)) => ended,
             Ok(Err(panic)) => Err(Wrong::new("nothing panics", format!("a panic: {}", words(&*panic)))),
-            Err(_) => Err(Wrong::new("everything comes to an end", format!("not within {limit:?}"))),
+            Err(_) => Err(Wrong::new(
+                "everything comes to an end",
+                format!("not within {limit:?}"),
+            )),
         };
         if let Err(wrong) = ended {
             failures.push(Failure { case: case.name, wrong });
@@ -120,7 +127,8 @@ pub(super) async fn run<H: ?Sized>(
 
 fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default()
 }
 
 /// Lists cases by the functions that they are.

@@ -10,8 +10,8 @@ use onewrite_core::routing::Share;
 use onewrite_core::sink::Finding;
 use onewrite_core::store::{Maintenance, RouteControl, RouteReport};
 use onewrite_core::{
-    BatchLimit, DeliveryReport, Event, Lease, Outbox, Outcome, Parking, Position, Settlement, Sink, SinkConnector, Source,
-    Sourced, StoreError,
+    BatchLimit, DeliveryReport, Event, Lease, Outbox, Outcome, Parking, Position, Settlement, Sink, SinkConnector,
+    Source, Sourced, StoreError,
 };
 
 use super::sinks::pass_on;
@@ -142,7 +142,12 @@ impl Outbox for BuggyOutbox {
         self.inner.acquire(relay, holder, ttl).await
     }
 
-    async fn renew(&self, lease: &Lease, ttl: Duration, reports: &[RouteReport]) -> Result<Vec<RouteControl>, StoreError> {
+    async fn renew(
+        &self,
+        lease: &Lease,
+        ttl: Duration,
+        reports: &[RouteReport],
+    ) -> Result<Vec<RouteControl>, StoreError> {
         self.inner.renew(lease, ttl, reports).await
     }
 

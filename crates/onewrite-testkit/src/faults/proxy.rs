@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinSet;
@@ -174,31 +174,42 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(client: TcpStream, shared: &Shared) -> io::Result<()> {
+async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut mode = shared.mode.subscribe();
-    let may_connect = |mode: &ProxyMode| *mode != ProxyMode::HalfOpen && (*mode == ProxyMode::Reset || shared.upstream.initialized());
+    let may_connect =
+        |mode: &ProxyMode| *mode != ProxyMode::HalfOpen && (*mode == ProxyMode::Reset || shared.upstream.initialized());
     // The sender lives as long as the proxy; without one there is nothing to serve.
-    let first = mode.wait_for(may_connect).await.map(|mode| *mode).map_err(io::Error::other)?;
+    let first = mode
+        .wait_for(may_connect)
+        .await
+        .map(|mode| *mode)
+        .map_err(io::Error::other)?;
     let upstream = match shared.upstream.get() {
         Some(upstream) if first != ProxyMode::Reset => TcpStream::connect(upstream).await,
         _ => return reset(&client),
     };
-    let Ok(upstream) = upstream else { return reset(&client) };
+    let Ok(mut upstream) = upstream else {
+        return reset(&client);
+    };
     client.set_nodelay(true)?;
     upstream.set_nodelay(true)?;
-    // A connection that ends otherwise than by both sides closing it is reset, when the sockets are dropped.
-    client.set_zero_linger()?;
-    upstream.set_zero_linger()?;
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = upstream.into_split();
-    let requests = Pump::new(from_client, to_server, shared, Direction::Request);
-    let answers = Pump::new(from_server, to_client, shared, Direction::Answer);
-    tokio::try_join!(requests.run(), answers.run())?;
+    let pumped = {
+        let (from_client, to_client) = client.split();
+        let (from_server, to_server) = upstream.split();
+        let requests = Pump::new(from_client, to_server, shared, Direction::Request);
+        let answers = Pump::new(from_server, to_client, shared, Direction::Answer);
+        tokio::try_join!(requests.run(), answers.run())
+    };
+    if pumped.is_err() {
+        // It did not end by both sides closing it: it is reset when the sockets are dropped.
+        reset(&client)?;
+        reset(&upstream)?;
+    }
     Ok(())
 }
 
-fn reset(client: &TcpStream) -> io::Result<()> {
-    client.set_zero_linger()
+fn reset(stream: &TcpStream) -> io::Result<()> {
+    stream.set_zero_linger()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -209,8 +220,8 @@ enum Direction {
 
 /// One direction of a connection.
 struct Pump<'a> {
-    from: OwnedReadHalf,
-    to: OwnedWriteHalf,
+    from: ReadHalf<'a>,
+    to: WriteHalf<'a>,
     shared: &'a Shared,
     mode: watch::Receiver<ProxyMode>,
     direction: Direction,
@@ -223,7 +234,7 @@ struct Pump<'a> {
 const CHUNK: usize = 16 * 1024;
 
 impl<'a> Pump<'a> {
-    fn new(from: OwnedReadHalf, to: OwnedWriteHalf, shared: &'a Shared, direction: Direction) -> Self {
+    fn new(from: ReadHalf<'a>, to: WriteHalf<'a>, shared: &'a Shared, direction: Direction) -> Self {
         Self {
             from,
             to,

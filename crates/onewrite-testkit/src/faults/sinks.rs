@@ -115,9 +115,7 @@ impl Course {
             When::Always => true,
             When::First(first) => number <= *first,
             When::Every(every) => *every > 0 && number.is_multiple_of(*every),
-            When::Percent(percent, _) => {
-                self.random.lock().expect("no panic while it is held").u32(0..100) < *percent
-            }
+            When::Percent(percent, _) => self.random.lock().expect("no panic while it is held").u32(0..100) < *percent,
         };
         if strikes {
             self.happened.fetch_add(1, Ordering::Relaxed);
@@ -176,9 +174,13 @@ impl Sink for FaultySink {
             Fault::Oversize(most) => {
                 let large = |event: &Event| event.payload.len() > *most;
                 let words = |event: &Event| {
-                    SinkError::park(format!("{} bytes are more than {most} (a fault on purpose)", event.payload.len()))
+                    SinkError::park(format!(
+                        "{} bytes are more than {most} (a fault on purpose)",
+                        event.payload.len()
+                    ))
                 };
-                self.but_for(batch, report, &|_, event| large(event).then(|| words(event))).await
+                self.but_for(batch, report, &|_, event| large(event).then(|| words(event)))
+                    .await
             }
             Fault::Slow(time) => {
                 tokio::time::sleep(*time).await;

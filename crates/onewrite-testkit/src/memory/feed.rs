@@ -47,12 +47,16 @@ impl Feed {
         if !carried.is_empty() {
             return carried;
         }
-        if self.windows.reading().is_none() {
-            if *self.windows.base() == state.commits {
-                return Vec::new();
+        if self.windows.reading().is_some() {
+            let rest = self.read_window(state, limit);
+            if !rest.is_empty() {
+                return rest;
             }
-            self.windows.open(state.commits);
         }
+        if *self.windows.base() == state.commits {
+            return Vec::new();
+        }
+        self.windows.open(state.commits);
         self.read_window(state, limit)
     }
 

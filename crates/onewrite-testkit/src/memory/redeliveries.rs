@@ -130,8 +130,10 @@ impl Redeliveries {
 
     fn record(&mut self, state: &mut State, settlement: &Settlement) {
         let Some(through) = settlement.through else { return };
-        let covered = |position: &Position| *position <= through && !settlement.pending.contains(position);
-        for (_, item) in self.out.extract_if(.., |position, _| covered(position)) {
+        let covered =
+            |(position, _): &(&Position, &Item)| **position <= through && !settlement.pending.contains(*position);
+        let settled: Vec<Position> = self.out.iter().filter(covered).map(|(position, _)| *position).collect();
+        for item in settled.iter().filter_map(|position| self.out.remove(position)) {
             match item {
                 Item::Aside(id) => {
                     let delivered = |parked: &ParkedRow| parked.state != Aside::Parked;

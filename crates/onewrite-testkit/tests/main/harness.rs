@@ -89,7 +89,11 @@ impl SinkHarness for BrokerHarness {
     }
 
     async fn slow_broker(&mut self, slow: bool) -> Result<(), BoxError> {
-        self.broker.slow_down(if slow { Duration::from_millis(20) } else { Duration::ZERO });
+        self.broker.slow_down(if slow {
+            Duration::from_millis(20)
+        } else {
+            Duration::ZERO
+        });
         Ok(())
     }
 }

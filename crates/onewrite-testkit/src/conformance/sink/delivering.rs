@@ -13,9 +13,15 @@ use crate::conformance::Wrong;
 
 pub(super) async fn a_batch_of_one_arrives(harness: &mut dyn SinkHarness) -> Result<(), Wrong> {
     let destination = harness.destination().await?;
-    let findings = destination.connector.probe(std::slice::from_ref(&destination.topic)).await;
+    let findings = destination
+        .connector
+        .probe(std::slice::from_ref(&destination.topic))
+        .await;
     if let Some(broken) = findings.iter().find(|finding| finding.level == FindingLevel::Broken) {
-        return Err(Wrong::new("a probe finds nothing broken where nothing is", format!("{broken:?}")));
+        return Err(Wrong::new(
+            "a probe finds nothing broken where nothing is",
+            format!("{broken:?}"),
+        ));
     }
     let mut drive = Drive::new(&destination, harness);
     let sent = [Maker::new(&destination.topic).event(Some("one"))];
@@ -69,7 +75,10 @@ pub(super) async fn closing_twice_is_harmless(harness: &mut dyn SinkHarness) -> 
     let sink = drive.sink().await?;
     for time in ["first", "second"] {
         if let Err(error) = sink.close().await {
-            return Err(Wrong::new("closing twice is harmless", format!("the {time} time: {error}")));
+            return Err(Wrong::new(
+                "closing twice is harmless",
+                format!("the {time} time: {error}"),
+            ));
         }
     }
     let late = maker.events(3, 3);
@@ -102,11 +111,19 @@ fn odd_events(maker: &mut Maker) -> Vec<Event> {
         events.push(event);
     };
     odd(Some("empty payload"), &|event| event.payload = Default::default());
-    odd(Some("every byte"), &|event| event.payload = (0..=255_u8).cycle().take(1024).collect());
-    odd(Some("not UTF-8"), &|event| event.payload = vec![0xff, 0xfe, 0x00, 0x0a].into());
-    odd(Some("no headers, no type"), &|event| (event.headers, event.event_type) = (Vec::new(), None));
+    odd(Some("every byte"), &|event| {
+        event.payload = (0..=255_u8).cycle().take(1024).collect()
+    });
+    odd(Some("not UTF-8"), &|event| {
+        event.payload = vec![0xff, 0xfe, 0x00, 0x0a].into()
+    });
+    odd(Some("no headers, no type"), &|event| {
+        (event.headers, event.event_type) = (Vec::new(), None)
+    });
     odd(Some("sixty headers"), &|event| {
-        event.headers = (0..60).map(|at| (format!("header-{at}").into(), format!("value {at}").into())).collect();
+        event.headers = (0..60)
+            .map(|at| (format!("header-{at}").into(), format!("value {at}").into()))
+            .collect();
     });
     odd(Some("a header's value in letters of all kinds"), &|event| {
         let text = "Grüße, 你好, 🦀; %41 \"quoted\" back\\slash";
@@ -118,7 +135,15 @@ fn odd_events(maker: &mut Maker) -> Vec<Event> {
     });
     odd(None, &|_| {});
     odd(Some(""), &|_| {});
-    for key in ["Schlüssel äöü", "鍵", "🔑", "a\nb\tc", "50 %41 +/?#&=", " spaces ", "\u{1}\u{7f}\u{85}"] {
+    for key in [
+        "Schlüssel äöü",
+        "鍵",
+        "🔑",
+        "a\nb\tc",
+        "50 %41 +/?#&=",
+        " spaces ",
+        "\u{1}\u{7f}\u{85}",
+    ] {
         odd(Some(key), &|_| {});
     }
     odd(Some(&"k".repeat(KEY_BYTES_MAX)), &|_| {});

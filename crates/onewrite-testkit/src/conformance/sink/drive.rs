@@ -97,7 +97,8 @@ impl Drive {
         let sink = self.sink().await?;
         let round = deliver(sink, batch, limit).await;
         self.hear(batch, &round)?;
-        self.retire(round.result.is_err() || round.outcomes.iter().any(wants_reconnect)).await;
+        self.retire(round.result.is_err() || round.outcomes.iter().any(wants_reconnect))
+            .await;
         Ok(round)
     }
 
@@ -116,7 +117,11 @@ impl Drive {
             }
             if Instant::now() > deadline {
                 let last = last_error.map_or("no error".to_owned(), |error| chain(&error));
-                let seen = format!("{} of {} are left after {HEALING:?}; the last error: {last}", left.len(), events.len());
+                let seen = format!(
+                    "{} of {} are left after {HEALING:?}; the last error: {last}",
+                    left.len(),
+                    events.len()
+                );
                 return Err(Wrong::new("everything is delivered once nothing is in its way", seen));
             }
             if left.len() == before {
@@ -219,7 +224,11 @@ impl Drive {
 pub(super) async fn deliver(sink: &dyn Sink, batch: &[Event], limit: Duration) -> Round {
     let mut report = DeliveryReport::new(batch.len());
     let delivering = timeout(limit, sink.deliver(batch, &mut report)).await;
-    let given_up = |_| Err(SinkError::reconnect(format!("the sink did not answer within {limit:?}")));
+    let given_up = |_| {
+        Err(SinkError::reconnect(format!(
+            "the sink did not answer within {limit:?}"
+        )))
+    };
     Round {
         result: delivering.unwrap_or_else(given_up),
         outcomes: report.into_outcomes(),

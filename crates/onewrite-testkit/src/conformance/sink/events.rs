@@ -30,14 +30,19 @@ impl Maker {
             event_type: Some("Checked".into()),
             payload: format!("{{\"number\": {}, \"text\": \"{:0>200}\"}}", self.made, "").into(),
             content_type: "application/json".into(),
-            headers: vec![("traceparent".into(), format!("00-{:032x}-0000000000000001-01", self.made).into())],
+            headers: vec![(
+                "traceparent".into(),
+                format!("00-{:032x}-0000000000000001-01", self.made).into(),
+            )],
             occurred_at: Timestamp::from_microsecond(1_700_000_000_000_001).unwrap_or_default(),
         }
     }
 
     /// Events whose keys are taken in turn from so many.
     pub fn events(&mut self, count: usize, keys: usize) -> Vec<Event> {
-        (0..count).map(|at| self.event(Some(&format!("key-{}", at % keys)))).collect()
+        (0..count)
+            .map(|at| self.event(Some(&format!("key-{}", at % keys))))
+            .collect()
     }
 }
 

@@ -17,12 +17,20 @@ pub(super) fn arrived_in_order(sent: &[Event], said: &Said, arrived: &[Arrived])
     delivered_is_there(said, arrived)?;
     let there: HashSet<Uuid> = arrived.iter().map(|event| event.id).collect();
     let parked: HashSet<Uuid> = said.parked.iter().map(|(id, _)| *id).collect();
-    let missing: Vec<&Event> =
-        sent.iter().filter(|event| !there.contains(&event.id) && !parked.contains(&event.id)).collect();
+    let missing: Vec<&Event> = sent
+        .iter()
+        .filter(|event| !there.contains(&event.id) && !parked.contains(&event.id))
+        .collect();
     match missing.first() {
         None => Ok(()),
         Some(first) => {
-            let seen = format!("{} of {} are missing, first {} of key {:?}", missing.len(), sent.len(), first.id, first.key);
+            let seen = format!(
+                "{} of {} are missing, first {} of key {:?}",
+                missing.len(),
+                sent.len(),
+                first.id,
+                first.key
+            );
             Err(Wrong::new("everything that was not parked arrived", seen))
         }
     }
@@ -35,7 +43,11 @@ pub(super) fn delivered_is_there(said: &Said, arrived: &[Arrived]) -> Result<(),
     match missing.first() {
         None => Ok(()),
         Some(first) => {
-            let seen = format!("{} of {} are not there, such as {first}", missing.len(), said.delivered.len());
+            let seen = format!(
+                "{} of {} are not there, such as {first}",
+                missing.len(),
+                said.delivered.len()
+            );
             Err(Wrong::new("what is reported delivered is at the broker", seen))
         }
     }
@@ -43,7 +55,11 @@ pub(super) fn delivered_is_there(said: &Said, arrived: &[Arrived]) -> Result<(),
 
 /// Nothing but what was sent arrived, under its own key, and first arrivals are in order for each key.
 pub(super) fn order(sent: &[Event], arrived: &[Arrived]) -> Result<(), Wrong> {
-    let places: HashMap<Uuid, (usize, &Event)> = sent.iter().enumerate().map(|(at, event)| (event.id, (at, event))).collect();
+    let places: HashMap<Uuid, (usize, &Event)> = sent
+        .iter()
+        .enumerate()
+        .map(|(at, event)| (event.id, (at, event)))
+        .collect();
     let mut seen = HashSet::new();
     let mut last: HashMap<&str, usize> = HashMap::new();
     for event in arrived {
@@ -51,7 +67,10 @@ pub(super) fn order(sent: &[Event], arrived: &[Arrived]) -> Result<(), Wrong> {
             return Err(Wrong::new("nothing arrives that was not sent", event.id.to_string()));
         };
         if event.key.as_deref() != original.key.as_deref() {
-            let seen = format!("{} arrived with key {:?} instead of {:?}", event.id, event.key, original.key);
+            let seen = format!(
+                "{} arrived with key {:?} instead of {:?}",
+                event.id, event.key, original.key
+            );
             return Err(Wrong::new("an event keeps its key", seen));
         }
         let Some(key) = event.key.as_deref().filter(|_| seen.insert(event.id)) else {
@@ -61,7 +80,10 @@ pub(super) fn order(sent: &[Event], arrived: &[Arrived]) -> Result<(), Wrong> {
             && before > *place
         {
             let seen = format!("key {key:?}: event {place} of what was sent arrived after event {before}");
-            return Err(Wrong::new("first arrivals of a key are in order, whatever failed in between", seen));
+            return Err(Wrong::new(
+                "first arrivals of a key are in order, whatever failed in between",
+                seen,
+            ));
         }
     }
     Ok(())
@@ -71,16 +93,29 @@ pub(super) fn order(sent: &[Event], arrived: &[Arrived]) -> Result<(), Wrong> {
 pub(super) fn parked_only(said: &Said, poison: &[Uuid]) -> Result<(), Wrong> {
     for (id, words) in &said.parked {
         if !poison.contains(id) {
-            return Err(Wrong::new("only what the broker refuses for good is parked", format!("{id} was parked: {words}")));
+            return Err(Wrong::new(
+                "only what the broker refuses for good is parked",
+                format!("{id} was parked: {words}"),
+            ));
         }
         if words.trim().is_empty() {
-            return Err(Wrong::new("a parked event has the broker's words", format!("{id} has none")));
+            return Err(Wrong::new(
+                "a parked event has the broker's words",
+                format!("{id} has none"),
+            ));
         }
     }
     for id in poison {
         if !said.parked.iter().any(|(parked, _)| parked == id) {
-            let fate = if said.delivered.contains(id) { "delivered" } else { "unknown or to be retried" };
-            return Err(Wrong::new("what the broker refuses for good is parked", format!("{id} was reported {fate}")));
+            let fate = if said.delivered.contains(id) {
+                "delivered"
+            } else {
+                "unknown or to be retried"
+            };
+            return Err(Wrong::new(
+                "what the broker refuses for good is parked",
+                format!("{id} was reported {fate}"),
+            ));
         }
     }
     Ok(())
@@ -90,18 +125,31 @@ pub(super) fn parked_only(said: &Said, poison: &[Uuid]) -> Result<(), Wrong> {
 pub(super) fn untouched(sent: &[Event], arrived: &[Arrived]) -> Result<(), Wrong> {
     for event in sent {
         let Some(found) = arrived.iter().find(|found| found.id == event.id) else {
-            return Err(Wrong::new("every event arrives", format!("{} with key {:?} did not", event.id, event.key)));
+            return Err(Wrong::new(
+                "every event arrives",
+                format!("{} with key {:?} did not", event.id, event.key),
+            ));
         };
         if found.payload != *event.payload {
-            let seen = format!("{} bytes of {} arrived otherwise, as {} bytes", event.payload.len(), event.id, found.payload.len());
+            let seen = format!(
+                "{} bytes of {} arrived otherwise, as {} bytes",
+                event.payload.len(),
+                event.id,
+                found.payload.len()
+            );
             return Err(Wrong::new("payloads arrive byte for byte", seen));
         }
         if found.key.as_deref() != event.key.as_deref() {
-            return Err(Wrong::new("keys arrive as they are", format!("{:?} arrived as {:?}", event.key, found.key)));
+            return Err(Wrong::new(
+                "keys arrive as they are",
+                format!("{:?} arrived as {:?}", event.key, found.key),
+            ));
         }
         let headers = headers(event);
         if found.headers != headers {
-            let differing = headers.iter().find(|(name, value)| found.headers.get(*name) != Some(*value));
+            let differing = headers
+                .iter()
+                .find(|(name, value)| found.headers.get(*name) != Some(*value));
             let added = found.headers.iter().find(|(name, _)| !headers.contains_key(*name));
             let seen = format!("of {}: missing or changed {differing:?}, added {added:?}", event.id);
             return Err(Wrong::new("headers arrive as core's wire format has them", seen));

@@ -10,7 +10,9 @@ use super::events::Maker;
 use super::{SinkHarness, expect};
 use crate::conformance::Wrong;
 
-pub(super) async fn a_lost_reply_is_unknown_and_the_same_id_arrives_again(harness: &mut dyn SinkHarness) -> Result<(), Wrong> {
+pub(super) async fn a_lost_reply_is_unknown_and_the_same_id_arrives_again(
+    harness: &mut dyn SinkHarness,
+) -> Result<(), Wrong> {
     let destination = harness.destination().await?;
     let mut drive = Drive::new(&destination, harness);
     let mut maker = Maker::new(&destination.topic);
@@ -28,7 +30,10 @@ pub(super) async fn a_lost_reply_is_unknown_and_the_same_id_arrives_again(harnes
             Outcome::Failed(_) | Outcome::Unknown => continue,
         };
         let required = "an event whose acknowledgement was lost is unknown, or to be retried";
-        return Err(Wrong::new(required, format!("{} {seen} while nothing came back from the broker", event.id)));
+        return Err(Wrong::new(
+            required,
+            format!("{} {seen} while nothing came back from the broker", event.id),
+        ));
     }
     drive.all(&lost).await?;
     let sent = [before, lost].concat();
@@ -53,7 +58,10 @@ pub(super) async fn a_slow_broker_makes_nothing_unknown_delivered(harness: &mut 
     let there: HashSet<Uuid> = arrived.iter().map(|event| event.id).collect();
     for (event, outcome) in slow.iter().zip(&round.outcomes) {
         if matches!(outcome, Outcome::Delivered) && !there.contains(&event.id) {
-            let seen = format!("{} was reported delivered by a slow broker that does not hold it", event.id);
+            let seen = format!(
+                "{} was reported delivered by a slow broker that does not hold it",
+                event.id
+            );
             return Err(Wrong::new("what is reported delivered is at the broker", seen));
         }
     }

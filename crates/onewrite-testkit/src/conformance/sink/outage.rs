@@ -10,7 +10,9 @@ use super::events::Maker;
 use super::{SinkHarness, expect};
 use crate::conformance::Wrong;
 
-pub(super) async fn what_is_delivered_outlives_a_restart_of_the_broker(harness: &mut dyn SinkHarness) -> Result<(), Wrong> {
+pub(super) async fn what_is_delivered_outlives_a_restart_of_the_broker(
+    harness: &mut dyn SinkHarness,
+) -> Result<(), Wrong> {
     let destination = harness.destination().await?;
     let mut drive = Drive::new(&destination, harness);
     let mut maker = Maker::new(&destination.topic);
@@ -28,7 +30,9 @@ pub(super) async fn what_is_delivered_outlives_a_restart_of_the_broker(harness: 
     drive.close().await
 }
 
-pub(super) async fn a_stopped_broker_takes_nothing_and_parks_nothing(harness: &mut dyn SinkHarness) -> Result<(), Wrong> {
+pub(super) async fn a_stopped_broker_takes_nothing_and_parks_nothing(
+    harness: &mut dyn SinkHarness,
+) -> Result<(), Wrong> {
     let destination = harness.destination().await?;
     let mut drive = Drive::new(&destination, harness);
     let mut maker = Maker::new(&destination.topic);
@@ -47,7 +51,9 @@ pub(super) async fn a_stopped_broker_takes_nothing_and_parks_nothing(harness: &m
     drive.close().await
 }
 
-pub(super) async fn a_broker_killed_in_mid_batch_loses_and_reorders_nothing(harness: &mut dyn SinkHarness) -> Result<(), Wrong> {
+pub(super) async fn a_broker_killed_in_mid_batch_loses_and_reorders_nothing(
+    harness: &mut dyn SinkHarness,
+) -> Result<(), Wrong> {
     let destination = harness.destination().await?;
     let mut drive = Drive::new(&destination, harness);
     let mut maker = Maker::new(&destination.topic);
@@ -90,15 +96,24 @@ async fn look_at_stopped(
         }
     }
     if let Some(halt) = &drive.said.halt {
-        return Err(Wrong::new("a broker that cannot be reached is tried again, not given up", halt));
+        return Err(Wrong::new(
+            "a broker that cannot be reached is tried again, not given up",
+            halt,
+        ));
     }
     if let Err(error) = drive.connect().await
         && matches!(error.action, Action::Park | Action::Halt)
     {
         let seen = format!("connecting asked to {:?}: {}", error.action, chain(&error));
-        return Err(Wrong::new("a broker that cannot be reached is tried again, not given up", seen));
+        return Err(Wrong::new(
+            "a broker that cannot be reached is tried again, not given up",
+            seen,
+        ));
     }
-    let findings = destination.connector.probe(std::slice::from_ref(&destination.topic)).await;
+    let findings = destination
+        .connector
+        .probe(std::slice::from_ref(&destination.topic))
+        .await;
     if !findings.iter().any(|finding| finding.level == FindingLevel::Broken) {
         let seen = format!("{findings:?}");
         return Err(Wrong::new("a probe finds that a stopped broker does not work", seen));

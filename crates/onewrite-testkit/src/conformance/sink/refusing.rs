@@ -8,7 +8,9 @@ use super::events::{Maker, dressed};
 use super::{SinkHarness, expect};
 use crate::conformance::Wrong;
 
-pub(super) async fn poison_is_parked_with_words_and_stops_its_key_alone(harness: &mut dyn SinkHarness) -> Result<(), Wrong> {
+pub(super) async fn poison_is_parked_with_words_and_stops_its_key_alone(
+    harness: &mut dyn SinkHarness,
+) -> Result<(), Wrong> {
     let destination = harness.destination().await?;
     match harness.poison() {
         Some(poison) => refused(harness, &destination, poison).await,
@@ -67,13 +69,21 @@ async fn refused(harness: &mut dyn SinkHarness, destination: &super::Destination
     let arrived = harness.read_back().await?;
     expect::arrived_in_order(&sent, &drive.said, &arrived)?;
     if arrived.iter().any(|found| found.id == refused.id) {
-        return Err(Wrong::new("what is parked has not arrived", format!("{} has", refused.id)));
+        return Err(Wrong::new(
+            "what is parked has not arrived",
+            format!("{} has", refused.id),
+        ));
     }
     drive.close().await
 }
 
 /// In the delivery in which an event was refused, nothing behind it under its key reached the broker.
-fn stopped_behind_it(sent: &[Event], outcomes: &[Outcome], refused: &Uuid, arrived: &[super::Arrived]) -> Result<(), Wrong> {
+fn stopped_behind_it(
+    sent: &[Event],
+    outcomes: &[Outcome],
+    refused: &Uuid,
+    arrived: &[super::Arrived],
+) -> Result<(), Wrong> {
     let Some(at) = sent.iter().position(|event| event.id == *refused) else {
         return Ok(());
     };
@@ -84,7 +94,10 @@ fn stopped_behind_it(sent: &[Event], outcomes: &[Outcome], refused: &Uuid, arriv
     let behind = sent[at + 1..].iter().filter(|event| event.key == sent[at].key);
     for event in behind {
         if arrived.iter().any(|found| found.id == event.id) {
-            let seen = format!("{} arrived in the delivery in which {refused} before it was refused", event.id);
+            let seen = format!(
+                "{} arrived in the delivery in which {refused} before it was refused",
+                event.id
+            );
             return Err(Wrong::new("a failure stops its key", seen));
         }
     }

@@ -11,12 +11,19 @@ use crate::conformance::Wrong;
 
 pub(super) async fn a_changed_definition_loses_nothing(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
     let mut session = Session::with_routes(harness, &[("a", topic("a")), ("b", topic("b"))]).await?;
-    let written: Vec<Event> = (0..60).map(|at| event(["a", "b", "c"][at % 3], Some(&format!("key-{}", at % 4)))).collect();
+    let written: Vec<Event> = (0..60)
+        .map(|at| event(["a", "b", "c"][at % 3], Some(&format!("key-{}", at % 4))))
+        .collect();
     session.commit(&written[..30]).await?;
     session.commit(&written[30..]).await?;
     // Route a is half done with one event pending, b is done, and nobody has taken c but the catch-all, which is done as well.
     let mut a = session.feed_of(0).await?;
-    let some = a.read(BatchLimit { events: 10, bytes: 1 << 20 }).await?;
+    let some = a
+        .read(BatchLimit {
+            events: 10,
+            bytes: 1 << 20,
+        })
+        .await?;
     a.settle(&[some[4].position]).await?;
     for at in [1, 2] {
         let mut feed = session.feed_of(at).await?;
@@ -25,9 +32,17 @@ pub(super) async fn a_changed_definition_loses_nothing(harness: &mut dyn SourceH
     }
     // Now b takes c as well. What a has settled is settled; b may bring again what it brought, but misses nothing of a floor.
     session.adopt(&[("a", topic("a")), ("b", topic("*"))]).await?;
-    let done: HashSet<_> = sourced_ids(&some).into_iter().filter(|id| *id != some[4].event.id).collect();
-    let due: Vec<Event> = written.iter().filter(|event| event.topic == "a" && !done.contains(&event.id)).cloned().collect();
-    exactly(&due, &session.feed_of(0).await?.rest().await?).map_err(|wrong| wrong.when("on the route that did not change"))?;
+    let done: HashSet<_> = sourced_ids(&some)
+        .into_iter()
+        .filter(|id| *id != some[4].event.id)
+        .collect();
+    let due: Vec<Event> = written
+        .iter()
+        .filter(|event| event.topic == "a" && !done.contains(&event.id))
+        .cloned()
+        .collect();
+    exactly(&due, &session.feed_of(0).await?.rest().await?)
+        .map_err(|wrong| wrong.when("on the route that did not change"))?;
     let handed_out = session.feed_of(1).await?.rest().await?;
     only_of(&handed_out, &["b", "c"])?;
     let later = [event("c", Some("late")), event("b", Some("late"))];
@@ -52,7 +67,8 @@ pub(super) async fn a_new_route_begins_at_the_lowest_floor(harness: &mut dyn Sou
         // Once more with something later, so that the floor is past the pending event.
         session.commit(&[event(["a", "b"][at], Some("key"))]).await?;
         let later = feed.until(1).await?;
-        feed.settle_through(later.last().map(|sourced| sourced.position), &[handed_out[3].position]).await?;
+        feed.settle_through(later.last().map(|sourced| sourced.position), &[handed_out[3].position])
+            .await?;
     }
     let new = [event("b", Some("key")), event("a", Some("key"))];
     session.commit(&new).await?;
@@ -64,7 +80,10 @@ pub(super) async fn a_new_route_begins_at_the_lowest_floor(harness: &mut dyn Sou
     let found = sourced_ids(&handed_out);
     if let Some(missing) = pending.iter().find(|id| !found.contains(id)) {
         let seen = format!("{missing} was pending on a route before and did not come");
-        return Err(Wrong::new("a new route brings every event that is pending on any route", seen));
+        return Err(Wrong::new(
+            "a new route brings every event that is pending on any route",
+            seen,
+        ));
     }
     feed.settle(&[]).await?;
     exactly(&[], &session.feed().await?.rest().await?)
@@ -82,11 +101,20 @@ fn at_least(due: &[Event], handed_out: &[Sourced]) -> Result<(), Wrong> {
 }
 
 fn only_of(handed_out: &[Sourced], topics: &[&str]) -> Result<(), Wrong> {
-    match handed_out.iter().find(|sourced| !topics.contains(&&*sourced.event.topic)) {
+    match handed_out
+        .iter()
+        .find(|sourced| !topics.contains(&&*sourced.event.topic))
+    {
         None => Ok(()),
         Some(other) => {
-            let seen = format!("an event of topic {:?} came to the route of {topics:?}", other.event.topic);
-            Err(Wrong::new("a route hands out only what it takes, also of what others left pending", seen))
+            let seen = format!(
+                "an event of topic {:?} came to the route of {topics:?}",
+                other.event.topic
+            );
+            Err(Wrong::new(
+                "a route hands out only what it takes, also of what others left pending",
+                seen,
+            ))
         }
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use onewrite::Event;
 use onewrite_core::routing::Match;
-use onewrite_core::{Lease, Settlement, Sourced};
 use onewrite_core::store::{ParkedFilter, RouteReport, RouteState};
+use onewrite_core::{Lease, Settlement, Sourced};
 
 use super::SourceHarness;
 use super::session::{ALL, LONG, Reader, Session, events, exactly, is_fenced, poison, take_over, works};
@@ -53,7 +53,10 @@ pub(super) async fn a_newer_lease_fences_parking(harness: &mut dyn SourceHarness
     let parked = session.operations.parked(&ParkedFilter::default()).await;
     match parked.map_err(|error| works("listing parked events", &error))?.first() {
         None => Ok(()),
-        Some(parked) => Err(Wrong::new("a fenced relay parks nothing", format!("{} is parked", parked.event_id))),
+        Some(parked) => Err(Wrong::new(
+            "a fenced relay parks nothing",
+            format!("{} is parked", parked.event_id),
+        )),
     }
 }
 
@@ -67,12 +70,29 @@ pub(super) async fn a_newer_lease_fences_renewing(harness: &mut dyn SourceHarnes
         last_error: None,
     };
     is_fenced("renewing", session.outbox.renew(&session.lease, LONG, &[report]).await)?;
-    is_fenced("adopting routes", session.outbox.adopt(&session.lease, &session.shares).await)?;
-    is_fenced("halting a route", session.outbox.halt(&session.lease, "all", "words").await)?;
-    let status = session.operations.status().await.map_err(|error| works("reading the status", &error))?;
-    match status.routes.iter().find(|route| route.delivered > 0 || route.halted.is_some()) {
+    is_fenced(
+        "adopting routes",
+        session.outbox.adopt(&session.lease, &session.shares).await,
+    )?;
+    is_fenced(
+        "halting a route",
+        session.outbox.halt(&session.lease, "all", "words").await,
+    )?;
+    let status = session
+        .operations
+        .status()
+        .await
+        .map_err(|error| works("reading the status", &error))?;
+    match status
+        .routes
+        .iter()
+        .find(|route| route.delivered > 0 || route.halted.is_some())
+    {
         None => Ok(()),
-        Some(route) => Err(Wrong::new("a fenced relay's reports are not stored", format!("{route:?}"))),
+        Some(route) => Err(Wrong::new(
+            "a fenced relay's reports are not stored",
+            format!("{route:?}"),
+        )),
     }
 }
 
@@ -85,8 +105,11 @@ pub(super) async fn a_newer_lease_fences_redeliveries(harness: &mut dyn SourceHa
     feed.settle(&[]).await?;
     let retried = session.operations.retry(&ParkedFilter::default()).await;
     retried.map_err(|error| works("retrying", &error))?;
-    let (mut reading, mut settling, mut parking) =
-        (session.redeliveries_of(0).await?, session.redeliveries_of(0).await?, session.redeliveries_of(0).await?);
+    let (mut reading, mut settling, mut parking) = (
+        session.redeliveries_of(0).await?,
+        session.redeliveries_of(0).await?,
+        session.redeliveries_of(0).await?,
+    );
     let (settled, parked) = (settling.rest().await?, parking.rest().await?);
     depose(&session).await?;
     is_fenced("reading redeliveries", reading.source.next_batch(ALL).await)?;
@@ -102,7 +125,10 @@ pub(super) async fn a_newer_lease_fences_redeliveries(harness: &mut dyn SourceHa
         return Ok(());
     }
     let states: Vec<_> = left.iter().map(|parked| &parked.state).collect();
-    Err(Wrong::new("a fenced relay changes no parked event: 4 to be retried", format!("{states:?}")))
+    Err(Wrong::new(
+        "a fenced relay changes no parked event: 4 to be retried",
+        format!("{states:?}"),
+    ))
 }
 
 /// A relay that has read something, and lost its lease since.
@@ -134,7 +160,10 @@ async fn zombie(harness: &mut dyn SourceHarness) -> Result<Zombie, Wrong> {
 
 /// Lets the lease run out and another take it.
 async fn depose(session: &Session) -> Result<Lease, Wrong> {
-    let renewed = session.outbox.renew(&session.lease, Duration::from_millis(50), &[]).await;
+    let renewed = session
+        .outbox
+        .renew(&session.lease, Duration::from_millis(50), &[])
+        .await;
     renewed.map_err(|error| works("renewing the lease", &error))?;
     take_over(&*session.outbox, "second").await
 }

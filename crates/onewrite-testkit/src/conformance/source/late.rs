@@ -10,7 +10,11 @@ pub(super) async fn a_late_commit_with_an_earlier_sequence_comes(harness: &mut d
     }
     let session = Session::new(harness).await?;
     let mut feed = session.feed().await?;
-    let (early, later, last) = (events(3, 1), [event("shop.orders", Some("b"))], [event("shop.orders", Some("c"))]);
+    let (early, later, last) = (
+        events(3, 1),
+        [event("shop.orders", Some("b"))],
+        [event("shop.orders", Some("c"))],
+    );
     let mut slow = session.begin().await?;
     slow.append(&early).await?;
     session.commit(&later).await?;
@@ -28,7 +32,9 @@ pub(super) async fn a_late_commit_with_an_earlier_sequence_comes(harness: &mut d
     exactly(&due, &next.until(early.len() + 1).await?)
 }
 
-pub(super) async fn writers_of_one_key_come_in_the_order_of_their_commits(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
+pub(super) async fn writers_of_one_key_come_in_the_order_of_their_commits(
+    harness: &mut dyn SourceHarness,
+) -> Result<(), Wrong> {
     if !harness.writers_overlap() {
         return Ok(());
     }

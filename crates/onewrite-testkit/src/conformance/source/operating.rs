@@ -14,29 +14,45 @@ pub(super) async fn a_replay_brings_what_it_names_and_ends(harness: &mut dyn Sou
     let mut feed = session.feed().await?;
     feed.rest().await?;
     feed.settle(&[]).await?;
-    let of_key: Vec<_> = written.iter().filter(|event| event.key.as_deref() == Some("key-1")).cloned().collect();
+    let of_key: Vec<_> = written
+        .iter()
+        .filter(|event| event.key.as_deref() == Some("key-1"))
+        .cloned()
+        .collect();
     let request = ReplayRequest {
         relay: RELAY.to_owned(),
         route: "shop".to_owned(),
         key: Some("key-1".to_owned()),
         ..ReplayRequest::default()
     };
-    let number = session.operations.replay(&request).await.map_err(|error| works("asking for a replay", &error))?;
+    let number = session
+        .operations
+        .replay(&request)
+        .await
+        .map_err(|error| works("asking for a replay", &error))?;
     // Not part of it: it was written later.
     session.commit(&events(3, 3)).await?;
     let mut redeliveries = session.redeliveries_of(0).await?;
     let handed_out = redeliveries.until(of_key.len()).await?;
     exactly(&of_key, &handed_out)?;
     for sourced in &handed_out {
-        let marked = sourced.event.headers.iter().any(|(name, value)| &**name == HEADER_REPLAY && **value == number.to_string());
+        let marked = sourced
+            .event
+            .headers
+            .iter()
+            .any(|(name, value)| &**name == HEADER_REPLAY && **value == number.to_string());
         if !marked || sourced.defect.is_some() {
             let seen = format!("{:?}, defect {:?}", sourced.event.headers, sourced.defect);
-            return Err(Wrong::new(format!("a replayed event has the header {HEADER_REPLAY}: {number}"), seen));
+            return Err(Wrong::new(
+                format!("a replayed event has the header {HEADER_REPLAY}: {number}"),
+                seen,
+            ));
         }
     }
     redeliveries.settle_through(Some(handed_out[5].position), &[]).await?;
     let mut redeliveries = session.redeliveries_of(0).await?;
-    exactly(&of_key[6..], &redeliveries.until(of_key.len() - 6).await?).map_err(|wrong| wrong.when("after a restart"))?;
+    exactly(&of_key[6..], &redeliveries.until(of_key.len() - 6).await?)
+        .map_err(|wrong| wrong.when("after a restart"))?;
     redeliveries.settle(&[]).await?;
     exactly(&[], &session.redeliveries_of(0).await?.rest().await?)?;
 
@@ -45,14 +61,21 @@ pub(super) async fn a_replay_brings_what_it_names_and_ends(harness: &mut dyn Sou
         key: None,
         ..request.clone()
     };
-    session.operations.replay(&by_id).await.map_err(|error| works("asking for a replay", &error))?;
+    session
+        .operations
+        .replay(&by_id)
+        .await
+        .map_err(|error| works("asking for a replay", &error))?;
     let mut redeliveries = session.redeliveries_of(0).await?;
     let due = [written[2].clone(), written[4].clone()];
     exactly(&due, &redeliveries.until(2).await?).map_err(|wrong| wrong.when("by ids"))?;
     redeliveries.settle(&[]).await?;
     let unbounded = ReplayRequest { key: None, ..request };
     if session.operations.replay(&unbounded).await.is_ok() {
-        return Err(Wrong::new("a replay of everything there is must be asked for by a bound", "it was accepted"));
+        return Err(Wrong::new(
+            "a replay of everything there is must be asked for by a bound",
+            "it was accepted",
+        ));
     }
     Ok(())
 }
@@ -62,28 +85,46 @@ pub(super) async fn pausing_and_halting_reach_the_relay(harness: &mut dyn Source
     controls(&session, "a", false, None).await?;
     let paused = session.operations.set_paused(RELAY, Some("a"), true).await;
     if paused.map_err(|error| works("pausing", &error))? != 1 {
-        return Err(Wrong::new("pausing tells how many routes there were: 1", "another count"));
+        return Err(Wrong::new(
+            "pausing tells how many routes there were: 1",
+            "another count",
+        ));
     }
     controls(&session, "a", true, None).await?;
     controls(&session, "b", false, None).await?;
-    session.outbox.halt(&session.lease, "b", "words").await.map_err(|error| works("halting", &error))?;
+    session
+        .outbox
+        .halt(&session.lease, "b", "words")
+        .await
+        .map_err(|error| works("halting", &error))?;
     controls(&session, "b", false, Some("words")).await?;
     // A halt outlives a restart.
-    session.outbox.adopt(&session.lease, &session.shares).await.map_err(|error| works("adopting routes", &error))?;
+    session
+        .outbox
+        .adopt(&session.lease, &session.shares)
+        .await
+        .map_err(|error| works("adopting routes", &error))?;
     controls(&session, "b", false, Some("words")).await?;
     controls(&session, "a", true, None).await?;
-    session.operations.set_paused(RELAY, None, false).await.map_err(|error| works("resuming", &error))?;
+    session
+        .operations
+        .set_paused(RELAY, None, false)
+        .await
+        .map_err(|error| works("resuming", &error))?;
     controls(&session, "a", false, None).await?;
     controls(&session, "b", false, None).await
 }
 
-pub(super) async fn the_status_tells_what_is_unsettled_and_parked(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
+pub(super) async fn the_status_tells_what_is_unsettled_and_parked(
+    harness: &mut dyn SourceHarness,
+) -> Result<(), Wrong> {
     let session = Session::new(harness).await?;
     session.commit(&events(20, 4)).await?;
     let mut feed = session.feed().await?;
     let handed_out = feed.rest().await?;
     feed.park(&[poison(&handed_out[0])]).await?;
-    feed.settle_through(Some(handed_out[11].position), &[handed_out[3].position]).await?;
+    feed.settle_through(Some(handed_out[11].position), &[handed_out[3].position])
+        .await?;
     let report = RouteReport {
         route: "all".to_owned(),
         state: RouteState::Retrying,
@@ -92,25 +133,55 @@ pub(super) async fn the_status_tells_what_is_unsettled_and_parked(harness: &mut 
         last_error: Some("no broker".to_owned()),
     };
     for _ in 0..2 {
-        let renewed = session.outbox.renew(&session.lease, LONG, std::slice::from_ref(&report)).await;
+        let renewed = session
+            .outbox
+            .renew(&session.lease, LONG, std::slice::from_ref(&report))
+            .await;
         renewed.map_err(|error| works("renewing the lease", &error))?;
     }
-    let status = session.operations.status().await.map_err(|error| works("reading the status", &error))?;
-    let Some(route) = status.routes.iter().find(|route| route.route == "all" && route.relay == RELAY) else {
+    let status = session
+        .operations
+        .status()
+        .await
+        .map_err(|error| works("reading the status", &error))?;
+    let Some(route) = status
+        .routes
+        .iter()
+        .find(|route| route.route == "all" && route.relay == RELAY)
+    else {
         return Err(Wrong::new("the status has every route", format!("{:?}", status.routes)));
     };
-    let found = (route.unsettled, route.parked, route.held, route.delivered, route.failed, route.state.as_str());
+    let found = (
+        route.unsettled,
+        route.parked,
+        route.held,
+        route.delivered,
+        route.failed,
+        route.state.as_str(),
+    );
     let wanted = (9, 1, 0, 20, 4, "retrying");
     if found != wanted || route.lag_seconds.is_none() || route.last_error.as_deref() != Some("no broker") {
-        return Err(Wrong::new(format!("unsettled, parked, held, delivered, failed, state: {wanted:?}"), format!("{route:?}")));
+        return Err(Wrong::new(
+            format!("unsettled, parked, held, delivered, failed, state: {wanted:?}"),
+            format!("{route:?}"),
+        ));
     }
     let leads = |relay: &onewrite_core::store::RelayStatus| {
         relay.name == RELAY && relay.holder.as_deref() == Some("first") && relay.epoch == session.lease.epoch
     };
     if !status.relays.iter().any(leads) || status.segments.is_empty() {
-        return Err(Wrong::new("the status has the relay's holder and the segments", format!("{status:?}")));
+        return Err(Wrong::new(
+            "the status has the relay's holder and the segments",
+            format!("{status:?}"),
+        ));
     }
-    let limited = session.operations.parked(&ParkedFilter { limit: Some(0), ..ParkedFilter::default() }).await;
+    let limited = session
+        .operations
+        .parked(&ParkedFilter {
+            limit: Some(0),
+            ..ParkedFilter::default()
+        })
+        .await;
     match limited.map_err(|error| works("listing parked events", &error))?.len() {
         0 => Ok(()),
         count => Err(Wrong::new("a limit of 0 lists nothing", count.to_string())),

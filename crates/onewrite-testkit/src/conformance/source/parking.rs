@@ -23,17 +23,30 @@ pub(super) async fn parking_twice_leaves_one(harness: &mut dyn SourceHarness) ->
     exactly(&written, &again)?;
     feed.park(&[poison(&again[1]), poison(&again[4])]).await?;
     feed.settle(&[]).await?;
-    let parked = list(&session, ParkedFilter { with_payload: true, ..ParkedFilter::default() }).await?;
+    let parked = list(
+        &session,
+        ParkedFilter {
+            with_payload: true,
+            ..ParkedFilter::default()
+        },
+    )
+    .await?;
     let mut found: Vec<_> = parked.iter().map(|parked| parked.event_id).collect();
     let mut wanted = [written[1].id, written[2].id, written[4].id];
     found.sort_unstable();
     wanted.sort_unstable();
     if found != wanted {
-        return Err(Wrong::new(format!("{wanted:?} are parked, each once"), format!("{found:?}")));
+        return Err(Wrong::new(
+            format!("{wanted:?} are parked, each once"),
+            format!("{found:?}"),
+        ));
     }
     for parked in &parked {
         if parked.state != "parked" || parked.error != "refused by the broker" || parked.payload != vec![b'x'; 100] {
-            return Err(Wrong::new("a parked event is as it was, with the broker's words", format!("{parked:?}")));
+            return Err(Wrong::new(
+                "a parked event is as it was, with the broker's words",
+                format!("{parked:?}"),
+            ));
         }
     }
     exactly(&[], &session.redeliveries_of(0).await?.rest().await?)
@@ -46,25 +59,55 @@ pub(super) async fn held_events_follow_when_their_key_is_free(harness: &mut dyn 
         session.commit(&written).await?;
         let mut feed = session.feed().await?;
         let handed_out = feed.rest().await?;
-        let of_key: Vec<_> = handed_out.iter().filter(|sourced| sourced.event.key.as_deref() == Some("key-0")).collect();
-        feed.park(&[poison(of_key[0]), parking(of_key[1], ParkReason::Held)]).await?;
-        feed.park(&[parking(of_key[2], ParkReason::Held), parking(of_key[3], ParkReason::Held)]).await?;
+        let of_key: Vec<_> = handed_out
+            .iter()
+            .filter(|sourced| sourced.event.key.as_deref() == Some("key-0"))
+            .collect();
+        feed.park(&[poison(of_key[0]), parking(of_key[1], ParkReason::Held)])
+            .await?;
+        feed.park(&[
+            parking(of_key[2], ParkReason::Held),
+            parking(of_key[3], ParkReason::Held),
+        ])
+        .await?;
         feed.settle(&[]).await?;
         blocked(&session, &["key-0"]).await?;
         let mut redeliveries = session.redeliveries_of(0).await?;
         exactly(&[], &redeliveries.rest().await?).map_err(|wrong| wrong.when("while the poison is parked"))?;
 
-        let filter = ParkedFilter { key: Some("key-0".to_owned()), limit: Some(1), ..ParkedFilter::default() };
-        let mut due: Vec<_> = written.iter().filter(|event| event.key.as_deref() == Some("key-0")).cloned().collect();
+        let filter = ParkedFilter {
+            key: Some("key-0".to_owned()),
+            limit: Some(1),
+            ..ParkedFilter::default()
+        };
+        let mut due: Vec<_> = written
+            .iter()
+            .filter(|event| event.key.as_deref() == Some("key-0"))
+            .cloned()
+            .collect();
         if mended {
-            let retried = session.operations.retry(&filter).await.map_err(|error| works("retrying", &error))?;
+            let retried = session
+                .operations
+                .retry(&filter)
+                .await
+                .map_err(|error| works("retrying", &error))?;
             if retried != 1 {
-                return Err(Wrong::new("retry tells how many events it marked: 1", retried.to_string()));
+                return Err(Wrong::new(
+                    "retry tells how many events it marked: 1",
+                    retried.to_string(),
+                ));
             }
         } else {
-            let skipped = session.operations.skip(&filter).await.map_err(|error| works("skipping", &error))?;
+            let skipped = session
+                .operations
+                .skip(&filter)
+                .await
+                .map_err(|error| works("skipping", &error))?;
             if skipped.len() != 1 || skipped[0].event_id != due[0].id || skipped[0].payload != *due[0].payload {
-                return Err(Wrong::new("skip gives back what it gives up, with its payload", format!("{skipped:?}")));
+                return Err(Wrong::new(
+                    "skip gives back what it gives up, with its payload",
+                    format!("{skipped:?}"),
+                ));
             }
             due.remove(0);
         }
@@ -79,14 +122,18 @@ pub(super) async fn held_events_follow_when_their_key_is_free(harness: &mut dyn 
     Ok(())
 }
 
-pub(super) async fn a_retried_event_comes_again_until_it_is_settled(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
+pub(super) async fn a_retried_event_comes_again_until_it_is_settled(
+    harness: &mut dyn SourceHarness,
+) -> Result<(), Wrong> {
     let session = Session::new(harness).await?;
     let written = park_some(&session, 6).await?;
     retry(&session).await?;
     let mut redeliveries = session.redeliveries_of(0).await?;
     let handed_out = redeliveries.rest().await?;
     exactly(&written, &handed_out)?;
-    redeliveries.settle_through(Some(handed_out[3].position), &[handed_out[1].position]).await?;
+    redeliveries
+        .settle_through(Some(handed_out[3].position), &[handed_out[1].position])
+        .await?;
     // The relay is killed; its successor brings what was not settled.
     let mut redeliveries = session.redeliveries_of(0).await?;
     let handed_out = redeliveries.rest().await?;
@@ -111,7 +158,10 @@ pub(super) async fn a_retried_event_that_is_parked_again_stays(harness: &mut dyn
         && parked[0].state == "parked"
         && parked[0].error == "refused again";
     if !fits {
-        return Err(Wrong::new("an event that was parked anew stays, with the new words", format!("{parked:?}")));
+        return Err(Wrong::new(
+            "an event that was parked anew stays, with the new words",
+            format!("{parked:?}"),
+        ));
     }
     exactly(&[], &redeliveries.rest().await?)?;
     retry(&session).await?;
@@ -130,10 +180,21 @@ pub(super) async fn an_edited_event_comes_as_edited(harness: &mut dyn SourceHarn
         content_type: Some("text/plain".to_owned()),
         headers: Some(json!({"mended": "yes"})),
     };
-    let edited = session.operations.edit(parked[0].id, &edit).await.map_err(|error| works("editing", &error))?;
-    let missing = session.operations.edit(parked[0].id + 1_000, &edit).await.map_err(|error| works("editing", &error))?;
+    let edited = session
+        .operations
+        .edit(parked[0].id, &edit)
+        .await
+        .map_err(|error| works("editing", &error))?;
+    let missing = session
+        .operations
+        .edit(parked[0].id + 1_000, &edit)
+        .await
+        .map_err(|error| works("editing", &error))?;
     if !edited || missing {
-        return Err(Wrong::new("edit tells whether there is such an event: true, false", format!("{edited}, {missing}")));
+        return Err(Wrong::new(
+            "edit tells whether there is such an event: true, false",
+            format!("{edited}, {missing}"),
+        ));
     }
     retry(&session).await?;
     let mut redeliveries = session.redeliveries_of(0).await?;
@@ -146,7 +207,10 @@ pub(super) async fn an_edited_event_comes_as_edited(harness: &mut dyn SourceHarn
         && headers == [("mended", "yes")]
         && event.id == parked[0].event_id;
     if !fits {
-        return Err(Wrong::new("an edited event comes as edited, with its id", format!("{event:?}")));
+        return Err(Wrong::new(
+            "an edited event comes as edited, with its id",
+            format!("{event:?}"),
+        ));
     }
     redeliveries.settle(&[]).await?;
     nothing_parked(&session).await
@@ -161,11 +225,14 @@ pub(super) async fn an_event_that_no_route_took_comes_under_the_route_that_takes
     let mut unrouted = session.feed_of(1).await?;
     let handed_out = unrouted.rest().await?;
     exactly(&written, &handed_out)?;
-    unrouted.park(&handed_out.iter().map(poison).collect::<Vec<_>>()).await?;
+    unrouted
+        .park(&handed_out.iter().map(poison).collect::<Vec<_>>())
+        .await?;
     unrouted.settle(&[]).await?;
     session.adopt(&[("a", topic("a")), ("b", topic("b"))]).await?;
     retry(&session).await?;
-    exactly(&[], &session.redeliveries_of(0).await?.rest().await?).map_err(|wrong| wrong.when("on a route of other topics"))?;
+    exactly(&[], &session.redeliveries_of(0).await?.rest().await?)
+        .map_err(|wrong| wrong.when("on a route of other topics"))?;
     let mut taking = session.redeliveries_of(1).await?;
     exactly(&written[..1], &taking.until(1).await?)?;
     let mut unrouted = session.redeliveries_of(2).await?;
@@ -195,15 +262,20 @@ async fn retry(session: &Session) -> Result<(), Wrong> {
 }
 
 async fn list(session: &Session, filter: ParkedFilter) -> Result<Vec<ParkedEvent>, Wrong> {
-    session.operations.parked(&filter).await.map_err(|error| works("listing parked events", &error))
+    session
+        .operations
+        .parked(&filter)
+        .await
+        .map_err(|error| works("listing parked events", &error))
 }
 
 async fn nothing_parked(session: &Session) -> Result<(), Wrong> {
     match list(session, ParkedFilter::default()).await?.first() {
         None => Ok(()),
-        Some(left) => {
-            Err(Wrong::new("an event that was delivered in the end is no longer set aside", format!("{left:?}")))
-        }
+        Some(left) => Err(Wrong::new(
+            "an event that was delivered in the end is no longer set aside",
+            format!("{left:?}"),
+        )),
     }
 }
 
@@ -215,5 +287,8 @@ async fn blocked(session: &Session, wanted: &[&str]) -> Result<(), Wrong> {
     if keys == wanted {
         return Ok(());
     }
-    Err(Wrong::new(format!("the blocked keys are {wanted:?}"), format!("{keys:?}")))
+    Err(Wrong::new(
+        format!("the blocked keys are {wanted:?}"),
+        format!("{keys:?}"),
+    ))
 }

@@ -54,7 +54,9 @@ impl Session {
             operations,
             writers,
         } = harness.fresh().await?;
-        let lease = acquire(&*outbox, "first", LONG).await?.ok_or_else(|| held("a fresh outbox"))?;
+        let lease = acquire(&*outbox, "first", LONG)
+            .await?
+            .ok_or_else(|| held("a fresh outbox"))?;
         let mut session = Self {
             outbox,
             operations,
@@ -68,7 +70,10 @@ impl Session {
 
     /// Adopts these routes in place of those before.
     pub async fn adopt(&mut self, routes: &[(&str, Match)]) -> Result<(), Wrong> {
-        let routes: Vec<_> = routes.iter().map(|(name, wanted)| ((*name).to_owned(), wanted.clone())).collect();
+        let routes: Vec<_> = routes
+            .iter()
+            .map(|(name, wanted)| ((*name).to_owned(), wanted.clone()))
+            .collect();
         self.shares = shares(RELAY, &routes);
         let adopted = self.outbox.adopt(&self.lease, &self.shares).await;
         adopted.map_err(|error| works("adopting routes", &error))
@@ -99,7 +104,9 @@ impl Session {
     /// A new incarnation of the source of a route's redeliveries, by its place.
     pub async fn redeliveries_of(&self, route: usize) -> Result<Reader, Wrong> {
         let opened = self.outbox.redeliveries(&self.lease, &self.shares[route]).await;
-        Ok(Reader::new(opened.map_err(|error| works("opening redeliveries", &error))?))
+        Ok(Reader::new(
+            opened.map_err(|error| works("opening redeliveries", &error))?,
+        ))
     }
 }
 
@@ -116,7 +123,11 @@ impl Reader {
 
     /// One read.
     pub async fn read(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, Wrong> {
-        let events = self.source.next_batch(limit).await.map_err(|error| works("reading", &error))?;
+        let events = self
+            .source
+            .next_batch(limit)
+            .await
+            .map_err(|error| works("reading", &error))?;
         self.look(&events)?;
         Ok(events)
     }
@@ -125,7 +136,11 @@ impl Reader {
     pub fn look(&mut self, events: &[Sourced]) -> Result<(), Wrong> {
         for sourced in events {
             if self.last >= Some(sourced.position) {
-                let seen = format!("{} after {:?}", sourced.position, self.last.map(|last| last.to_string()));
+                let seen = format!(
+                    "{} after {:?}",
+                    sourced.position,
+                    self.last.map(|last| last.to_string())
+                );
                 return Err(Wrong::new("positions ascend strictly", seen));
             }
             self.last = Some(sourced.position);
@@ -150,9 +165,14 @@ impl Reader {
         let deadline = Instant::now() + DEADLINE;
         let mut events = Vec::new();
         loop {
-            events.extend(self.read(ALL).await?);
+            let more = self.read(ALL).await?;
+            let nothing = more.is_empty();
+            events.extend(more);
             if events.len() >= count {
                 return Ok(events);
+            }
+            if !nothing {
+                continue;
             }
             if timeout(deadline - Instant::now(), self.source.wait()).await.is_err() || Instant::now() >= deadline {
                 let seen = format!("{} of {count} within {DEADLINE:?}", events.len());
@@ -173,7 +193,10 @@ impl Reader {
             through,
             pending: pending.to_vec(),
         };
-        self.source.settle(&settlement).await.map_err(|error| works("settling", &error))
+        self.source
+            .settle(&settlement)
+            .await
+            .map_err(|error| works("settling", &error))
     }
 
     pub async fn park(&mut self, events: &[Parking]) -> Result<(), Wrong> {
@@ -195,7 +218,10 @@ pub(super) async fn take_over(outbox: &dyn Outbox, holder: &str) -> Result<Lease
             return Ok(lease);
         }
         if Instant::now() > deadline {
-            return Err(Wrong::new("a lease that ran out can be taken over", format!("not within {DEADLINE:?}")));
+            return Err(Wrong::new(
+                "a lease that ran out can be taken over",
+                format!("not within {DEADLINE:?}"),
+            ));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -207,7 +233,10 @@ pub(super) fn held(what: &str) -> Wrong {
 
 /// An error where there is no reason for one.
 pub(super) fn works(doing: &str, error: &StoreError) -> Wrong {
-    Wrong::new(format!("{doing} works"), format!("{:?}: {}", error.failure, chain(error)))
+    Wrong::new(
+        format!("{doing} works"),
+        format!("{:?}: {}", error.failure, chain(error)),
+    )
 }
 
 /// A call of a relay that has lost its lease.
@@ -217,7 +246,10 @@ pub(super) fn is_fenced<T>(doing: &str, result: Result<T, StoreError>) -> Result
         Err(error) => format!("{:?}: {}", error.failure, chain(&error)),
         Ok(_) => "it worked".to_owned(),
     };
-    Err(Wrong::new(format!("{doing} under a lease that another holds by now is Fenced"), seen))
+    Err(Wrong::new(
+        format!("{doing} under a lease that another holds by now is Fenced"),
+        seen,
+    ))
 }
 
 /// An event of a topic and key, whose payload is 100 bytes.
@@ -229,7 +261,9 @@ pub(super) fn event(topic: &str, key: Option<&str>) -> Event {
 
 /// Events whose keys are taken in turn from so many.
 pub(super) fn events(count: usize, keys: usize) -> Vec<Event> {
-    (0..count).map(|at| event("shop.orders", Some(&format!("key-{}", at % keys)))).collect()
+    (0..count)
+        .map(|at| event("shop.orders", Some(&format!("key-{}", at % keys))))
+        .collect()
 }
 
 pub(super) fn topic(pattern: &str) -> Match {
@@ -263,7 +297,11 @@ pub(super) fn exactly(written: &[Event], handed_out: &[Sourced]) -> Result<(), W
         by_key.entry(event.key.as_deref()).or_default().0.push(event.id);
     }
     for sourced in handed_out {
-        by_key.entry(sourced.event.key.as_deref()).or_default().1.push(sourced.event.id);
+        by_key
+            .entry(sourced.event.key.as_deref())
+            .or_default()
+            .1
+            .push(sourced.event.id);
     }
     for (key, (mut wanted, mut found)) in by_key {
         if key.is_none() {
@@ -272,7 +310,10 @@ pub(super) fn exactly(written: &[Event], handed_out: &[Sourced]) -> Result<(), W
         }
         if wanted != found {
             let seen = format!("of key {key:?} {}", difference(&wanted, &found));
-            return Err(Wrong::new("exactly what is due is handed out, each event once, in the order of commits", seen));
+            return Err(Wrong::new(
+                "exactly what is due is handed out, each event once, in the order of commits",
+                seen,
+            ));
         }
     }
     Ok(())
@@ -284,5 +325,9 @@ fn difference(wanted: &[Uuid], found: &[Uuid]) -> String {
     if missing.is_empty() && added.is_empty() {
         return format!("the events came as {found:?} instead of {wanted:?}");
     }
-    format!("{} events came, {} were due; missing {missing:?}, not due {added:?}", found.len(), wanted.len())
+    format!(
+        "{} events came, {} were due; missing {missing:?}, not due {added:?}",
+        found.len(),
+        wanted.len()
+    )
 }

@@ -6,7 +6,9 @@ use super::SourceHarness;
 use super::session::{Session, events, exactly, sourced_ids};
 use crate::conformance::Wrong;
 
-pub(super) async fn what_is_settled_never_comes_again_and_the_rest_does(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
+pub(super) async fn what_is_settled_never_comes_again_and_the_rest_does(
+    harness: &mut dyn SourceHarness,
+) -> Result<(), Wrong> {
     let session = Session::new(harness).await?;
     let written = events(100, 4);
     session.commit(&written[..60]).await?;
@@ -17,7 +19,10 @@ pub(super) async fn what_is_settled_never_comes_again_and_the_rest_does(harness:
         let mut feed = session.feed().await?;
         let mut handed_out = Vec::new();
         while handed_out.len() < read {
-            let limit = BatchLimit { events: read - handed_out.len(), bytes: 1 << 20 };
+            let limit = BatchLimit {
+                events: read - handed_out.len(),
+                bytes: 1 << 20,
+            };
             let some = feed.read(limit).await?;
             if some.is_empty() {
                 break;
@@ -45,9 +50,18 @@ pub(super) async fn pending_events_come_again_and_alone(harness: &mut dyn Source
     let positions: Vec<_> = left.iter().map(|sourced| sourced.position).collect();
     feed.settle(&positions).await?;
 
-    let due: Vec<_> = written.iter().filter(|event| sourced_ids(&left).contains(&event.id)).cloned().collect();
+    let due: Vec<_> = written
+        .iter()
+        .filter(|event| sourced_ids(&left).contains(&event.id))
+        .cloned()
+        .collect();
     let mut feed = session.feed().await?;
-    let again = feed.read(BatchLimit { events: 5, bytes: 1 << 20 }).await?;
+    let again = feed
+        .read(BatchLimit {
+            events: 5,
+            bytes: 1 << 20,
+        })
+        .await?;
     exactly(&due[..5], &again)?;
     // The first two are settled now; the incarnation ends before it has read the others.
     feed.settle_through(Some(again[1].position), &[]).await?;

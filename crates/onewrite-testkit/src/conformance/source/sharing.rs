@@ -12,10 +12,25 @@ pub(super) async fn shares_are_disjoint_and_complete(harness: &mut dyn SourceHar
         topic: Some(Pattern::new("shop.*")),
         event_type: Some(Pattern::new("Order*")),
     };
-    let routes = [("typed", typed), ("shop", topic("shop.*")), ("odd", topic("50%_*\\")), ("literal", topic("Exact.Topic"))];
+    let routes = [
+        ("typed", typed),
+        ("shop", topic("shop.*")),
+        ("odd", topic("50%_*\\")),
+        ("literal", topic("Exact.Topic")),
+    ];
     let session = Session::with_routes(harness, &routes).await?;
-    let topics =
-        ["shop.orders", "shop.", "shop", "Shop.orders", "50%_x\\", "50ax\\", "50%_x", "Exact.Topic", "exact.topic", "Exact.Topic.x"];
+    let topics = [
+        "shop.orders",
+        "shop.",
+        "shop",
+        "Shop.orders",
+        "50%_x\\",
+        "50ax\\",
+        "50%_x",
+        "Exact.Topic",
+        "exact.topic",
+        "Exact.Topic.x",
+    ];
     let types = [None, Some("OrderPlaced"), Some("order"), Some("Paid")];
     let mut written = Vec::new();
     for name in topics {
@@ -43,13 +58,20 @@ pub(super) async fn routes_settle_each_for_itself(harness: &mut dyn SourceHarnes
         written.push(event);
     }
     session.commit(&written).await?;
-    let of = |topic: &str| written.iter().filter(|event| event.topic == topic).cloned().collect::<Vec<_>>();
+    let of = |topic: &str| {
+        written
+            .iter()
+            .filter(|event| event.topic == topic)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
     let mut a = session.feed_of(0).await?;
     exactly(&of("a"), &a.rest().await?)?;
     a.settle(&[]).await?;
     exactly(&[], &session.feed_of(0).await?.rest().await?)?;
     let mut b = session.feed_of(1).await?;
-    exactly(&of("b"), &b.rest().await?).map_err(|wrong| wrong.when("after another route settled everything of its own"))?;
+    exactly(&of("b"), &b.rest().await?)
+        .map_err(|wrong| wrong.when("after another route settled everything of its own"))?;
     b.settle(&[]).await?;
     exactly(&[], &session.feed_of(1).await?.rest().await?)
 }
