@@ -2,3 +2,5 @@
 
 mod postgres;
 mod postgres_operations;
+mod reader;
+mod sqlite;

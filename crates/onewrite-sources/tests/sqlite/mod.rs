@@ -1,0 +1,4 @@
+//! An outbox in an SQLite file.
+
+mod conformance;
+mod fixture;
