@@ -58,6 +58,13 @@ impl Failure {
         self
     }
 
+    /// Whether whoever read standard output went away, such as `head` in a pipe: nobody needs to be told.
+    pub fn is_closed_output(&self) -> bool {
+        self.error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+
     /// What is shown on standard error.
     pub fn text(&self) -> String {
         let mut text = format!("error: {}\n", self.error);

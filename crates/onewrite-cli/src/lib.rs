@@ -25,7 +25,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::from(EXIT_CLEAN),
         Err(failure) => {
-            eprint!("{}", failure.text());
+            if !failure.is_closed_output() {
+                eprint!("{}", failure.text());
+            }
             ExitCode::from(failure.exit)
         }
     }

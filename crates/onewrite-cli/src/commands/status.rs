@@ -72,7 +72,7 @@ fn text(status: &Status, settings: &Settings, place: &str) -> String {
         let _ = writeln!(text, "\nrelay {}: {}", printable(relay), holder(status, relay));
         let routes: Vec<&RouteStatus> = status.routes.iter().filter(|route| route.relay == relay).collect();
         if !routes.is_empty() {
-            let _ = write!(text, "{}", table(&routes));
+            let _ = write!(text, "{}", table(&routes, is_run(status, relay)));
         }
         text.push_str(&hints(&routes));
     }
@@ -91,7 +91,14 @@ fn holder(status: &Status, relay: &str) -> String {
     }
 }
 
-fn table(routes: &[&RouteStatus]) -> Table {
+fn is_run(status: &Status, relay: &str) -> bool {
+    status
+        .relays
+        .iter()
+        .any(|known| known.name == relay && known.holder.is_some())
+}
+
+fn table(routes: &[&RouteStatus], is_run: bool) -> Table {
     let mut table = Table::new(&[
         ("ROUTE", Side::Left),
         ("STATE", Side::Left),
@@ -111,7 +118,11 @@ fn table(routes: &[&RouteStatus]) -> Table {
         };
         table.row([
             route.route.clone(),
-            route.state.clone(),
+            match route.state.as_str() {
+                // What a relay reported last says nothing once nobody runs it.
+                "running" | "retrying" if !is_run => "stopped".to_owned(),
+                state => state.to_owned(),
+            },
             count(route.unsettled) + more,
             route.lag_seconds.map_or("–".to_owned(), seconds),
             count(route.delivered),

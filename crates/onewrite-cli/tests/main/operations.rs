@@ -67,6 +67,24 @@ fn a_database_without_the_schema_is_told() {
 }
 
 #[test]
+fn the_schema_of_a_newer_program_is_left_alone() {
+    let shop = Shop::new();
+    let connection = rusqlite::Connection::open(shop.program.path("shop.db")).unwrap();
+    connection
+        .execute("INSERT INTO onewrite_migration (version) VALUES (99)", [])
+        .unwrap();
+    for command in [&["migrate"][..], &["check"], &["run"]] {
+        let said = shop.program.run(command);
+        assert_eq!(said.code, 1, "{command:?}: {}", said.err);
+        let words = said.out + &said.err;
+        assert!(
+            words.contains("version 99") && words.contains("newer"),
+            "{command:?}: {words}"
+        );
+    }
+}
+
+#[test]
 fn parked_events_are_listed_shown_edited_retried_and_skipped() {
     let shop = Shop::new();
     shop.append("other.orders", &["{\"n\":1}", "{\"n\":2}", "{\"n\":3}"]);

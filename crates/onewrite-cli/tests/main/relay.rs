@@ -50,7 +50,10 @@ fn events_are_delivered_and_a_signal_ends_it_cleanly() {
         .unwrap();
     assert_eq!((&orders["delivered"], &orders["unsettled"]), (&json!(3), &json!(0)));
     let text = shop.program.run(&["status"]).out;
-    assert!(text.contains("relay shop: nobody runs it"), "{text}");
+    assert!(
+        text.contains("relay shop: nobody runs it") && text.contains("orders    stopped"),
+        "{text}"
+    );
 }
 
 #[test]
