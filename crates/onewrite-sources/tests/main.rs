@@ -1,5 +1,6 @@
 //! The sources against real databases.
 
+mod conformance;
 mod postgres;
 mod postgres_operations;
 mod reader;

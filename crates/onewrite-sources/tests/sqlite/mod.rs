@@ -1,4 +1,10 @@
 //! An outbox in an SQLite file.
 
-mod conformance;
+mod feed;
 mod fixture;
+mod maintenance;
+mod operations;
+mod redeliveries;
+mod refusals;
+mod rows;
+mod writers;

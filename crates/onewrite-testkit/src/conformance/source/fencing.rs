@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use onewrite::Event;
-use onewrite_core::routing::Match;
 use onewrite_core::store::{ParkedFilter, RouteReport, RouteState};
 use onewrite_core::{Lease, Settlement, Sourced};
 
@@ -37,7 +36,6 @@ pub(super) async fn a_newer_lease_fences_settling(harness: &mut dyn SourceHarnes
     is_fenced("settling", feed.source.settle(&settlement).await)?;
     // And it has done nothing: the new holder reads everything that was not settled.
     session.lease = successor;
-    session.adopt(&[("all", Match::default())]).await?;
     exactly(&written, &session.feed().await?.rest().await?)
 }
 
@@ -158,12 +156,15 @@ async fn zombie(harness: &mut dyn SourceHarness) -> Result<Zombie, Wrong> {
     })
 }
 
-/// Lets the lease run out and another take it.
+/// Lets the lease run out and another take it and adopt the routes, as a relay does before anything else.
 async fn depose(session: &Session) -> Result<Lease, Wrong> {
     let renewed = session
         .outbox
         .renew(&session.lease, Duration::from_millis(50), &[])
         .await;
     renewed.map_err(|error| works("renewing the lease", &error))?;
-    take_over(&*session.outbox, "second").await
+    let successor = take_over(&*session.outbox, "second").await?;
+    let adopted = session.outbox.adopt(&successor, &session.shares).await;
+    adopted.map_err(|error| works("adopting routes", &error))?;
+    Ok(successor)
 }

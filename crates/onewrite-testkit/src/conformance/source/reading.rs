@@ -246,8 +246,7 @@ pub(super) async fn a_row_that_is_no_event_comes_with_its_defect(harness: &mut d
     let mut taken = Vec::new();
     for row in odd {
         let mut transaction = session.begin().await?;
-        if transaction.insert(row.clone()).await.is_ok() {
-            transaction.commit().await?;
+        if transaction.insert(row.clone()).await.is_ok() && transaction.commit().await.is_ok() {
             taken.push(row);
         }
     }

@@ -1,0 +1,24 @@
+//! The suite that every source must pass, on every database.
+
+mod postgres;
+mod sqlite;
+mod writing;
+
+use onewrite_core::error::BoxError;
+use onewrite_core::options::Options;
+use onewrite_sources::registry::{MigrateRequest, Opened, source_type};
+use onewrite_testkit::conformance::source::{SourceHarness, check};
+
+async fn conforms(mut harness: impl SourceHarness + 'static) {
+    if let Err(broken) = check(&mut harness).await {
+        panic!("{broken}");
+    }
+}
+
+/// Migrates and opens a database, as the program does.
+async fn open(name: &str, texts: &[(&str, &str)]) -> Result<Opened, BoxError> {
+    let source = source_type(name)?;
+    let options = Options::from_texts("source", source.fields, texts)?;
+    source.migrate(&options, MigrateRequest::default()).await?;
+    Ok(source.open(&options)?)
+}
