@@ -52,6 +52,12 @@ impl Place {
         &self.path
     }
 
+    /// What tells the file from another that is put in its place: a connection goes on working on the one that it opened, even
+    /// when that has no name any more, and SQLite notices only in some journal modes.
+    pub(super) fn identity(&self) -> Option<(u64, u64)> {
+        identity(&self.path)
+    }
+
     /// Opens the file, which must be there and hold the schema that this program knows.
     pub(super) fn open(&self) -> Result<Connection, StoreError> {
         let connection = self.open_any()?;
@@ -112,6 +118,19 @@ pub(super) fn schema_problem(version: i64) -> Option<String> {
             "the schema is at version {newer}, and this program knows versions up to {LATEST}; use a newer program"
         )),
     }
+}
+
+#[cfg(unix)]
+fn identity(path: &std::path::Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// Elsewhere an open file cannot be replaced.
+#[cfg(not(unix))]
+fn identity(_: &std::path::Path) -> Option<(u64, u64)> {
+    None
 }
 
 /// The path in a URL; in words, what is wrong with it.

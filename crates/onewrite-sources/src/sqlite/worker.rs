@@ -15,6 +15,8 @@ type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 /// A connection on its thread; the thread ends when this is dropped.
 pub(super) struct Worker {
     place: Place,
+    /// The file's identity when it was opened.
+    identity: Option<(u64, u64)>,
     work: mpsc::Sender<Work>,
     broken: AtomicBool,
 }
@@ -22,6 +24,8 @@ pub(super) struct Worker {
 impl Worker {
     /// Opens a connection.
     pub async fn open(place: &Place) -> Result<Self, StoreError> {
+        // Before the file is opened: if it is replaced in between, that is noticed.
+        let identity = place.identity();
         let (work, received) = mpsc::channel::<Work>();
         let (opened, opening) = oneshot::channel();
         let thread_place = place.clone();
@@ -40,14 +44,15 @@ impl Worker {
         opening.await.unwrap_or_else(|_| Err(ended()))?;
         Ok(Self {
             place: place.clone(),
+            identity,
             work,
             broken: AtomicBool::new(false),
         })
     }
 
-    /// Whether something failed that a new connection may not suffer from.
+    /// Whether something failed that a new connection may not suffer from, or the file is another one by now.
     pub fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
+        self.broken.load(Ordering::Relaxed) || self.identity != self.place.identity()
     }
 
     /// Does a piece of work on the connection. When the future is dropped, work that has begun is done all the same.
