@@ -4,4 +4,5 @@ mod campaign;
 mod durability;
 mod guide;
 mod shop;
+mod standby;
 mod world;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use onewrite_core::promise::{Found, Ledger, Verdict};
 use onewrite_testkit::servers::{Database, Kafka, Postgres};
+use rustix::process::{Pid, Signal, kill_process};
 use uuid::Uuid;
 
 use crate::program::Program;
@@ -93,6 +94,13 @@ impl World {
             .unwrap_or_default()
     }
 
+    /// Who holds the relay's lease; empty while nobody does.
+    pub fn holder(&self) -> String {
+        let said = self.program.run(&["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_str(&said.out).unwrap_or_default();
+        status["relays"][0]["holder"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// Waits until nothing is unsettled.
     pub async fn drained(&self) {
         self.wait("everything is settled", || {
@@ -158,10 +166,24 @@ impl Relay {
         self.0.wait().expect("the relay ends");
     }
 
+    /// The number of the process.
+    pub fn process(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// SIGSTOP: it stands still wherever it is.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// SIGTERM; it must end by itself, and well.
     pub async fn stop(mut self, world: &World) {
-        let process = rustix::process::Pid::from_raw(self.0.id().cast_signed()).expect("a process number");
-        rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("the relay can be signalled");
+        self.signal(Signal::TERM);
         let mut status = None;
         world
             .wait("the relay ends after SIGTERM", || {
@@ -174,6 +196,13 @@ impl Relay {
             "the relay ended with {status:?}:\n{}",
             world.log()
         );
+    }
+}
+
+impl Relay {
+    fn signal(&self, signal: Signal) {
+        let process = Pid::from_raw(self.0.id().cast_signed()).expect("a process number");
+        kill_process(process, signal).expect("the relay can be signalled");
     }
 }
 
