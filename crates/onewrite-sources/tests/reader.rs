@@ -7,11 +7,14 @@ use onewrite_core::routing::{Match, Pattern, Share, shares};
 use onewrite_core::source::ParkReason;
 use onewrite_core::{BatchLimit, Parking, Position, Source, Sourced, StoreError};
 
+/// The relay's name.
 pub const RELAY: &str = "shop";
+/// Room for all that a test writes.
 pub const LIMIT: BatchLimit = BatchLimit {
     events: 1_000,
     bytes: 1 << 20,
 };
+/// A lease that does not run out during a test.
 pub const TTL: Duration = Duration::from_secs(600);
 
 /// One route, `all`, that takes everything.
@@ -34,11 +37,14 @@ pub fn routes(routes: &[(&str, &str)]) -> Vec<Share> {
 
 /// A source with its ledger.
 pub struct Reader {
+    /// The source.
     pub source: Box<dyn Source>,
+    /// What core keeps of it.
     pub ledger: Ledger,
 }
 
 impl Reader {
+    /// A source with an empty ledger.
     pub fn new(source: Box<dyn Source>) -> Self {
         Self {
             source,
@@ -46,6 +52,7 @@ impl Reader {
         }
     }
 
+    /// One batch, noted as handed out.
     pub async fn next(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
         let events = self.source.next_batch(limit).await?;
         events.iter().for_each(|event| self.ledger.hand_out(event.position));
@@ -97,6 +104,7 @@ impl Reader {
         events.iter().for_each(|event| self.ledger.retry(event.position));
     }
 
+    /// Records what the ledger says, if there is anything new.
     pub async fn record(&mut self) -> Result<(), StoreError> {
         if let Some(settlement) = self.ledger.settlement() {
             self.source.settle(&settlement).await?;
@@ -105,6 +113,7 @@ impl Reader {
         Ok(())
     }
 
+    /// Sets an event aside.
     pub async fn park(&mut self, event: &Sourced, reason: ParkReason) {
         self.source
             .park(&[parking(event, reason)])
@@ -113,6 +122,7 @@ impl Reader {
     }
 }
 
+/// An event to set aside.
 pub fn parking(event: &Sourced, reason: ParkReason) -> Parking {
     Parking {
         position: event.position,
@@ -122,10 +132,12 @@ pub fn parking(event: &Sourced, reason: ParkReason) -> Parking {
     }
 }
 
+/// Poison, in these words.
 pub fn poison(words: &str) -> ParkReason {
     ParkReason::Poison(words.to_owned())
 }
 
+/// The payloads as texts.
 pub fn payloads(events: &[Sourced]) -> Vec<String> {
     events
         .iter()
@@ -133,6 +145,7 @@ pub fn payloads(events: &[Sourced]) -> Vec<String> {
         .collect()
 }
 
+/// The positions.
 pub fn positions(events: &[Sourced]) -> Vec<Position> {
     events.iter().map(|event| event.position).collect()
 }
