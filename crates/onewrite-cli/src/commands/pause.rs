@@ -10,7 +10,8 @@ use crate::output::human::plural;
 
 /// Makes a route stand still until it is resumed
 ///
-/// Deliveries under way come to rest; nothing is lost, events wait in the outbox. It holds over restarts of the relay.
+/// A running relay takes note within a second, and lets deliveries under way come to rest. Nothing is lost: events wait in the
+/// outbox. It holds over restarts of the relay.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -227,13 +227,19 @@ fn a_paused_route_waits_until_it_is_resumed() {
     );
     let running = shop.program.start();
     shop.until_route("orders", "runs", |route| route["state"] == "running");
+    assert_eq!(running.stop().code, 0);
     assert_eq!(
         shop.program.json(&["pause", "orders", "--json"]),
         json!({"paused": true, "routes": 1})
     );
-    shop.until_route("orders", "is paused", |route| route["state"] == "paused");
     shop.append("shop.orders", &["1"]);
-    shop.until_route("orders", "has an unsettled event", |route| route["unsettled"] == 1);
+    shop.append("other.orders", &["2"]);
+    let running = shop.program.start();
+    // That the route beside it has done its work shows that the relay is at work.
+    shop.until_route("unrouted", "parks", |route| route["parked"] == 1);
+    shop.until_route("orders", "is paused", |route| {
+        route["state"] == "paused" && route["unsettled"] == 1
+    });
     assert_eq!(shop.delivered(), []);
     let text = shop.program.run(&["status"]).out;
     assert!(
