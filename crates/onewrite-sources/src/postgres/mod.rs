@@ -1,5 +1,15 @@
 //! PostgreSQL 14 and later, by plain SQL: it works behind a transaction pooler.
 
+/// The condition under which a statement may write for the route `$2` of the relay `$1` at epoch `$3`. The route's own epoch
+/// is that of whoever adopted it last, and is compared under a lock where a statement had to wait; the relay's is newer
+/// between the next holder's taking the lease and its adopting the routes.
+macro_rules! still_held {
+    () => {
+        "EXISTS (SELECT 1 FROM onewrite.route WHERE relay = $1 AND name = $2 AND epoch = $3 \
+         AND EXISTS (SELECT 1 FROM onewrite.relay WHERE name = $1 AND epoch = $3))"
+    };
+}
+
 mod adopt;
 mod blocked;
 pub(crate) mod connection;

@@ -14,7 +14,8 @@ pub(super) const LOCK_ROUTE: &str = "SELECT 1 FROM onewrite.route WHERE relay = 
 
 /// The headers are taken from the outbox where the row is still there: what is no flat object of texts would be lost.
 /// An event that was set aside before, in a run that did not come to record it, stays as it is when it only has to wait.
-const PARK: &str = "\
+const PARK: &str = concat!(
+    "\
     INSERT INTO onewrite.parked_event (relay, route, sequence, state, event_id, topic, key, type, content_type, headers, \
                                        payload, occurred_at, attempts, error) \
     SELECT $1, $2, aside.sequence, aside.state, aside.id, aside.topic, aside.key, aside.type, aside.content_type, \
@@ -23,10 +24,13 @@ const PARK: &str = "\
                 $12::bytea[], $13::timestamptz[], $14::bigint[], $15::text[]) \
          AS aside (sequence, state, id, topic, key, type, content_type, headers, payload, occurred_at, attempts, error) \
     LEFT JOIN onewrite.outbox ON outbox.sequence = aside.sequence AND outbox.id = aside.id \
-    WHERE EXISTS (SELECT 1 FROM onewrite.route WHERE relay = $1 AND name = $2 AND epoch = $3) \
+    WHERE ",
+    still_held!(),
+    " \
     ON CONFLICT (relay, route, sequence) DO UPDATE \
     SET state = excluded.state, error = excluded.error, attempts = excluded.attempts, parked_at = clock_timestamp() \
-    WHERE excluded.state <> 'held'";
+    WHERE excluded.state <> 'held'"
+);
 
 /// Joining a handful of rows by index, whatever the statistics say.
 const BEGIN_PARKING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0; \
@@ -63,12 +67,15 @@ pub(super) async fn park(
 
 /// Sets events of `parked_event` aside once more, by their numbers there.
 pub(super) async fn park_again(session: &Session, route: &str, events: &[(i64, &Parking)]) -> Result<(), StoreError> {
-    const PARK_AGAIN: &str = "\
+    const PARK_AGAIN: &str = concat!(
+        "\
         UPDATE onewrite.parked_event SET state = again.state, error = again.error, parked_at = clock_timestamp(), \
                attempts = parked_event.attempts + again.attempts \
         FROM unnest($4::bigint[], $5::text[], $6::bigint[], $7::text[]) AS again (id, state, attempts, error) \
         WHERE parked_event.id = again.id \
-        AND EXISTS (SELECT 1 FROM onewrite.route WHERE relay = $1 AND name = $2 AND epoch = $3)";
+        AND ",
+        still_held!()
+    );
     let ids: Vec<i64> = events.iter().map(|(id, _)| *id).collect();
     let states: Vec<&str> = events.iter().map(|(_, parking)| state(parking)).collect();
     let attempts: Vec<i64> = events.iter().map(|(_, parking)| parking.attempts.into()).collect();

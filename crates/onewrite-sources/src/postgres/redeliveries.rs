@@ -74,8 +74,11 @@ impl Redeliveries {
 
     /// Removes what was delivered and records how far the replays are, in one transaction.
     async fn record(&self, delivered: &[i64]) -> Result<(), StoreError> {
-        const REMOVE: &str = "DELETE FROM onewrite.parked_event WHERE id = ANY($4) AND state IN ('retry', 'held') \
-                              AND EXISTS (SELECT 1 FROM onewrite.route WHERE relay = $1 AND name = $2 AND epoch = $3)";
+        const REMOVE: &str = concat!(
+            "DELETE FROM onewrite.parked_event WHERE id = ANY($4) AND state IN ('retry', 'held') \
+                              AND ",
+            still_held!()
+        );
         let lease = self.session.lease();
         let lock: Parameters<'_> = vec![
             (&lease.relay, Type::TEXT),

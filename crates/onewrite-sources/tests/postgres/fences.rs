@@ -63,6 +63,37 @@ async fn everything_is_refused_to_a_holder_of_an_older_epoch() {
     );
 }
 
+/// The next holder has the lease but has not come to adopting the routes yet.
+#[tokio::test]
+async fn everything_is_refused_from_the_moment_the_lease_is_taken() {
+    let fixture = Fixture::new().await;
+    let share = &everything()[0];
+    fixture.append_all(&["1"]).await;
+    for calls in [0, 1, 2] {
+        let old = fixture.begin(&everything()).await;
+        let mut feed = fixture.feed_of(&old, share).await;
+        let events = feed.wait_for(1).await;
+        fixture.sql("UPDATE onewrite.relay SET epoch = epoch + 1").await;
+        let settlement = Settlement {
+            through: Some(events[0].position),
+            pending: vec![],
+        };
+        let refused = match calls {
+            0 => failure(feed.source.park(&[parking(&events[0], poison("no"))]).await),
+            1 => failure(feed.source.settle(&settlement).await),
+            _ => failure(fixture.outbox.halt(&old, "all", "no").await),
+        };
+        assert_eq!(refused, FENCED);
+    }
+    assert_eq!(fixture.number("SELECT count(*) FROM onewrite.parked_event").await, 0);
+    assert_eq!(
+        fixture
+            .number("SELECT count(*) FROM onewrite.route WHERE halted IS NULL AND window_sequence IS NULL")
+            .await,
+        1
+    );
+}
+
 /// The old holder's update waits for the row that the new one is adopting, and is refused by what it finds then.
 #[tokio::test]
 async fn a_record_that_waited_for_the_next_holder_is_refused() {

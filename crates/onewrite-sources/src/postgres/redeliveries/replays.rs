@@ -19,10 +19,13 @@ use super::Item;
 const READING: &str = "reading events to replay";
 
 /// Records how far replays are. `$1` to `$3` are relay, route and epoch.
-pub(super) const RECORD: &str = "\
+pub(super) const RECORD: &str = concat!(
+    "\
     UPDATE onewrite.replay SET progress = now.progress, finished_at = CASE WHEN now.done THEN clock_timestamp() END \
     FROM unnest($4::bigint[], $5::bigint[], $6::boolean[]) AS now (id, progress, done) \
-    WHERE replay.id = now.id AND EXISTS (SELECT 1 FROM onewrite.route WHERE relay = $1 AND name = $2 AND epoch = $3)";
+    WHERE replay.id = now.id AND ",
+    still_held!()
+);
 
 /// The replays of one share that are not finished.
 pub(super) struct Replays {
