@@ -12,11 +12,14 @@ use onewrite_testkit::conformance::sink::{Arrived, Destination, SinkHarness};
 use onewrite_testkit::conformance::source::{PlainRow, SourceHarness, Subject, Transaction, Writers};
 use onewrite_testkit::memory::{MemoryBroker, MemoryDatabase, MemoryTransaction};
 
+/// Puts something before an adapter.
+type Wrap<T> = Box<dyn Fn(Arc<T>) -> Arc<T> + Send>;
+
 /// A broker in memory, with something between it and the suite.
 pub struct BrokerHarness {
     pub name: &'static str,
     pub broker: MemoryBroker,
-    pub wrap: Box<dyn Fn(Arc<dyn SinkConnector>) -> Arc<dyn SinkConnector> + Send>,
+    pub wrap: Wrap<dyn SinkConnector>,
 }
 
 const TOPIC: &str = "memory";
@@ -128,7 +131,7 @@ fn event(payload: bytes::Bytes) -> Event {
 /// A database in memory, with something between it and the suite.
 pub struct DatabaseHarness {
     pub name: &'static str,
-    pub wrap: Box<dyn Fn(Arc<dyn Outbox>) -> Arc<dyn Outbox> + Send>,
+    pub wrap: Wrap<dyn Outbox>,
 }
 
 impl DatabaseHarness {

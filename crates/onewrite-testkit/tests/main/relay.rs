@@ -11,6 +11,7 @@ use onewrite_core::store::ParkedFilter;
 use onewrite_core::{Operations, Outbox, SinkConnector};
 use onewrite_testkit::faults::{Fault, Faulty, SinkBug, SourceBug, When, buggy_connector, buggy_outbox};
 use onewrite_testkit::memory::{MemoryBroker, MemoryDatabase, MemoryTransaction};
+use onewrite_testkit::wait;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -68,7 +69,7 @@ impl Shop {
                 }
             }
             if self.random.bool() {
-                tokio::time::sleep(Duration::from_millis(self.random.u64(0..300))).await;
+                tokio::time::sleep(Duration::from_millis(self.random.u64(0..300))).await; // slow on purpose
             }
         }
         for (transaction, events) in open {
@@ -89,28 +90,13 @@ impl Shop {
 
     /// Waits until nothing is unsettled any more on these routes.
     async fn settled(&self, routes: &[&str]) {
-        let settled = async {
-            loop {
-                if let Ok(status) = self.database.status().await {
-                    let of = |name: &&str| status.routes.iter().find(|route| route.route == *name);
-                    if routes
-                        .iter()
-                        .filter_map(of)
-                        .filter(|route| route.unsettled == 0)
-                        .count()
-                        == routes.len()
-                    {
-                        return;
-                    }
-                }
-                // The next look at the pretended clock.
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
+        let settled = async || {
+            let status = self.database.status().await.ok()?;
+            let of = |name: &&str| status.routes.iter().find(|route| route.route == *name);
+            let settled = routes.iter().filter_map(of).filter(|route| route.unsettled == 0);
+            (settled.count() == routes.len()).then_some(())
         };
-        let waited = timeout(DEADLINE, settled).await;
-        if waited.is_err() {
-            panic!("{routes:?} did not settle: {:#?}", self.database.status().await);
-        }
+        wait::until(&format!("everything of {routes:?} is settled"), settled).await;
     }
 
     async fn verdict(&self, brokers: &[&MemoryBroker]) -> Verdict {

@@ -112,8 +112,10 @@ const CASES: &[Case<dyn SourceHarness>] = cases![
     parking::an_edited_event_comes_as_edited,
     parking::an_event_that_no_route_took_comes_under_the_route_that_takes_it,
     operating::a_replay_brings_what_it_names_and_ends,
+    operating::a_replay_is_bounded_by_ids_or_otherwise,
     operating::pausing_and_halting_reach_the_relay,
     operating::the_status_tells_what_is_unsettled_and_parked,
+    operating::a_list_of_parked_events_is_limited,
 ];
 
 /// Runs every case.

@@ -55,29 +55,33 @@ pub(super) async fn a_replay_brings_what_it_names_and_ends(harness: &mut dyn Sou
         .map_err(|wrong| wrong.when("after a restart"))?;
     redeliveries.settle(&[]).await?;
     exactly(&[], &session.redeliveries_of(0).await?.rest().await?)?;
+    Ok(())
+}
 
-    let by_id = ReplayRequest {
-        ids: vec![written[4].id, written[2].id],
-        key: None,
-        ..request.clone()
+pub(super) async fn a_replay_is_bounded_by_ids_or_otherwise(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
+    let session = Session::with_routes(harness, &[("shop", topic("shop.*"))]).await?;
+    let written = events(9, 3);
+    session.commit(&written).await?;
+    let unbounded = ReplayRequest {
+        relay: RELAY.to_owned(),
+        route: "shop".to_owned(),
+        ..ReplayRequest::default()
     };
-    session
-        .operations
-        .replay(&by_id)
-        .await
-        .map_err(|error| works("asking for a replay", &error))?;
+    if session.operations.replay(&unbounded).await.is_ok() {
+        let required = "a replay of everything there is must be asked for by a bound";
+        return Err(Wrong::new(required, "it was accepted"));
+    }
+    let by_ids = ReplayRequest {
+        ids: vec![written[4].id, written[2].id],
+        ..unbounded
+    };
+    let asked = session.operations.replay(&by_ids).await;
+    asked.map_err(|error| works("asking for a replay", &error))?;
     let mut redeliveries = session.redeliveries_of(0).await?;
     let due = [written[2].clone(), written[4].clone()];
-    exactly(&due, &redeliveries.until(2).await?).map_err(|wrong| wrong.when("by ids"))?;
+    exactly(&due, &redeliveries.until(2).await?)?;
     redeliveries.settle(&[]).await?;
-    let unbounded = ReplayRequest { key: None, ..request };
-    if session.operations.replay(&unbounded).await.is_ok() {
-        return Err(Wrong::new(
-            "a replay of everything there is must be asked for by a bound",
-            "it was accepted",
-        ));
-    }
-    Ok(())
+    exactly(&[], &redeliveries.rest().await?)
 }
 
 pub(super) async fn pausing_and_halting_reach_the_relay(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
@@ -175,17 +179,29 @@ pub(super) async fn the_status_tells_what_is_unsettled_and_parked(
             format!("{status:?}"),
         ));
     }
-    let limited = session
-        .operations
-        .parked(&ParkedFilter {
-            limit: Some(0),
+    Ok(())
+}
+
+pub(super) async fn a_list_of_parked_events_is_limited(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
+    let session = Session::new(harness).await?;
+    session.commit(&events(5, 5)).await?;
+    let mut feed = session.feed().await?;
+    let parkings: Vec<_> = feed.rest().await?.iter().map(poison).collect();
+    feed.park(&parkings).await?;
+    feed.settle(&[]).await?;
+    for (limit, wanted) in [(Some(0), 0), (Some(2), 2), (Some(9), 5), (None, 5)] {
+        let filter = ParkedFilter {
+            limit,
             ..ParkedFilter::default()
-        })
-        .await;
-    match limited.map_err(|error| works("listing parked events", &error))?.len() {
-        0 => Ok(()),
-        count => Err(Wrong::new("a limit of 0 lists nothing", count.to_string())),
+        };
+        let parked = session.operations.parked(&filter).await;
+        let parked = parked.map_err(|error| works("listing parked events", &error))?;
+        if parked.len() != wanted {
+            let required = format!("of 5 parked events the limit {limit:?} lists {wanted}");
+            return Err(Wrong::new(required, parked.len().to_string()));
+        }
     }
+    Ok(())
 }
 
 async fn controls(session: &Session, route: &str, paused: bool, halted: Option<&str>) -> Result<(), Wrong> {
