@@ -31,7 +31,8 @@ pub trait Sink: Send + Sync {
     /// Delivers a batch, in slice order for each key, and notes each event's outcome in `report` as soon as it is
     /// known. What is not noted counts as unknown and is tried again. An error is about the connection or the route as
     /// a whole; outcomes noted before it stand. Calls run concurrently. When the future is dropped, events that were
-    /// not noted may still arrive, but not after an event that a later call of this or another sink delivers.
+    /// not noted may still arrive, even after later calls of this or another sink, but only as repetitions: never so
+    /// that the first delivery of an event comes before that of an earlier one of its key.
     async fn deliver(&self, batch: &[Event], report: &mut DeliveryReport) -> Result<(), SinkError>;
 
     /// Lets what is under way come to rest and frees the connection. Calling it twice is harmless.

@@ -18,6 +18,7 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use super::connector::Lessons;
 use super::flight::{Failure, Fate, Flight, Tag, weight};
+use super::limits::TROUBLES_LAST;
 use super::native::broker_words;
 
 /// Receives all calls back from the client, in its polling thread.
@@ -38,6 +39,11 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // Closed connections are told here alone, and often are all that a wrong protocol shows of itself.
+        if facility == "FAIL" && level as i32 > RDKafkaLogLevel::Error as i32 {
+            let words = message.split_once("]: ").map_or(message, |(_, words)| words);
+            self.troubles.note(RDKafkaErrorCode::BrokerTransportFailure, words);
+        }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(target: "librdkafka", facility, "{message}");
@@ -130,11 +136,11 @@ impl Troubles {
         Some((best.code, best.words.clone()))
     }
 
-    /// The most telling words there are, or these.
+    /// The most telling words of late, or these.
     pub fn words_or(&self, otherwise: &str) -> String {
-        let latest = self.latest();
-        let best = latest.iter().min_by_key(|trouble| weight_of(trouble.code));
-        best.map_or_else(|| otherwise.to_owned(), |trouble| trouble.words.clone())
+        let since = Instant::now().checked_sub(TROUBLES_LAST);
+        let told = since.and_then(|since| self.telling(since));
+        told.map_or_else(|| otherwise.to_owned(), |(_, words)| words)
     }
 
     /// Whether trying on is of no use for now: no broker is left, or one refused this client.

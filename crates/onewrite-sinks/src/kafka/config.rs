@@ -155,7 +155,6 @@ const PROMISE: &[(&str, &str)] = &[
     ("socket.keepalive.enable", "true"),
     ("socket.timeout.ms", REQUEST_MILLISECONDS),
     ("reconnect.backoff.max.ms", "2000"),
-    ("log.connection.close", "false"),
     // Otherwise the client tells brokers that support it about its own workings.
     ("enable.metrics.push", "false"),
 ];

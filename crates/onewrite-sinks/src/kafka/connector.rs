@@ -13,13 +13,14 @@ use onewrite_core::{Sink, SinkConnector};
 use rdkafka::ClientConfig;
 use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{Producer, PurgeConfig, ThreadedProducer};
+use rdkafka::producer::{Producer, PurgeConfig};
 
 use super::client::{Context, Troubles, said};
 use super::flight::Flight;
 use super::limits::{CLOSE, CONNECT, METADATA_TRY, REFUSAL_HOLDS, REQUEST_BYTES_MIN};
 use super::native;
 use super::probe;
+use super::producer::ServedProducer;
 use super::sink::KafkaSink;
 
 /// Makes producers.
@@ -79,9 +80,7 @@ impl KafkaConnector {
         let opening = tokio::task::spawn_blocking(move || {
             let begun = Instant::now();
             check_files(&config)?;
-            let producer = config
-                .create_with_context(context)
-                .map_err(|error| unusable(&brokers, error))?;
+            let producer = ServedProducer::new(&config, context).map_err(|error| unusable(&brokers, error))?;
             let link = Link {
                 producer: Some(producer),
                 lessons,
@@ -103,7 +102,7 @@ impl KafkaConnector {
 /// A producer, and what it was made for.
 pub(super) struct Link {
     /// There until the link is dropped.
-    producer: Option<ThreadedProducer<Context>>,
+    producer: Option<ServedProducer>,
     /// What it learns for the next one.
     pub lessons: Arc<Lessons>,
     /// Its largest request, in bytes.
@@ -151,7 +150,7 @@ impl Link {
         self.producer().purge(PurgeConfig::default().queue().inflight());
     }
 
-    fn producer(&self) -> &ThreadedProducer<Context> {
+    fn producer(&self) -> &ServedProducer {
         self.producer
             .as_ref()
             .expect("the producer is there until the link is dropped")

@@ -58,9 +58,17 @@ pub const REQUEST_MILLISECONDS: &str = "30000";
 /// How long nothing may be acknowledged, while the client reports errors, before a delivery ends with their words.
 pub const STALLED: Duration = Duration::from_secs(15);
 
-/// How long closing waits for acknowledgements. Below core's bound for closing.
-pub const CLOSE: Duration = Duration::from_secs(5);
+/// How long an error of the client may explain why a question to a broker failed.
+pub const TROUBLES_LAST: Duration = Duration::from_secs(30);
+
+/// How long closing waits for acknowledgements. Core closes when deliveries have ended, so what is still under way then
+/// belongs to one that was given up: a little patience saves repetitions, more would only delay the next connection.
+pub const CLOSE: Duration = Duration::from_secs(2);
 
 /// How many records go one by one after a refusal that may have been another record's fault: as many as can have been in
 /// flight beside it.
 pub const SINGLE_RECORDS: usize = IN_FLIGHT_BYTES / RECORD_OVERHEAD_BYTES;
+
+/// How long the thread that serves reports does so before it looks whether it should end. Reports are served when they
+/// come; freeing a producer, which nobody waits for, takes this long.
+pub const SERVE: Duration = Duration::from_secs(1);

@@ -45,6 +45,7 @@ mod flight;
 mod limits;
 mod native;
 mod probe;
+mod producer;
 mod sink;
 mod topics;
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use onewrite_core::{Action, DeliveryReport, Event, Outcome, Sink, SinkConnector, SinkError};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// How long a whole drive may take.
@@ -30,6 +31,8 @@ pub struct Driver {
     pub parked: Vec<(Uuid, String)>,
     /// Sinks connected.
     pub connected: usize,
+    /// How many events were delivered so far.
+    pub delivered: watch::Sender<usize>,
 }
 
 struct Done {
@@ -57,6 +60,7 @@ impl Driver {
             busy: BTreeSet::new(),
             parked: Vec::new(),
             connected: 0,
+            delivered: watch::Sender::new(0),
         }
     }
 
@@ -144,7 +148,10 @@ impl Driver {
             assert_eq!(queue.pop_front().map(|front| front.id), Some(event.id));
             let left = undelivered.entry(key).or_default();
             match outcome {
-                Outcome::Delivered => assert!(left.is_empty(), "{} was delivered after a failure of its key", event.id),
+                Outcome::Delivered => {
+                    self.delivered.send_modify(|count| *count += 1);
+                    assert!(left.is_empty(), "{} was delivered after a failure of its key", event.id);
+                }
                 Outcome::Failed(error) if error.action == Action::Park => {
                     self.parked.push((event.id, error.to_string()));
                 }

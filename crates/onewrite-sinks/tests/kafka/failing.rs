@@ -1,6 +1,6 @@
 //! Brokers that answer late, wrongly or not at all.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use krafka::error::ErrorCode;
 use krafka::testing::{ApiKey, Control, FakeBroker};
@@ -10,12 +10,13 @@ use super::driver::check;
 use super::{fake, log, sink, to};
 use crate::support::{deliver, event, events, word, words};
 
+/// How long a fact may take to come true.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Waits until the broker has seen so many requests to produce.
 async fn produced(broker: &FakeBroker, count: usize) {
-    let seen = broker
-        .wait_for_requests(ApiKey::Produce, count, Duration::from_secs(30))
-        .await;
-    assert!(seen, "no {count} requests in half a minute");
+    let seen = broker.wait_for_requests(ApiKey::Produce, count, PATIENCE).await;
+    assert!(seen, "no {count} requests in {PATIENCE:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +119,12 @@ async fn what_is_known_of_a_delivery_that_is_given_up_is_reported() {
     let witness = async {
         produced(&broker, 2).await;
         // Behind the others in the same partition: once it is acknowledged, so are they.
+        let deadline = Instant::now() + PATIENCE;
         while !log(&broker, "shop.orders").contains(&batch[2].id) {
+            assert!(
+                Instant::now() < deadline,
+                "the third event has not arrived in {PATIENCE:?}"
+            );
             tokio::task::yield_now().await;
         }
         assert!(deliver(&*sink, &[event(4, Some("a"))]).await.0.is_ok());

@@ -126,7 +126,7 @@ impl Kafka {
         aside(move || kafka_records::count(config, &topic)).await
     }
 
-    /// Runs a class of Kafka's own tools against this broker, such as `org.apache.kafka.tools.ConfigCommand` to add a
+    /// Runs a class of Kafka's own tools against this broker, such as `kafka.admin.ConfigCommand` to add a
     /// SCRAM user, and returns what it printed.
     pub async fn tool(&self, class: &str, arguments: &[&str]) -> String {
         let mut all = vec!["--bootstrap-server".to_owned(), self.bootstrap()];

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use onewrite_core::Outcome;
 use onewrite_testkit::servers::Kafka;
-use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
 use super::log;
@@ -21,6 +21,7 @@ struct Keys {
 impl Keys {
     fn new() -> Self {
         let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.distinguished_name.push(DnType::CommonName, "authority");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
         Self {
@@ -32,7 +33,9 @@ impl Keys {
     fn signed(&self, names: &[&str]) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let parameters = CertificateParams::new(names).unwrap();
+        let mut parameters = CertificateParams::new(names).unwrap();
+        // A name of its own: the default is the authority's too, which looks as if it had signed itself.
+        parameters.distinguished_name.push(DnType::CommonName, "signed");
         (parameters.signed_by(&key, &self.authority).unwrap(), key)
     }
 
@@ -141,7 +144,7 @@ async fn guarded() -> Kafka {
             "--add-config",
             &secret,
         ];
-        kafka.tool("org.apache.kafka.tools.ConfigCommand", &arguments).await;
+        kafka.tool("kafka.admin.ConfigCommand", &arguments).await;
     }
     kafka
 }
