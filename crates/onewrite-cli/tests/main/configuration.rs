@@ -36,9 +36,17 @@ fn told_of(right: &str, wrong: &str) -> String {
     told(&Program::with(&RIGHT.replacen(right, wrong, 1)))
 }
 
+/// That each replacement of one text in [`RIGHT`] by another is told in these words, in one line.
+fn each_is_told(cases: &[(&str, &str, &str)]) {
+    for (right, wrong, words) in cases {
+        let expected = format!("error: the configuration has 1 problem\n  {words}\n");
+        assert_eq!(told_of(right, wrong), expected);
+    }
+}
+
 #[test]
-fn one_wrong_thing_is_told_in_one_line() {
-    for (right, wrong, words) in [
+fn an_unknown_key_is_told_with_the_one_that_was_meant() {
+    each_is_told(&[
         (
             "brokers =",
             "broker =",
@@ -64,6 +72,12 @@ fn one_wrong_thing_is_told_in_one_line() {
             "{ topics =",
             "onewrite.toml:13: routes.0.match.topics: unknown key; did you mean \"topic\"?",
         ),
+    ]);
+}
+
+#[test]
+fn a_value_of_another_kind_is_told_with_what_is_expected() {
+    each_is_told(&[
         (
             "[\"127.0.0.1:1\"]",
             "\"127.0.0.1:1\"",
@@ -75,6 +89,27 @@ fn one_wrong_thing_is_told_in_one_line() {
             "onewrite.toml:9: sinks.events.brokers: found 1 in the list; expected texts only",
         ),
         ("\"shop\"\n", "7\n", "onewrite.toml:1: name: found 7; expected a text"),
+        (
+            "sink = \"events\"\n",
+            "sink = \"events\"\ndelivery_timeout = 60\n",
+            "onewrite.toml:15: routes.0.delivery_timeout: found 60; expected a time such as \"250ms\", \"30s\", \"5m\", \"2h\" or \"7d\"",
+        ),
+        (
+            "[[routes]]",
+            "[routes]",
+            "onewrite.toml:11: routes: found a table; expected [[routes]], in double brackets",
+        ),
+        (
+            "match = { topic = \"shop.*\" }",
+            "match = \"shop.*\"",
+            "onewrite.toml:13: routes.0.match: found \"shop.*\"; expected a table such as { topic = \"shop.*\" }",
+        ),
+    ]);
+}
+
+#[test]
+fn a_value_that_is_not_allowed_is_told_with_what_is() {
+    each_is_told(&[
         (
             "\"shop\"\n",
             "\"a shop\"\n",
@@ -92,11 +127,6 @@ fn one_wrong_thing_is_told_in_one_line() {
         ),
         (
             "sink = \"events\"\n",
-            "sink = \"events\"\ndelivery_timeout = 60\n",
-            "onewrite.toml:15: routes.0.delivery_timeout: found 60; expected a time such as \"250ms\", \"30s\", \"5m\", \"2h\" or \"7d\"",
-        ),
-        (
-            "sink = \"events\"\n",
             "sink = \"events\"\ndelivery_timeout = \"0s\"\n",
             "onewrite.toml:15: routes.0.delivery_timeout: too short; expected at least 100ms",
         ),
@@ -105,6 +135,17 @@ fn one_wrong_thing_is_told_in_one_line() {
             "sink = \"events\"\n[lease]\nttl = \"1s\"\n",
             "onewrite.toml:16: lease.ttl: out of range; expected a time from \"2s\" to \"10m\"",
         ),
+        (
+            "\"shop.*\"",
+            "\"\"",
+            "onewrite.toml:13: routes.0.match.topic: an empty pattern takes no event; leave it out to take all",
+        ),
+    ]);
+}
+
+#[test]
+fn a_name_that_stands_for_nothing_or_for_something_else_is_told() {
+    each_is_told(&[
         (
             "sink = \"events\"\n",
             "sink = \"event\"\n",
@@ -116,21 +157,6 @@ fn one_wrong_thing_is_told_in_one_line() {
             "onewrite.toml:12: routes.0.name: \"unrouted\" is taken: it stands for the events that no route takes; choose another name",
         ),
         (
-            "\"shop.*\"",
-            "\"\"",
-            "onewrite.toml:13: routes.0.match.topic: an empty pattern takes no event; leave it out to take all",
-        ),
-        (
-            "[[routes]]",
-            "[routes]",
-            "onewrite.toml:11: routes: found a table; expected [[routes]], in double brackets",
-        ),
-        (
-            "match = { topic = \"shop.*\" }",
-            "match = \"shop.*\"",
-            "onewrite.toml:13: routes.0.match: found \"shop.*\"; expected a table such as { topic = \"shop.*\" }",
-        ),
-        (
             "\"kafka\"",
             "\"kafak\"",
             "onewrite.toml:8: sinks.events.type: there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"http\", \"file\", \"stdout\"",
@@ -140,6 +166,12 @@ fn one_wrong_thing_is_told_in_one_line() {
             "\"postgresql\"",
             "onewrite.toml:4: source.type: there is no source of type \"postgresql\"; did you mean \"postgres\"? the types are \"postgres\", \"sqlite\"",
         ),
+    ]);
+}
+
+#[test]
+fn what_is_missing_is_told_with_its_place() {
+    each_is_told(&[
         (
             "brokers = [\"127.0.0.1:1\"]",
             "",
@@ -150,6 +182,12 @@ fn one_wrong_thing_is_told_in_one_line() {
             "",
             "onewrite.toml:7: sinks.events.type: missing; expected one of \"kafka\", \"http\", \"file\", \"stdout\"",
         ),
+    ]);
+}
+
+#[test]
+fn text_that_cannot_be_read_is_told_with_the_reason() {
+    each_is_told(&[
         (
             "[source]",
             "[source",
@@ -170,10 +208,7 @@ fn one_wrong_thing_is_told_in_one_line() {
             "\"file:/nowhere/url\"",
             "onewrite.toml:5: source.url: the secret's file /nowhere/url cannot be read: No such file or directory (os error 2)",
         ),
-    ] {
-        let expected = format!("error: the configuration has 1 problem\n  {words}\n");
-        assert_eq!(told_of(right, wrong), expected);
-    }
+    ]);
 }
 
 #[test]

@@ -90,6 +90,15 @@ fn parked_events_are_listed_shown_edited_retried_and_skipped() {
     shop.append("other.orders", &["{\"n\":1}", "{\"n\":2}", "{\"n\":3}"]);
     let running = shop.program.start();
     shop.until_route("unrouted", "parks", |route| route["parked"] == 3);
+    let ids = three_are_listed(&shop);
+    one_is_shown(&shop, &ids[0]);
+    one_is_edited_and_retried(&shop, &ids[0]);
+    the_others_are_skipped(&shop);
+    assert_eq!(running.stop().code, 0);
+}
+
+/// Returns their numbers.
+fn three_are_listed(shop: &Shop) -> Vec<String> {
     let listed = shop.program.json(&["parked", "list", "--json"]);
     let ids: Vec<String> = listed
         .as_array()
@@ -104,23 +113,28 @@ fn parked_events_are_listed_shown_edited_retried_and_skipped() {
         text.ends_with("there are more than 2; --limit shows more of them\n"),
         "{text}"
     );
+    ids
+}
 
-    let shown = shop.program.json(&["parked", "show", &ids[0], "--json"]);
+fn one_is_shown(shop: &Shop, id: &str) {
+    let shown = shop.program.json(&["parked", "show", id, "--json"]);
     assert_eq!(
         (&shown["payload_text"], &shown["headers"]),
         (&json!("{\"n\":1}"), &json!({"tenant": "eu"}))
     );
-    let text = shop.program.run(&["parked", "show", &ids[0]]).out;
+    let text = shop.program.run(&["parked", "show", id]).out;
     assert!(
         text.contains("header        tenant: eu") && text.ends_with("{\"n\":1}\n"),
         "{text}"
     );
+}
 
+fn one_is_edited_and_retried(shop: &Shop, id: &str) {
     shop.program.write("mended.json", "{\"n\":10}");
     let arguments = [
         "parked",
         "edit",
-        &ids[0],
+        id,
         "--topic",
         "shop.orders",
         "--payload-file",
@@ -130,18 +144,20 @@ fn parked_events_are_listed_shown_edited_retried_and_skipped() {
         "--json",
     ];
     shop.program.json(&arguments);
-    let shown = shop.program.json(&["parked", "show", &ids[0], "--json"]);
+    let shown = shop.program.json(&["parked", "show", id, "--json"]);
     assert_eq!(
         (&shown["payload_text"], &shown["headers"]),
         (&json!("{\"n\":10}"), &json!({"tenant": "eu", "a": "b"}))
     );
     assert_eq!(
-        shop.program.json(&["parked", "retry", &ids[0], "--json"]),
+        shop.program.json(&["parked", "retry", id, "--json"]),
         json!({"retried": 1})
     );
     shop.until_delivered(1);
     assert_eq!(shop.delivered(), [("shop.orders".to_owned(), json!({"n": 10}))]);
+}
 
+fn the_others_are_skipped(shop: &Shop) {
     let skipped = shop.program.json(&[
         "parked",
         "skip",
@@ -161,7 +177,6 @@ fn parked_events_are_listed_shown_edited_retried_and_skipped() {
     assert_eq!(payloads, [&json!("{\"n\":2}"), &json!("{\"n\":3}")]);
     shop.until_route("unrouted", "has nothing parked", |route| route["parked"] == 0);
     assert_eq!(shop.program.run(&["parked", "list"]).out, "nothing is parked\n");
-    assert_eq!(running.stop().code, 0);
 }
 
 #[test]

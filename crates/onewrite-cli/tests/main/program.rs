@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
+use onewrite_testkit::wait::until_blocking;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -133,7 +133,7 @@ impl Running {
 
     /// Waits until it has logged something.
     pub fn until_logged(&self, words: &str) {
-        until(words, || {
+        until_blocking(words, || {
             fs::read_to_string(&self.err)
                 .is_ok_and(|text| text.contains(words))
                 .then_some(())
@@ -156,19 +156,4 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Asks again and again until there is an answer.
-///
-/// # Panics
-/// When there is none within 20 seconds.
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let asked = Instant::now();
-    while asked.elapsed() < Duration::from_secs(20) {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("{what}: not within 20 seconds");
 }

@@ -1,9 +1,10 @@
 //! An SQLite outbox, a file for what is delivered, and the program between them.
 
 use onewrite::Event;
+use onewrite_testkit::wait::until_blocking;
 use serde_json::Value;
 
-use crate::program::{Program, until};
+use crate::program::Program;
 
 const CONFIGURATION: &str = r#"name = "shop"
 
@@ -60,14 +61,14 @@ impl Shop {
 
     /// Waits until so many events are in the sink's file.
     pub fn until_delivered(&self, count: usize) {
-        until(&format!("{count} delivered events"), || {
+        until_blocking(&format!("{count} delivered events"), || {
             (self.delivered().len() >= count).then_some(())
         });
     }
 
     /// Waits until the status of a route is as asked.
     pub fn until_route(&self, name: &str, what: &str, fits: impl Fn(&Value) -> bool) {
-        until(&format!("the route {name} {what}"), || {
+        until_blocking(&format!("the route {name} {what}"), || {
             let status = self.program.json(&["status", "--json"]);
             status["routes"]
                 .as_array()?
