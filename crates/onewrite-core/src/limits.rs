@@ -55,6 +55,10 @@ pub const REDELIVERY_EVENTS: usize = 1_000;
 /// Shortest wait between two looks for operator-requested redeliveries; people do not notice half a second.
 pub const REDELIVERY_WAIT: Duration = Duration::from_millis(500);
 
+/// Events of one route at which a status stops counting what is not settled: past a million a person needs no exact
+/// figure, and counting costs the database a read of each.
+pub const UNSETTLED_COUNT_MAX: i64 = 1_000_000;
+
 /// How long a lease lasts without being renewed.
 pub const LEASE_TTL: Duration = Duration::from_secs(10);
 

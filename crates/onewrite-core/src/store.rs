@@ -333,7 +333,7 @@ pub struct RouteStatus {
     pub state: String,
     /// Why it halted.
     pub halted: Option<String>,
-    /// Events not settled, counted up to [`UNSETTLED_COUNT_MAX`](crate::store::UNSETTLED_COUNT_MAX).
+    /// Events not settled, counted up to [`UNSETTLED_COUNT_MAX`](crate::limits::UNSETTLED_COUNT_MAX).
     pub unsettled: i64,
     /// Age in seconds of the oldest event that is not settled.
     pub lag_seconds: Option<f64>,
@@ -359,6 +359,3 @@ pub struct SegmentStatus {
     /// Whether new events go there now.
     pub current: bool,
 }
-
-/// Counting of unsettled events stops here: past it a person needs no exact figure, and counting has its price.
-pub const UNSETTLED_COUNT_MAX: i64 = 1_000_000;

@@ -5,7 +5,8 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Args;
-use onewrite_core::store::{RouteStatus, Status, UNSETTLED_COUNT_MAX};
+use onewrite_core::limits::UNSETTLED_COUNT_MAX;
+use onewrite_core::store::{RouteStatus, Status};
 
 use super::Context;
 use crate::configuration::Settings;

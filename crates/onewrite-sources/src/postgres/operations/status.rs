@@ -1,7 +1,8 @@
 //! Relays, routes and segments at a glance.
 
+use onewrite_core::limits::UNSETTLED_COUNT_MAX;
 use onewrite_core::routing::Share;
-use onewrite_core::store::{RelayStatus, RouteStatus, SegmentStatus, Status, UNSETTLED_COUNT_MAX};
+use onewrite_core::store::{RelayStatus, RouteStatus, SegmentStatus, Status};
 use onewrite_core::{StoreError, StoreFailure};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, IsolationLevel, Row, Transaction};

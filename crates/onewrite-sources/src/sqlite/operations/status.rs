@@ -1,8 +1,9 @@
 //! What `onewrite status` shows of an SQLite outbox.
 
 use onewrite::sqlite::current_version;
+use onewrite_core::limits::UNSETTLED_COUNT_MAX;
 use onewrite_core::routing::Share;
-use onewrite_core::store::{RelayStatus, RouteStatus, SegmentStatus, Status, UNSETTLED_COUNT_MAX};
+use onewrite_core::store::{RelayStatus, RouteStatus, SegmentStatus, Status};
 use rusqlite::{Connection, Row, Rows};
 
 use super::super::error::unreadable;
