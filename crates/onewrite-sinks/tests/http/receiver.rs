@@ -327,7 +327,7 @@ impl Server {
                 Ok(response(status, &[], String::new()))
             }
             Reply::Late(after) => {
-                tokio::time::sleep(after).await;
+                tokio::time::sleep(after).await; // slow on purpose
                 self.take(received, &[]);
                 Ok(response(200, &[], String::new()))
             }
