@@ -12,11 +12,32 @@ async fn a_list_is_in_order_and_without_payloads_unless_they_are_asked_for() {
     let first = database.park("orders", "parked", "a").await;
     let second = database.park("orders", "held", "a").await;
     let third = database.park("bills", "parked", "b").await;
+    let listed = operations
+        .parked(&ParkedFilter::default())
+        .await
+        .expect("parked events");
+    assert!(
+        listed
+            .iter()
+            .all(|event| event.payload.is_empty() && event.payload_bytes == 4)
+    );
+    let ids: Vec<i64> = listed.iter().map(|event| event.id).collect();
+    assert_eq!(ids, [first, second, third]);
+    let shown = operations.parked(&numbered(&[first])).await.expect("a parked event");
+    assert_eq!(shown[0].payload, b"body");
+}
+
+#[tokio::test]
+async fn a_filter_picks_what_it_names() {
+    let mut database = Database::migrated().await;
+    let operations = database.operations().await;
+    let first = database.park("orders", "parked", "a").await;
+    let second = database.park("orders", "held", "a").await;
+    let third = database.park("bills", "parked", "b").await;
     let ids = async |filter: ParkedFilter| {
         let events = operations.parked(&filter).await.expect("parked events");
         events.iter().map(|event| event.id).collect::<Vec<_>>()
     };
-    assert_eq!(ids(ParkedFilter::default()).await, [first, second, third]);
     assert_eq!(
         ids(ParkedFilter {
             limit: Some(2),
@@ -65,17 +86,15 @@ async fn a_list_is_in_order_and_without_payloads_unless_they_are_asked_for() {
         .await,
         [second]
     );
-    let listed = operations
-        .parked(&ParkedFilter::default())
-        .await
-        .expect("parked events");
-    assert!(
-        listed
-            .iter()
-            .all(|event| event.payload.is_empty() && event.payload_bytes == 4)
-    );
+}
+
+#[tokio::test]
+async fn an_event_that_is_shown_is_whole() {
+    let mut database = Database::migrated().await;
+    let operations = database.operations().await;
+    let id = database.park("orders", "parked", "a").await;
     let shown = operations
-        .parked(&numbered(&[first]))
+        .parked(&numbered(&[id]))
         .await
         .expect("a parked event")
         .remove(0);
@@ -133,7 +152,7 @@ async fn skipping_returns_what_is_given_up_and_spares_what_is_only_held() {
 }
 
 #[tokio::test]
-async fn an_edit_changes_what_it_names_and_keeps_to_the_limits() {
+async fn an_edit_changes_what_it_names() {
     let mut database = Database::migrated().await;
     let operations = database.operations().await;
     let id = database.park("orders", "parked", "a").await;
@@ -164,6 +183,13 @@ async fn an_edit_changes_what_it_names_and_keeps_to_the_limits() {
         (event.headers.to_string(), event.event_type.as_deref()),
         (r#"{"x":"y"}"#.to_owned(), Some("T"))
     );
+}
+
+#[tokio::test]
+async fn an_edit_past_the_limits_is_refused() {
+    let mut database = Database::migrated().await;
+    let operations = database.operations().await;
+    let id = database.park("orders", "parked", "a").await;
     for (edit, words) in [
         (
             ParkedEdit {

@@ -97,8 +97,8 @@ async fn pausing_and_resuming_reach_the_relay_and_resuming_lifts_a_halt() {
     );
 }
 
-#[tokio::test]
-async fn filters_and_limits_pick_parked_events() {
+/// Parks four events: of two topics, each with two keys.
+async fn four_parked() -> Fixture {
     let fixture = Fixture::new();
     let shares = routes(&[("all", "*")]);
     let lease = fixture.begin(&shares).await;
@@ -110,6 +110,12 @@ async fn filters_and_limits_pick_parked_events() {
     for event in &events {
         feed.park(event, poison("no")).await;
     }
+    fixture
+}
+
+#[tokio::test]
+async fn filters_and_limits_pick_parked_events() {
+    let fixture = four_parked().await;
     let parked = async |filter: ParkedFilter| -> Vec<i64> {
         let events = fixture.operations.parked(&filter).await.expect("a list");
         assert!(
@@ -158,6 +164,11 @@ async fn filters_and_limits_pick_parked_events() {
         .await
         .is_empty()
     );
+}
+
+#[tokio::test]
+async fn a_retry_takes_no_more_than_its_limit() {
+    let fixture = four_parked().await;
     let one = ParkedFilter {
         limit: Some(1),
         ..ParkedFilter::default()

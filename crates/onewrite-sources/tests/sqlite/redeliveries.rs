@@ -184,6 +184,30 @@ async fn a_replay_brings_what_it_names_marks_it_and_ends() {
     let fixture = Fixture::new();
     let shares = routes(&[("a", "a.*"), ("rest", "*")]);
     let lease = fixture.begin(&shares).await;
+    append_of_three_days(&fixture);
+    let mut redeliveries = fixture.redeliveries(&lease, &shares[0]).await;
+    for (request, expected) in replays_and_what_they_bring(&fixture) {
+        let number = fixture.operations.replay(&request).await.expect("a request");
+        // Events of later are no part of it.
+        fixture.append("a.x", Some("k"), "later");
+        let events = redeliveries.batch().await;
+        assert_eq!(payloads(&events), expected, "{request:?}");
+        for sourced in &events {
+            assert_eq!(
+                sourced.event.headers,
+                [(HEADER_REPLAY.into(), number.to_string().into())]
+            );
+        }
+        redeliveries.settle(&events).await;
+        assert!(redeliveries.batch().await.is_empty());
+        let unfinished = fixture.number("SELECT count(*) FROM onewrite_replay WHERE finished_at IS NULL");
+        assert_eq!(unfinished, 0);
+        fixture.sql("DELETE FROM onewrite_outbox WHERE payload = CAST('later' AS BLOB)");
+    }
+}
+
+/// Events of two routes and two keys, their times written in the ways that there are.
+fn append_of_three_days(fixture: &Fixture) {
     for (topic, key, payload, time) in [
         ("a.x", "k", "1", "2026-01-01T00:00:00Z"),
         ("a.y", "k", "2", "2026-01-02 00:00:00"),
@@ -195,9 +219,12 @@ async fn a_replay_brings_what_it_names_marks_it_and_ends() {
             "INSERT INTO onewrite_outbox (topic, key, payload, occurred_at) VALUES ('{topic}', '{key}', '{payload}', '{time}')"
         ));
     }
+}
+
+fn replays_and_what_they_bring(fixture: &Fixture) -> [(ReplayRequest, Vec<&'static str>); 5] {
     let day = |day: u8| Some(format!("2026-01-0{day}T00:00:00Z").parse().expect("a time"));
     let id = fixture.ask::<String>("SELECT upper(id) FROM onewrite_outbox WHERE sequence = 2", []);
-    let cases = [
+    [
         (
             ReplayRequest {
                 since: day(2),
@@ -235,26 +262,7 @@ async fn a_replay_brings_what_it_names_marks_it_and_ends() {
             },
             vec![],
         ),
-    ];
-    let mut redeliveries = fixture.redeliveries(&lease, &shares[0]).await;
-    for (request, expected) in cases {
-        let number = fixture.operations.replay(&request).await.expect("a request");
-        // Events of later are no part of it.
-        fixture.append("a.x", Some("k"), "later");
-        let events = redeliveries.batch().await;
-        assert_eq!(payloads(&events), expected, "{request:?}");
-        for sourced in &events {
-            assert_eq!(
-                sourced.event.headers,
-                [(HEADER_REPLAY.into(), number.to_string().into())]
-            );
-        }
-        redeliveries.settle(&events).await;
-        assert!(redeliveries.batch().await.is_empty());
-        let unfinished = fixture.number("SELECT count(*) FROM onewrite_replay WHERE finished_at IS NULL");
-        assert_eq!(unfinished, 0);
-        fixture.sql("DELETE FROM onewrite_outbox WHERE payload = CAST('later' AS BLOB)");
-    }
+    ]
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! Rows as any program may write them, and names as anybody may choose them.
 
+use onewrite_core::routing::Share;
 use onewrite_core::source::ParkReason;
 use onewrite_core::store::{ParkedFilter, ReplayRequest, RouteReport, RouteState};
-use onewrite_core::{Outbox, StoreFailure};
+use onewrite_core::{Lease, Outbox, StoreFailure};
 
 use super::fixture::{Fixture, Reader, TTL, connect, everything, parking, payloads, poison};
 
@@ -120,22 +121,23 @@ async fn held_events_of_odd_keys_follow_as_well() {
     assert_eq!(fixture.number("SELECT count(*) FROM onewrite_parked_event"), 0);
 }
 
+const HOSTILE: [&str; 9] = [
+    "'; DROP TABLE onewrite_outbox; --",
+    "a\"b",
+    "%",
+    "ä\n\t",
+    "[x]",
+    "?1",
+    "$1",
+    "",
+    "a\0b",
+];
+
 #[tokio::test]
 async fn names_are_names_and_nothing_else() {
-    let hostile = [
-        "'; DROP TABLE onewrite_outbox; --",
-        "a\"b",
-        "%",
-        "ä\n\t",
-        "[x]",
-        "?1",
-        "$1",
-        "",
-        "a\0b",
-    ];
     let fixture = Fixture::new();
-    for name in hostile {
-        let shares = onewrite_core::routing::shares(name, &[(name.to_owned(), Default::default())]);
+    for name in HOSTILE {
+        let share = &onewrite_core::routing::shares(name, &[(name.to_owned(), Default::default())])[0];
         let outbox: &dyn Outbox = &*fixture.outbox;
         let lease = outbox
             .acquire(name, name, TTL)
@@ -143,51 +145,14 @@ async fn names_are_names_and_nothing_else() {
             .expect("an answer")
             .expect("the lease");
         assert_eq!(outbox.acquire(name, "another", TTL).await.expect("an answer"), None);
-        outbox.adopt(&lease, &shares).await.expect("adopted routes");
-        let mut feed = Reader::new(outbox.feed(&lease, &shares[0]).await.expect("a feed"));
-        fixture
-            .application
-            .execute(
-                "INSERT INTO onewrite_outbox (topic, key, payload) VALUES ('t', ?1, 'x')",
-                [name],
-            )
-            .expect("a row");
-        let events = feed.drain(super::fixture::LIMIT).await;
-        let last = events.last().expect("an event");
-        assert_eq!(last.event.key.as_deref(), Some(name));
-        feed.park(last, poison(name)).await;
-        feed.settle(&events).await;
-        assert_eq!(*outbox.blocked_keys(&lease, name).await.expect("keys"), [name.into()]);
-        outbox.halt(&lease, name, name).await.expect("a recorded halt");
-        let report = RouteReport {
-            route: name.to_owned(),
-            state: RouteState::Halted,
-            delivered: 3,
-            failed: 1,
-            last_error: Some(name.to_owned()),
-        };
-        let controls = outbox.renew(&lease, TTL, &[report]).await.expect("controls");
-        assert_eq!(controls[0].halted.as_deref(), Some(name));
-        let filter = ParkedFilter {
-            relay: Some(name.to_owned()),
-            route: Some(name.to_owned()),
-            key: Some(name.to_owned()),
-            topic: Some("t".to_owned()),
-            ..ParkedFilter::default()
-        };
-        let parked = fixture.operations.parked(&filter).await.expect("a list");
-        assert_eq!((parked.len(), parked[0].error.as_str()), (1, name));
-        let request = ReplayRequest {
-            relay: name.to_owned(),
-            route: name.to_owned(),
-            key: Some(name.to_owned()),
-            ..ReplayRequest::default()
-        };
-        fixture.operations.replay(&request).await.expect("a request");
-        let mut redeliveries = Reader::new(outbox.redeliveries(&lease, &shares[0]).await.expect("redeliveries"));
-        let again = redeliveries.batch().await;
-        assert_eq!(again.len(), 1, "{name:?}");
-        redeliveries.settle(&again).await;
+        outbox
+            .adopt(&lease, std::slice::from_ref(share))
+            .await
+            .expect("adopted routes");
+        an_event_is_parked(&fixture, &lease, share).await;
+        the_route_is_halted(outbox, &lease, name).await;
+        the_event_is_listed(&fixture, name).await;
+        the_event_is_replayed(&fixture, &lease, share).await;
         assert_eq!(
             fixture
                 .operations
@@ -200,7 +165,7 @@ async fn names_are_names_and_nothing_else() {
     let status = fixture.operations.status().await.expect("a status");
     assert_eq!(
         (status.relays.len(), status.routes.len()),
-        (hostile.len(), hostile.len())
+        (HOSTILE.len(), HOSTILE.len())
     );
     assert!(
         status
@@ -208,6 +173,68 @@ async fn names_are_names_and_nothing_else() {
             .iter()
             .all(|route| (route.delivered, route.failed, route.parked) == (3, 1, 1))
     );
+}
+
+/// Its key is the name of the relay and of the route, as are the words of its error.
+async fn an_event_is_parked(fixture: &Fixture, lease: &Lease, share: &Share) {
+    let name = &*share.route;
+    let mut feed = fixture.feed_of(lease, share).await;
+    fixture
+        .application
+        .execute(
+            "INSERT INTO onewrite_outbox (topic, key, payload) VALUES ('t', ?1, 'x')",
+            [name],
+        )
+        .expect("a row");
+    let events = feed.drain(super::fixture::LIMIT).await;
+    let last = events.last().expect("an event");
+    assert_eq!(last.event.key.as_deref(), Some(name));
+    feed.park(last, poison(name)).await;
+    feed.settle(&events).await;
+    assert_eq!(
+        *fixture.outbox.blocked_keys(lease, name).await.expect("keys"),
+        [name.into()]
+    );
+}
+
+async fn the_route_is_halted(outbox: &dyn Outbox, lease: &Lease, name: &str) {
+    outbox.halt(lease, name, name).await.expect("a recorded halt");
+    let report = RouteReport {
+        route: name.to_owned(),
+        state: RouteState::Halted,
+        delivered: 3,
+        failed: 1,
+        last_error: Some(name.to_owned()),
+    };
+    let controls = outbox.renew(lease, TTL, &[report]).await.expect("controls");
+    assert_eq!(controls[0].halted.as_deref(), Some(name));
+}
+
+async fn the_event_is_listed(fixture: &Fixture, name: &str) {
+    let filter = ParkedFilter {
+        relay: Some(name.to_owned()),
+        route: Some(name.to_owned()),
+        key: Some(name.to_owned()),
+        topic: Some("t".to_owned()),
+        ..ParkedFilter::default()
+    };
+    let parked = fixture.operations.parked(&filter).await.expect("a list");
+    assert_eq!((parked.len(), parked[0].error.as_str()), (1, name));
+}
+
+async fn the_event_is_replayed(fixture: &Fixture, lease: &Lease, share: &Share) {
+    let name = &*share.route;
+    let request = ReplayRequest {
+        relay: name.to_owned(),
+        route: name.to_owned(),
+        key: Some(name.to_owned()),
+        ..ReplayRequest::default()
+    };
+    fixture.operations.replay(&request).await.expect("a request");
+    let mut redeliveries = fixture.redeliveries(lease, share).await;
+    let again = redeliveries.batch().await;
+    assert_eq!(again.len(), 1, "{name:?}");
+    redeliveries.settle(&again).await;
 }
 
 #[tokio::test]
