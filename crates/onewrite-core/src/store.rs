@@ -37,7 +37,7 @@ pub trait Outbox: Send + Sync {
     async fn acquire(&self, relay: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError>;
 
     /// Extends the lease by `ttl`, stores what the routes report, and returns what operators ask of each route.
-    /// [`StoreFailure::Fenced`](crate::error::StoreFailure::Fenced) when the lease is another's by now.
+    /// [`StoreFailure::Fenced`] when the lease is another's by now.
     async fn renew(
         &self,
         lease: &Lease,

@@ -1,6 +1,6 @@
 //! A route as a state machine without I/O: it is told what happened and says what to do next.
 //!
-//! The driver in [`crate::route`] carries the effects out on real sources and sinks; tests and simulations do it on
+//! The driver in `crate::route` carries the effects out on real sources and sinks; tests and simulations do it on
 //! pretended ones. Time is a [`Duration`] since some beginning, given by the caller.
 
 mod blocked;

@@ -17,7 +17,7 @@
 //!    number out of turn, so what follows a refused request is refused too. It does so only for producers that it knows in
 //!    this partition: of one that it does not, it takes any number. So the first record of a partition travels alone, and
 //!    nothing follows before it is acknowledged; nor after an hour's pause, since a broker forgets.
-//! 2. **A record that fails for good ends the producer** (`enable.gapless.guarantee`, and [`Flight::break_off`] at the first
+//! 2. **A record that fails for good ends the producer** (`enable.gapless.guarantee`, and `Flight::break_off` at the first
 //!    failed report). Records never time out inside the client (`message.timeout.ms` = 0), which would close the gap and go
 //!    on. Every delivery under way ends with `Reconnect`, what was not acknowledged counts as unknown, and core begins anew
 //!    at the lowest event of each key.
