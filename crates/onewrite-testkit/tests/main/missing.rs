@@ -17,7 +17,10 @@ fn run_without_servers(test: &str) -> String {
 #[test]
 fn a_missing_postgresql_is_told_with_its_package() {
     let printed = run_without_servers("postgres::postgresql_14");
-    assert!(printed.contains("io.zonky.test.postgres:embedded-postgres-binaries"), "{printed}");
+    assert!(
+        printed.contains("io.zonky.test.postgres:embedded-postgres-binaries"),
+        "{printed}"
+    );
     assert!(printed.contains("`./x up` fetches them"), "{printed}");
 }
 
