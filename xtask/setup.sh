@@ -4,11 +4,13 @@ BUILD_PACKAGES=(build-essential ca-certificates)
 BROKER_CLIENT_PACKAGES=(pkg-config libssl-dev libsasl2-dev zlib1g-dev)
 SERVER_PACKAGES=(maven unzip xz-utils sqlite3)
 CARGO_DENY_VERSION=0.20.2
+# krafka, whose broker the tests run inside themselves, needs it; the product builds with the rust-version of Cargo.toml.
+TESTS_RUST_VERSION=1.95
 
 # For `demo`: a C compiler for SQLite, and Rust.
 set_up_build() {
   need_packages "${BUILD_PACKAGES[@]}"
-  need_rust
+  need_rust "$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)"
 }
 
 # For everything else: also what librdkafka links, and Java with Maven for the real servers.
@@ -16,7 +18,7 @@ set_up_tests() {
   local packages=("${BUILD_PACKAGES[@]}" "${BROKER_CLIENT_PACKAGES[@]}" "${SERVER_PACKAGES[@]}")
   has_java || packages+=("$(java_package)")
   need_packages "${packages[@]}"
-  need_rust
+  need_rust "$TESTS_RUST_VERSION"
 }
 
 need_packages() { # names
@@ -75,9 +77,8 @@ java_package() {
   fi
 }
 
-need_rust() {
-  local needed
-  needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+need_rust() { # version
+  local needed=$1
   [ -d "$HOME/.cargo/bin" ] && PATH="$HOME/.cargo/bin:$PATH"
   rust_is_at_least "$needed" && return
   heading "installing Rust $needed or newer"
