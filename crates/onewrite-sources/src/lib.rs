@@ -4,5 +4,6 @@ mod pace;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod registry;
+mod runs;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -12,7 +12,7 @@ use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, So
 use tokio_postgres::types::Type;
 
 use self::aside::Aside;
-use self::replays::Replays;
+use self::replays::{ReplayProgress, Replays};
 use super::connection::Connector;
 use super::parking::{self, LOCK_ROUTE};
 use super::session::{BEGIN, Parameters, Session};
@@ -36,7 +36,7 @@ enum Item {
     /// The same, but set aside once more: it is settled as far as this source goes, and stays.
     AsideAgain(i64),
     /// An event of a replay.
-    Replayed { request: i64, sequence: u64 },
+    Replayed { request: i64, sequence: i64 },
 }
 
 impl Redeliveries {
@@ -65,7 +65,7 @@ impl Redeliveries {
             self.out.insert(sourced.position, item);
             match item {
                 Item::Aside(id) | Item::AsideAgain(id) => self.aside.handed_out(id),
-                Item::Replayed { request, sequence } => self.replays.handed_out(request, sequence),
+                Item::Replayed { request, sequence } => self.replays.runs.handed_out(request, sequence),
             }
             events.push(sourced);
         }
@@ -87,7 +87,7 @@ impl Redeliveries {
         ];
         let mut remove = lock.clone();
         remove.push((&delivered, Type::INT8_ARRAY));
-        let progress = self.replays.progress();
+        let progress = ReplayProgress::of(&self.replays.runs);
         let mut replays = lock.clone();
         replays.extend(progress.bind());
         let locked = self
@@ -117,9 +117,9 @@ impl Source for Redeliveries {
         if !found.is_empty() {
             return self.hand_out(found).await;
         }
-        if self.replays.any_to_finish() {
+        if self.replays.runs.any_to_finish() {
             self.record(&[]).await?;
-            self.replays.recorded();
+            self.replays.runs.recorded();
         }
         Ok(Vec::new())
     }
@@ -142,11 +142,11 @@ impl Source for Redeliveries {
             match item {
                 Item::Aside(id) => delivered.push(*id),
                 Item::AsideAgain(_) => {}
-                Item::Replayed { request, sequence } => self.replays.settled(*request, *sequence),
+                Item::Replayed { request, sequence } => self.replays.runs.settled(*request, *sequence),
             }
         }
         self.record(&delivered).await?;
-        self.replays.recorded();
+        self.replays.runs.recorded();
         for (position, item) in settled {
             self.out.remove(&position);
             if let Item::Aside(id) | Item::AsideAgain(id) = item {
@@ -171,7 +171,7 @@ impl Source for Redeliveries {
         if !anew.is_empty() {
             let out = &self.out;
             let sequence = |parking: &Parking| match out.get(&parking.position) {
-                Some(Item::Replayed { sequence, .. }) => *sequence,
+                Some(Item::Replayed { sequence, .. }) => sequence.cast_unsigned(),
                 _ => unreachable!("only replayed events are set aside anew"),
             };
             parking::park(&self.session, &self.route, &anew, sequence).await?;

@@ -77,7 +77,7 @@ impl Redeliveries {
             sourced.position = Position::new(self.generation, at as u64);
             self.out.insert(sourced.position, item);
             if let Item::Replayed { request, sequence } = item {
-                self.replays.handed_out(request, sequence);
+                self.replays.runs.handed_out(request, sequence);
             }
             events.push(sourced);
         }
@@ -87,7 +87,7 @@ impl Redeliveries {
     /// Removes what was delivered and records how far the replays are, in one transaction.
     async fn record(&self, delivered: Vec<i64>) -> Result<(), StoreError> {
         const REMOVE: &str = "DELETE FROM onewrite_parked_event WHERE id = ?1 AND state IN ('retry', 'held')";
-        let progress = self.replays.progress();
+        let progress = self.replays.runs.progress().collect::<Vec<_>>();
         let record = self
             .worker
             .fenced("recording redeliveries", &self.lease, move |transaction| {
@@ -95,7 +95,7 @@ impl Redeliveries {
                 for id in delivered {
                     remove.execute([id])?;
                 }
-                progress.iter().try_for_each(|progress| progress.record(transaction))
+                progress.iter().try_for_each(|run| replays::record(transaction, run))
             });
         record.await
     }
@@ -111,9 +111,9 @@ impl Source for Redeliveries {
         if !found.is_empty() {
             return self.hand_out(found).await;
         }
-        if self.replays.any_to_finish() {
+        if self.replays.runs.any_to_finish() {
             self.record(Vec::new()).await?;
-            self.replays.recorded();
+            self.replays.runs.recorded();
         }
         Ok(Vec::new())
     }
@@ -138,11 +138,11 @@ impl Source for Redeliveries {
             match item {
                 Item::Aside(id) => delivered.push(*id),
                 Item::AsideAgain(_) => {}
-                Item::Replayed { request, sequence } => self.replays.settled(*request, *sequence),
+                Item::Replayed { request, sequence } => self.replays.runs.settled(*request, *sequence),
             }
         }
         self.record(delivered).await?;
-        self.replays.recorded();
+        self.replays.runs.recorded();
         for (position, _) in settled {
             self.out.remove(&position);
         }

@@ -1,7 +1,5 @@
 //! Replays: events that are still in the outbox, delivered again.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use onewrite_core::routing::Share;
 use onewrite_core::wire::HEADER_REPLAY;
 use onewrite_core::{BatchLimit, Position, Sourced, StoreError};
@@ -15,6 +13,7 @@ use super::super::reading::{limits, within_bytes};
 use super::super::rows::{Decoder, EVENT_COLUMNS, Microseconds};
 use super::super::session::{BEGIN, BEGIN_READING, Parameters, Session};
 use super::Item;
+use crate::runs::{RunProgress, Runs};
 
 const READING: &str = "reading events to replay";
 
@@ -34,19 +33,7 @@ pub(super) struct Replays {
     relay: String,
     route: String,
     decoder: Decoder,
-    runs: BTreeMap<i64, Run>,
-}
-
-/// A replay under way.
-#[derive(Debug)]
-struct Run {
-    up_to: i64,
-    /// The last sequence read.
-    cursor: i64,
-    exhausted: bool,
-    out: BTreeSet<i64>,
-    /// Recorded as finished.
-    finished: bool,
+    pub runs: Runs,
 }
 
 /// Columns for [`RECORD`].
@@ -57,6 +44,15 @@ pub(super) struct ReplayProgress {
 }
 
 impl ReplayProgress {
+    pub fn of(runs: &Runs) -> Self {
+        let column = |value: fn(RunProgress) -> i64| runs.progress().map(value).collect();
+        Self {
+            ids: column(|run| run.id),
+            progress: column(|run| run.progress),
+            done: runs.progress().map(|run| run.done).collect(),
+        }
+    }
+
     pub fn bind(&self) -> Parameters<'_> {
         vec![
             (&self.ids, Type::INT8_ARRAY),
@@ -82,7 +78,7 @@ impl Replays {
             relay: share.relay.clone(),
             route: share.route.clone(),
             decoder: Decoder::default(),
-            runs: BTreeMap::new(),
+            runs: Runs::default(),
         }
     }
 
@@ -94,7 +90,7 @@ impl Replays {
         let asked = session.client().query_typed(REQUESTS, &parameters);
         let requests = session.transaction("looking for replays", BEGIN, asked).await?;
         self.runs
-            .retain(|id, _| requests.iter().any(|request| request.get::<_, i64>(0) == *id));
+            .keep_only(|id| requests.iter().any(|request| request.get::<_, i64>(0) == id));
         for request in &requests {
             let found = self.read_request(session, request, limit).await?;
             if !found.is_empty() {
@@ -102,40 +98,6 @@ impl Replays {
             }
         }
         Ok(Vec::new())
-    }
-
-    pub fn handed_out(&mut self, request: i64, sequence: u64) {
-        if let Some(run) = self.runs.get_mut(&request) {
-            run.out.insert(sequence.cast_signed());
-            run.cursor = run.cursor.max(sequence.cast_signed());
-        }
-    }
-
-    pub fn settled(&mut self, request: i64, sequence: u64) {
-        if let Some(run) = self.runs.get_mut(&request) {
-            run.out.remove(&sequence.cast_signed());
-        }
-    }
-
-    /// Whether a replay came to its end without its last events being settled just now.
-    pub fn any_to_finish(&self) -> bool {
-        self.runs.values().any(|run| run.is_done() && !run.finished)
-    }
-
-    /// How far each is: all up to there is settled.
-    pub fn progress(&self) -> ReplayProgress {
-        ReplayProgress {
-            ids: self.runs.keys().copied().collect(),
-            progress: self.runs.values().map(Run::progress).collect(),
-            done: self.runs.values().map(Run::is_done).collect(),
-        }
-    }
-
-    /// Notes that the progress is recorded.
-    pub fn recorded(&mut self) {
-        for run in self.runs.values_mut() {
-            run.finished = run.is_done();
-        }
     }
 
     async fn read_request(
@@ -147,7 +109,7 @@ impl Replays {
         let wrong = |error: Error| failed(READING, error);
         let id: i64 = request.try_get(0).map_err(wrong)?;
         let (up_to, progress): (i64, i64) = (request.get(1), request.get(2));
-        let run = self.runs.entry(id).or_insert_with(|| Run::new(up_to, progress));
+        let run = self.runs.of(id, up_to, progress);
         if run.exhausted {
             return Ok(Vec::new());
         }
@@ -173,35 +135,16 @@ impl Replays {
         for row in &rows {
             let mut event = self.decoder.event(row, 1, Position::new(0, 0)).map_err(wrong)?;
             event.event.headers.push((HEADER_REPLAY.into(), id.to_string().into()));
-            let sequence = row.get::<_, i64>(0).cast_unsigned();
-            found.push((Item::Replayed { request: id, sequence }, event));
+            found.push((
+                Item::Replayed {
+                    request: id,
+                    sequence: row.get(0),
+                },
+                event,
+            ));
         }
         // Not sooner: a caller may drop the future before anything of what was found is handed out.
         run.exhausted = found.is_empty();
         Ok(found)
-    }
-}
-
-impl Run {
-    fn new(up_to: i64, progress: i64) -> Self {
-        Self {
-            up_to,
-            cursor: progress,
-            exhausted: false,
-            out: BTreeSet::new(),
-            finished: false,
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        self.exhausted && self.out.is_empty()
-    }
-
-    fn progress(&self) -> i64 {
-        match self.out.first() {
-            Some(first) => first - 1,
-            None if self.exhausted => self.up_to,
-            None => self.cursor,
-        }
     }
 }

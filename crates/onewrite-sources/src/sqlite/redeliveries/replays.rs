@@ -1,6 +1,6 @@
 //! Replays: events that are still in the outbox, delivered again.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use jiff::Timestamp;
 use onewrite_core::routing::Share;
@@ -14,31 +14,13 @@ use super::super::reading::{Stretch, read_stretch};
 use super::super::rows::{is_taken, parse_time};
 use super::super::worker::Worker;
 use super::Item;
+use crate::runs::{RunProgress, Runs};
 
 /// The replays of one share that are not finished.
 #[derive(Default)]
 pub(super) struct Replays {
-    runs: BTreeMap<i64, Run>,
+    pub runs: Runs,
     is_behind: bool,
-}
-
-/// A replay under way.
-#[derive(Debug)]
-struct Run {
-    up_to: i64,
-    /// The last sequence read.
-    cursor: i64,
-    exhausted: bool,
-    out: BTreeSet<i64>,
-    /// Recorded as finished.
-    finished: bool,
-}
-
-/// How far a replay is.
-pub(super) struct ReplayProgress {
-    id: i64,
-    progress: i64,
-    done: bool,
 }
 
 /// A request as it stands in the table.
@@ -55,16 +37,14 @@ struct Request {
     ids: Option<HashSet<String>>,
 }
 
-impl ReplayProgress {
-    /// Records it.
-    pub fn record(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        const RECORD: &str = "UPDATE onewrite_replay SET progress = ?2, \
-                              finished_at = CASE WHEN ?3 THEN strftime('%Y-%m-%dT%H:%M:%fZ', 'now') END WHERE id = ?1";
-        transaction
-            .prepare_cached(RECORD)?
-            .execute((self.id, self.progress, self.done))
-            .map(|_| ())
-    }
+/// Records how far a replay is.
+pub(super) fn record(transaction: &Transaction<'_>, run: &RunProgress) -> rusqlite::Result<()> {
+    const RECORD: &str = "UPDATE onewrite_replay SET progress = ?2, \
+                          finished_at = CASE WHEN ?3 THEN strftime('%Y-%m-%dT%H:%M:%fZ', 'now') END WHERE id = ?1";
+    transaction
+        .prepare_cached(RECORD)?
+        .execute((run.id, run.progress, run.done))
+        .map(|_| ())
 }
 
 impl Replays {
@@ -82,7 +62,7 @@ impl Replays {
             })
             .await?;
         self.runs
-            .retain(|id, _| requests.iter().any(|request| request.id == *id));
+            .keep_only(|id| requests.iter().any(|request| request.id == id));
         self.is_behind = false;
         for request in requests {
             let found = self.read_request(worker, share, &request, limit).await?;
@@ -106,7 +86,7 @@ impl Replays {
         limit: BatchLimit,
     ) -> Result<Vec<(Item, Sourced)>, StoreError> {
         let id = request.id;
-        let run = self.runs.entry(id).or_insert_with(|| Run::new(request));
+        let run = self.runs.of(id, request.up_to, request.progress);
         if run.exhausted {
             return Ok(Vec::new());
         }
@@ -130,67 +110,6 @@ impl Replays {
             (Item::Replayed { request: id, sequence }, sourced)
         };
         Ok(events.into_iter().map(replayed).collect())
-    }
-
-    /// Notes that an event is handed out.
-    pub fn handed_out(&mut self, request: i64, sequence: i64) {
-        if let Some(run) = self.runs.get_mut(&request) {
-            run.out.insert(sequence);
-            run.cursor = run.cursor.max(sequence);
-        }
-    }
-
-    /// Notes that an event is settled.
-    pub fn settled(&mut self, request: i64, sequence: i64) {
-        if let Some(run) = self.runs.get_mut(&request) {
-            run.out.remove(&sequence);
-        }
-    }
-
-    /// Whether a replay came to its end without its last events being settled just now.
-    pub fn any_to_finish(&self) -> bool {
-        self.runs.values().any(|run| run.is_done() && !run.finished)
-    }
-
-    /// How far each is: all up to there is settled.
-    pub fn progress(&self) -> Vec<ReplayProgress> {
-        let progress = |(id, run): (&i64, &Run)| ReplayProgress {
-            id: *id,
-            progress: run.progress(),
-            done: run.is_done(),
-        };
-        self.runs.iter().map(progress).collect()
-    }
-
-    /// Notes that the progress is recorded.
-    pub fn recorded(&mut self) {
-        for run in self.runs.values_mut() {
-            run.finished = run.is_done();
-        }
-    }
-}
-
-impl Run {
-    fn new(request: &Request) -> Self {
-        Self {
-            up_to: request.up_to,
-            cursor: request.progress,
-            exhausted: false,
-            out: BTreeSet::new(),
-            finished: false,
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        self.exhausted && self.out.is_empty()
-    }
-
-    fn progress(&self) -> i64 {
-        match self.out.first() {
-            Some(first) => first - 1,
-            None if self.exhausted => self.up_to,
-            None => self.cursor,
-        }
     }
 }
 
