@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use crate::options::Plan;
-use crate::process;
 use crate::progress::say;
 use crate::relay::Relay;
 use crate::servers::Servers;
@@ -28,14 +27,13 @@ pub async fn measure(servers: &Servers, plan: &Plan) -> Result<Vec<Run>> {
     let (_database, configuration) = servers.outbox("bench-idle").await?;
     let mut relay = Relay::start(&configuration)?;
     tokio::time::sleep(SETTLING).await;
-    let server = servers.postgres.pid().context("PostgreSQL has ended")?;
     let mut runs = Vec::new();
     for number in 1..=plan.runs {
         let began = Instant::now();
-        let before = (relay.usage()?.cpu_seconds, process::cpu_seconds_with_children(server)?);
+        let before = (relay.usage()?.cpu_seconds, servers.cpu_seconds()?.0);
         tokio::time::sleep(plan.idle).await;
         relay.is_running()?;
-        let after = (relay.usage()?.cpu_seconds, process::cpu_seconds_with_children(server)?);
+        let after = (relay.usage()?.cpu_seconds, servers.cpu_seconds()?.0);
         let percent = |before: f64, after: f64| (after - before) / began.elapsed().as_secs_f64() * 100.0;
         let run = Run {
             relay: percent(before.0, after.0),

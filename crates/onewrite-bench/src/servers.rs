@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use onewrite_testkit::servers::{Database, Kafka, Postgres};
 
+use crate::process;
 use crate::relay::{self, Configuration};
 use crate::workload::{PARTITIONS, TOPIC};
 
@@ -44,6 +45,16 @@ impl Servers {
         let configuration = self.configuration(relay, &database);
         relay::migrate(&configuration).await?;
         Ok((database, configuration))
+    }
+
+    /// Seconds of CPU that the database server and the broker have used so far.
+    pub fn cpu_seconds(&self) -> Result<(f64, f64)> {
+        let database = self.postgres.pid().context("PostgreSQL has ended")?;
+        let broker = self.kafka.pid().context("Kafka has ended")?;
+        Ok((
+            process::cpu_seconds_with_children(database)?,
+            process::cpu_seconds_with_children(broker)?,
+        ))
     }
 
     /// The configuration of another relay, which begins where the outbox begins.

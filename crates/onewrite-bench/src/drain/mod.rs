@@ -31,6 +31,10 @@ pub struct Run {
     pub peak_bytes: u64,
     /// Seconds of CPU that the relay used.
     pub cpu_seconds: f64,
+    /// Seconds of CPU that the database server used for the relay's drain.
+    pub database_cpu_seconds: f64,
+    /// And the broker.
+    pub broker_cpu_seconds: f64,
 }
 
 impl Run {
@@ -69,6 +73,8 @@ pub async fn measure(servers: &Servers, plan: &Plan) -> Result<Vec<Run>> {
             relay: events as f64 / drained.seconds,
             peak_bytes: drained.usage.peak_bytes,
             cpu_seconds: drained.usage.cpu_seconds,
+            database_cpu_seconds: drained.database_cpu_seconds,
+            broker_cpu_seconds: drained.broker_cpu_seconds,
         };
         say(format!("drain, run {number}: {run}"));
         runs.push(run);
@@ -80,13 +86,15 @@ impl fmt::Display for Run {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "COPY {}/s, librdkafka {}/s, relay {}/s, ratio {:.2}, {:.1} MB, {:.1} s of CPU",
+            "COPY {}/s, librdkafka {}/s, relay {}/s, ratio {:.2}, {:.1} MB; CPU {:.1} s, PostgreSQL {:.1} s, Kafka {:.1} s",
             thousands(self.copy),
             thousands(self.produce),
             thousands(self.relay),
             self.ratio(),
             self.peak_bytes as f64 / 1e6,
-            self.cpu_seconds
+            self.cpu_seconds,
+            self.database_cpu_seconds,
+            self.broker_cpu_seconds
         )
     }
 }

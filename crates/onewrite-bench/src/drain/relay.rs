@@ -25,6 +25,10 @@ pub struct Drained {
     pub seconds: f64,
     /// What the process had used by then.
     pub usage: Usage,
+    /// Seconds of CPU that the database server used meanwhile, whatever for.
+    pub database_cpu_seconds: f64,
+    /// And the broker.
+    pub broker_cpu_seconds: f64,
 }
 
 /// Starts a relay of this name, and stops it when all events are at the broker.
@@ -36,6 +40,7 @@ pub async fn drain(servers: &Servers, database: &Database, name: &str, events: u
     let ends = Arc::new(tokio::task::spawn_blocking(move || Ends::connect(&brokers, TOPIC)).await??);
     let before = total(&ends).await?;
     let configuration = servers.configuration(name, database);
+    let (database_before, broker_before) = servers.cpu_seconds()?;
     let began = Instant::now();
     let mut relay = Relay::start(&configuration)?;
     let (mut arrived, mut moved) = (0, began);
@@ -54,13 +59,19 @@ pub async fn drain(servers: &Servers, database: &Database, name: &str, events: u
     }
     let seconds = began.elapsed().as_secs_f64();
     let usage = relay.usage()?;
+    let (database_after, broker_after) = servers.cpu_seconds()?;
     relay.stop().await?;
     let delivered = total(&ends).await? - before;
     ensure!(
         delivered == events,
         "{delivered} records for {events} events, with no failure that explains it"
     );
-    Ok(Drained { seconds, usage })
+    Ok(Drained {
+        seconds,
+        usage,
+        database_cpu_seconds: database_after - database_before,
+        broker_cpu_seconds: broker_after - broker_before,
+    })
 }
 
 async fn total(ends: &Arc<Ends>) -> Result<usize> {

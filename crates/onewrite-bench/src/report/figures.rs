@@ -157,6 +157,8 @@ mod tests {
             relay,
             peak_bytes,
             cpu_seconds: 4.0,
+            database_cpu_seconds: 3.0,
+            broker_cpu_seconds: 2.0,
         };
         let mut table = Table::new(&["figure", "median", "least", "greatest", "goal", "reached"]);
         drain_figures(

@@ -106,7 +106,9 @@ fn drains(runs: &[drain::Run]) -> Table {
         "relay/s",
         "ratio",
         "peak memory",
-        "CPU",
+        "CPU: relay",
+        "PostgreSQL",
+        "Kafka",
     ];
     let mut table = Table::new(&columns);
     for (number, run) in runs.iter().enumerate() {
@@ -118,6 +120,8 @@ fn drains(runs: &[drain::Run]) -> Table {
             format!("{:.2}", run.ratio()),
             format!("{:.1} MB", run.peak_bytes as f64 / 1e6),
             format!("{:.2} s", run.cpu_seconds),
+            format!("{:.2} s", run.database_cpu_seconds),
+            format!("{:.2} s", run.broker_cpu_seconds),
         ]);
     }
     table
