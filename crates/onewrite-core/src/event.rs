@@ -30,6 +30,33 @@ pub struct Event {
     pub headers: Headers,
     /// When the database recorded it, by the database's clock.
     pub occurred_at: Timestamp,
+    /// What the record looks like at a broker of keyed records, where the source's contract lays it down to the byte. A sink
+    /// that has records of this shape writes it in place of the format's own rendering; others render the fields above.
+    pub verbatim: Option<Box<Verbatim>>,
+}
+
+/// A record laid down by the source's contract, such as that of Debezium's outbox event router. Its value is the event's
+/// payload, unless it is a [`tombstone`](Self::tombstone).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verbatim {
+    /// The record's key; not always the text of the event's key, which is the scope of order.
+    pub key: Option<Bytes>,
+    /// Whether the record has no value at all.
+    pub tombstone: bool,
+    /// The record's headers in their order; a header may have no value.
+    pub headers: Vec<(Arc<str>, Option<Bytes>)>,
+    /// The partition it must go to; `None` leaves it to the sink.
+    pub partition: Option<i32>,
+    /// The record's time in milliseconds since 1970; `None` stands for the event's `occurred_at`.
+    pub timestamp: Option<i64>,
+}
+
+impl Verbatim {
+    fn weight(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len));
+        size_of::<Self>() + self.key.as_ref().map_or(0, Bytes::len) + headers.sum::<usize>()
+    }
 }
 
 impl Event {
@@ -43,7 +70,8 @@ impl Event {
                 .iter()
                 .map(|(name, value)| name.len() + value.len())
                 .sum::<usize>();
-        size_of::<Self>() + texts + self.payload.len()
+        let verbatim = self.verbatim.as_deref().map_or(0, Verbatim::weight);
+        size_of::<Self>() + texts + self.payload.len() + verbatim
     }
 
     /// Checks the event against every limit, for rows that came by a plain `INSERT` and passed no library.

@@ -22,7 +22,7 @@ pub mod windows;
 pub mod wire;
 
 pub use error::{Action, SinkError, StoreError, StoreFailure};
-pub use event::Event;
+pub use event::{Event, Verbatim};
 pub use position::{Position, Settlement};
 pub use sink::{DeliveryReport, Outcome, Sink, SinkConnector};
 pub use source::{BatchLimit, ParkReason, Parking, Source, Sourced};

@@ -426,5 +426,6 @@ fn event(sequence: u64, key: Option<u8>) -> Event {
         content_type: "application/json".into(),
         headers: Vec::new(),
         occurred_at: Default::default(),
+        verbatim: None,
     }
 }

@@ -43,6 +43,7 @@ impl Decoder {
             content_type: self.content_type.share(&content_type),
             headers: read_headers(&headers, &mut defect),
             occurred_at: row.try_get::<_, Microseconds>(first + 7)?.timestamp(),
+            verbatim: None,
         };
         let mut sourced = Sourced::checked(position, event);
         sourced.defect = defect.or(sourced.defect);

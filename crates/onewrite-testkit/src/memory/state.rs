@@ -177,6 +177,7 @@ impl Row {
             content_type: plain.content_type.as_str().into(),
             headers,
             occurred_at: self.occurred_at,
+            verbatim: None,
         };
         let mut sourced = Sourced::checked(position, event);
         sourced.defect = defect.or(sourced.defect);

@@ -10,11 +10,21 @@ use crate::limits::{ROTATION_SECONDS_MAX, ROTATION_SECONDS_MIN};
 use grants::Grant;
 
 /// Every step from an empty database on.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "outbox",
-    sql: include_str!("postgres/0001_outbox.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "outbox",
+        sql: include_str!("postgres/0001_outbox.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "log",
+        sql: include_str!("postgres/0002_log.sql"),
+    },
+];
+
+/// The publication that the log feed follows.
+pub const PUBLICATION: &str = "onewrite";
 
 /// The version that this crate works with.
 pub const LATEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
