@@ -14,51 +14,89 @@ use super::writing::{Request, Writing};
 use super::{conforms, open};
 
 #[tokio::test]
-async fn postgres_14_conforms() {
-    conforms(PostgresHarness::new(14).await).await;
+async fn postgres_14_conforms_by_poll() {
+    conforms(PostgresHarness::new(14, "poll").await).await;
 }
 
 #[tokio::test]
-async fn postgres_15_conforms() {
-    conforms(PostgresHarness::new(15).await).await;
+async fn postgres_14_conforms_by_wal() {
+    conforms(PostgresHarness::new(14, "wal").await).await;
 }
 
 #[tokio::test]
-async fn postgres_16_conforms() {
-    conforms(PostgresHarness::new(16).await).await;
+async fn postgres_15_conforms_by_poll() {
+    conforms(PostgresHarness::new(15, "poll").await).await;
 }
 
 #[tokio::test]
-async fn postgres_17_conforms() {
-    conforms(PostgresHarness::new(17).await).await;
+async fn postgres_15_conforms_by_wal() {
+    conforms(PostgresHarness::new(15, "wal").await).await;
 }
 
 #[tokio::test]
-async fn postgres_18_conforms() {
-    conforms(PostgresHarness::new(18).await).await;
+async fn postgres_16_conforms_by_poll() {
+    conforms(PostgresHarness::new(16, "poll").await).await;
 }
 
-struct PostgresHarness(Postgres);
+#[tokio::test]
+async fn postgres_16_conforms_by_wal() {
+    conforms(PostgresHarness::new(16, "wal").await).await;
+}
+
+#[tokio::test]
+async fn postgres_17_conforms_by_poll() {
+    conforms(PostgresHarness::new(17, "poll").await).await;
+}
+
+#[tokio::test]
+async fn postgres_17_conforms_by_wal() {
+    conforms(PostgresHarness::new(17, "wal").await).await;
+}
+
+#[tokio::test]
+async fn postgres_18_conforms_by_poll() {
+    conforms(PostgresHarness::new(18, "poll").await).await;
+}
+
+#[tokio::test]
+async fn postgres_18_conforms_by_wal() {
+    conforms(PostgresHarness::new(18, "wal").await).await;
+}
+
+#[tokio::test]
+async fn postgres_18_conforms_by_itself() {
+    conforms(PostgresHarness::new(18, "auto").await).await;
+}
+
+struct PostgresHarness {
+    server: Postgres,
+    feed: &'static str,
+}
 
 impl PostgresHarness {
-    async fn new(version: u32) -> Self {
-        Self(Postgres::shared(version).await)
+    async fn new(version: u32, feed: &'static str) -> Self {
+        let server = Postgres::shared(version).await;
+        Self { server, feed }
     }
 }
 
 #[async_trait]
 impl SourceHarness for PostgresHarness {
     fn name(&self) -> String {
-        format!("the source postgres on PostgreSQL {}", self.0.version())
+        format!(
+            "the source postgres on PostgreSQL {} by {}",
+            self.server.version(),
+            self.feed
+        )
     }
 
     fn seed(&self) -> u64 {
-        u64::from(self.0.version()) * 1_000
+        u64::from(self.server.version()) * 1_000 + self.feed.len() as u64 * 100
     }
 
     async fn fresh(&mut self) -> Result<Subject, BoxError> {
-        let database = self.0.database().await;
-        let opened = open("postgres", &[("url", &database.url)]).await?;
+        let database = self.server.database().await;
+        let opened = open("postgres", &[("url", &database.url), ("feed", self.feed)]).await?;
         Ok(Subject {
             outbox: opened.outbox,
             operations: opened.operations,
