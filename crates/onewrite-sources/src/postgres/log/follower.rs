@@ -137,3 +137,6 @@ fn in_order(mut rows: Vec<LogRow>) -> Vec<LogRow> {
     rows.sort_unstable_by_key(|row| row.sequence);
     rows
 }
+
+#[cfg(test)]
+mod tests;
