@@ -1,7 +1,10 @@
 //! What befalls the replication slots of a PostgreSQL server.
 
+use std::time::Instant;
+
 use tokio_postgres::Row;
 
+use super::database::Database;
 use super::postgres::Postgres;
 use crate::wait;
 
@@ -40,16 +43,26 @@ impl Postgres {
 
     /// Drops a slot, from under its reader if it has one.
     pub async fn drop_slot(&self, name: &str) {
-        // One round trip: a reader that comes back at once finds it gone, or it is tried again.
+        // Ending and dropping are one round trip, so that a reader that comes back at once is too late, or it is tried again.
         let drop = format!(
             "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots WHERE slot_name = '{name}'; \
-             SELECT pg_drop_replication_slot('{name}')"
+             SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{name}'"
         );
         let client = self.maintenance().connect().await;
-        wait::until(&format!("the slot {name} can be dropped"), async || {
-            client.batch_execute(&drop).await.ok()
-        })
-        .await;
+        let deadline = Instant::now() + wait::PATIENCE;
+        while let Err(error) = client.batch_execute(&drop).await {
+            assert!(Instant::now() < deadline, "the slot {name} cannot be dropped: {error:?}");
+        }
+    }
+
+    /// Drops what slots a test has left in its database: a server has room for few.
+    pub async fn drop_slots_of(&self, database: &Database) {
+        const SLOTS: &str = "SELECT slot_name::text FROM pg_replication_slots WHERE database = $1";
+        let client = self.maintenance().connect().await;
+        let slots = client.query(SLOTS, &[&database.name]).await.expect("the slots");
+        for slot in slots {
+            self.drop_slot(slot.get(0)).await;
+        }
     }
 
     /// Ends the process that reads from a slot, as an administrator or a broken network does; false where none reads.
