@@ -13,70 +13,47 @@ use tokio_postgres::Client;
 use super::writing::{Request, Writing};
 use super::{conforms, open};
 
-#[tokio::test]
-async fn postgres_14_conforms_by_poll() {
-    conforms(PostgresHarness::new(14, "poll").await).await;
+macro_rules! conforming {
+    ($($name:ident: PostgreSQL $version:literal by $feed:literal;)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            conforms(PostgresHarness::new($version, $feed).await).await;
+        }
+    )*};
 }
 
-#[tokio::test]
-async fn postgres_14_conforms_by_wal() {
-    conforms(PostgresHarness::new(14, "wal").await).await;
-}
-
-#[tokio::test]
-async fn postgres_15_conforms_by_poll() {
-    conforms(PostgresHarness::new(15, "poll").await).await;
-}
-
-#[tokio::test]
-async fn postgres_15_conforms_by_wal() {
-    conforms(PostgresHarness::new(15, "wal").await).await;
-}
-
-#[tokio::test]
-async fn postgres_16_conforms_by_poll() {
-    conforms(PostgresHarness::new(16, "poll").await).await;
-}
-
-#[tokio::test]
-async fn postgres_16_conforms_by_wal() {
-    conforms(PostgresHarness::new(16, "wal").await).await;
-}
-
-#[tokio::test]
-async fn postgres_17_conforms_by_poll() {
-    conforms(PostgresHarness::new(17, "poll").await).await;
-}
-
-#[tokio::test]
-async fn postgres_17_conforms_by_wal() {
-    conforms(PostgresHarness::new(17, "wal").await).await;
-}
-
-#[tokio::test]
-async fn postgres_18_conforms_by_poll() {
-    conforms(PostgresHarness::new(18, "poll").await).await;
-}
-
-#[tokio::test]
-async fn postgres_18_conforms_by_wal() {
-    conforms(PostgresHarness::new(18, "wal").await).await;
-}
-
-#[tokio::test]
-async fn postgres_18_conforms_by_itself() {
-    conforms(PostgresHarness::new(18, "auto").await).await;
+conforming! {
+    postgres_14_by_poll_conforms: PostgreSQL 14 by "poll";
+    postgres_15_by_poll_conforms: PostgreSQL 15 by "poll";
+    postgres_16_by_poll_conforms: PostgreSQL 16 by "poll";
+    postgres_17_by_poll_conforms: PostgreSQL 17 by "poll";
+    postgres_18_by_poll_conforms: PostgreSQL 18 by "poll";
+    postgres_14_by_wal_conforms: PostgreSQL 14 by "wal";
+    postgres_15_by_wal_conforms: PostgreSQL 15 by "wal";
+    postgres_16_by_wal_conforms: PostgreSQL 16 by "wal";
+    postgres_17_by_wal_conforms: PostgreSQL 17 by "wal";
+    postgres_18_by_wal_conforms: PostgreSQL 18 by "wal";
+    postgres_14_by_auto_conforms: PostgreSQL 14 by "auto";
+    postgres_15_by_auto_conforms: PostgreSQL 15 by "auto";
+    postgres_16_by_auto_conforms: PostgreSQL 16 by "auto";
+    postgres_17_by_auto_conforms: PostgreSQL 17 by "auto";
+    postgres_18_by_auto_conforms: PostgreSQL 18 by "auto";
 }
 
 struct PostgresHarness {
     server: Postgres,
     feed: &'static str,
+    /// The database of the last case, whose slots nobody needs any more.
+    last: Option<Database>,
 }
 
 impl PostgresHarness {
     async fn new(version: u32, feed: &'static str) -> Self {
-        let server = Postgres::shared(version).await;
-        Self { server, feed }
+        Self {
+            server: Postgres::shared(version).await,
+            feed,
+            last: None,
+        }
     }
 }
 
@@ -91,11 +68,15 @@ impl SourceHarness for PostgresHarness {
     }
 
     fn seed(&self) -> u64 {
-        u64::from(self.server.version()) * 1_000 + self.feed.len() as u64 * 100
+        u64::from(self.server.version()) * 1_000 + self.feed.len() as u64
     }
 
     async fn fresh(&mut self) -> Result<Subject, BoxError> {
+        if let Some(last) = self.last.take() {
+            self.server.drop_slots_of(&last).await;
+        }
         let database = self.server.database().await;
+        self.last = Some(database.clone());
         let opened = open("postgres", &[("url", &database.url), ("feed", self.feed)]).await?;
         Ok(Subject {
             outbox: opened.outbox,
