@@ -7,11 +7,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use onewrite_testkit::servers::Database;
 use tokio::process::Command;
+use uuid::Uuid;
 
 use crate::slots;
-
-/// The slot of one reading.
-const SLOT: &str = "bench_reader";
 
 /// Where Debian keeps what its wrappers in the path start.
 const DEBIAN: &str = "/usr/lib/postgresql";
@@ -56,10 +54,12 @@ impl Receiver {
 
     async fn command(&self, database: &Database, file: &str) -> Result<Command> {
         slots::drop_left(database).await?;
-        slots::copy_original(database, SLOT).await?;
+        // The last reader's slot may be in use for a moment still, so each has a name of its own.
+        let slot = format!("bench_{}", Uuid::new_v4().simple());
+        slots::copy_original(database, &slot).await?;
         let mut command = Command::new(&self.program);
         command
-            .args(["--start", "--no-loop", "--slot", SLOT, "--endpos", &self.end])
+            .args(["--start", "--no-loop", "--slot", &slot, "--endpos", &self.end])
             .args(["--dbname", &database.url, "--file", file])
             .args(["--option", "proto_version=1", "--option", "binary=true"])
             .args(["--option", "publication_names=onewrite", "--option", "messages=true"])
