@@ -223,6 +223,3 @@ impl Converter {
 fn kind(schema: Option<&Arc<Schema>>, datum: &Datum) -> &'static str {
     schema.map_or(datum.kind_name(), |schema| schema.kind_name())
 }
-
-#[cfg(test)]
-mod tests;
