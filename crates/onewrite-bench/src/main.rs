@@ -13,6 +13,7 @@ mod progress;
 mod relay;
 mod report;
 mod servers;
+mod slots;
 mod spread;
 mod tax;
 mod workload;
@@ -32,6 +33,7 @@ async fn main() -> Result<()> {
     let program = options.program()?;
     // What is told about the program is asked first: a wrong one should not cost minutes.
     let machine = Machine::look(&program)?;
+    let receiver = options.wants(Part::Drain).then(drain::receiver).transpose()?;
     say("starting PostgreSQL and Kafka");
     let servers = Servers::start(program).await;
     let plan = options.plan();
@@ -53,8 +55,9 @@ async fn main() -> Result<()> {
                 .context("measuring the producer's tax")?,
         );
     }
-    if options.wants(Part::Drain) {
-        report.drain = Some(drain::measure(&servers, &plan).await.context("measuring the drain")?);
+    if let Some(receiver) = receiver {
+        let runs = drain::measure(&servers, &plan, receiver).await;
+        report.drain = Some(runs.context("measuring the drain")?);
     }
     say("stopping the servers");
     drop(servers);
