@@ -3,6 +3,7 @@
 mod check;
 mod confirm;
 mod demo;
+pub(crate) mod import_debezium;
 mod init;
 mod migrate;
 mod moment;
@@ -12,6 +13,8 @@ mod replay;
 mod run;
 mod status;
 
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -62,6 +65,7 @@ enum Command {
     Replay(replay::Arguments),
     Pause(pause::PauseArguments),
     Resume(pause::ResumeArguments),
+    ImportDebezium(import_debezium::Arguments),
 }
 
 /// Runs a command.
@@ -76,6 +80,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Init(arguments) => init::run(&arguments, &context),
         Command::Run(arguments) => run::run(&arguments, &context),
+        Command::ImportDebezium(arguments) => import_debezium::run(&arguments),
         Command::Demo(arguments) => {
             logging::start(&logging::silent(), context.log(), context.log_variable())?;
             runtime()?.block_on(demo::run(&arguments)).map_err(Failure::failed)
@@ -96,7 +101,9 @@ async fn operate(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Replay(arguments) => replay::run(&arguments, context).await,
         Command::Pause(arguments) => pause::pause(&arguments, context).await,
         Command::Resume(arguments) => pause::resume(&arguments, context).await,
-        Command::Demo(_) | Command::Init(_) | Command::Run(_) => unreachable!("these set themselves up"),
+        Command::Demo(_) | Command::Init(_) | Command::Run(_) | Command::ImportDebezium(_) => {
+            unreachable!("these set themselves up")
+        }
     }
 }
 
@@ -105,6 +112,16 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(Failure::failed)
+}
+
+/// Opens a file for writing that is not there yet, or with `force` is replaced. `help` says what else to do.
+fn new_file(file: &str, force: bool, help: &str) -> Result<File, Failure> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(force).create_new(!force);
+    options.open(file).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::usage(format!("{file} is there already"), help),
+        _ => Failure::failed(anyhow::Error::new(error).context(format!("{file} cannot be written"))),
+    })
 }
 
 /// What every command works in.
