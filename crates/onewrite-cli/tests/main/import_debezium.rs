@@ -56,7 +56,9 @@ fn what_is_written_is_what_the_program_reads() {
         let report = report(&imported(name, &["--json"]));
         let variables = report["variables"].as_array().unwrap().iter();
         let variables = variables.map(|name| (name.as_str().unwrap().to_owned(), "x".to_owned()));
+        // Files that are not here.
         let written = imported(name, &[]).out.replace("file:/run/secrets/db/password", "x");
+        let written = written.replace("ca_file = \"/etc/ssl/orders-ca.pem\"\n", "");
         let program = Program::with(&without_what_is_to_come(&written));
         let settings = load(
             Some(&program.path("onewrite.toml")),
@@ -192,6 +194,32 @@ fn brokers_of_the_command_line_make_a_connector_of_connect_whole() {
         (&json!([]), &json!([]))
     );
     assert_eq!(report["not_needed"][0]["key"], "initial_state");
+}
+
+#[test]
+fn what_is_secret_in_an_address_or_in_a_key_is_not_shown() {
+    let program = Program::new();
+    program.write(
+        "application.properties",
+        "debezium.sink.type=http\ndebezium.sink.http.url=https://events.internal/in?token=hunter2\n\
+         debezium.source.connector.class=io.debezium.connector.postgresql.PostgresConnector\n\
+         debezium.source.column.mask.hash.SHA-256.with.salt.hunter2=public.outbox.email\n\
+         debezium.source.database.hostname=db\ndebezium.source.database.user=shop\ndebezium.source.database.dbname=shop\n\
+         debezium.source.table.include.list=public.outbox\ndebezium.format.key=binary\n\
+         debezium.format.key.delegate.converter.type=io.confluent.connect.avro.AvroConverter\n\
+         debezium.format.key.delegate.converter.type.basic.auth.user.info=shop:hunter2\n\
+         debezium.transforms=outbox\ndebezium.transforms.outbox.type=io.debezium.transforms.outbox.EventRouter\n",
+    );
+    let said = program.run(&["import-debezium", "application.properties"]);
+    assert_eq!(said.code, 3);
+    assert!(!said.out.contains(SECRET) && !said.err.contains(SECRET), "{}{}", said.out, said.err);
+    for (expected, text) in [
+        ("url = \"${ONEWRITE_HTTP_URL}\"", &said.out),
+        ("column.mask.hash.SHA-256.with.salt.…", &said.err),
+        ("AvroConverter is not built in", &said.err),
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
 }
 
 #[test]

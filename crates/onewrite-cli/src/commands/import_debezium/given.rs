@@ -10,8 +10,7 @@ use super::{connect, properties, server};
 pub struct Unreadable(pub String);
 
 /// What runs the connector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Kafka Connect.
     Connect,

@@ -60,6 +60,11 @@ fn url(translator: &mut Translator, section: &mut Section) {
         let url = translator.variable("K_SINK");
         return section.put_with("url", url, format!("FILL IN: {words}."));
     };
+    // What is called by a query may be called by a secret in it.
+    if setting.value.literal().is_some_and(|url| url.contains('?')) {
+        let url = translator.secret(setting, "ONEWRITE_HTTP_URL");
+        return section.put("url", url);
+    }
     let url = translator.text(setting);
     let (scheme, rest) = url.split_once("://").unwrap_or(("", &url));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
