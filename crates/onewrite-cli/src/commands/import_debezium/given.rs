@@ -65,6 +65,11 @@ impl Given {
         self.settings.iter().find(|setting| setting.name == name)
     }
 
+    /// The same, where its value is not empty.
+    pub fn filled(&self, name: &str) -> Option<&Setting> {
+        self.get(name).filter(|setting| setting.value.literal() != Some(""))
+    }
+
     /// The value of this name, where it is given and refers to nothing.
     pub fn literal(&self, name: &str) -> Option<&str> {
         self.get(name)?.value.literal()

@@ -1,6 +1,6 @@
 //! What became of each key, for people and for scripts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -141,7 +141,7 @@ impl Report {
             let findings: Vec<&Finding> = self.of(groups).collect();
             ((*name).to_owned(), json!(findings))
         });
-        let mut object: Map<String, Value> = groups.collect::<BTreeMap<_, _>>().into_iter().collect();
+        let mut object: Map<String, Value> = groups.collect();
         object.insert("variables".to_owned(), json!(self.variables));
         object.insert("complete".to_owned(), json!(self.open_count() == 0));
         Value::Object(object)
