@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use onewrite_cli::configuration::{Environment, load};
 use onewrite_cli::wiring;
+use onewrite_core::options::Field;
+use onewrite_sources::foreign::debezium::{FIELDS, Router, Texts};
 use onewrite_sources::registry::source_type;
 use serde_json::{Value, json};
 
@@ -83,6 +85,57 @@ fn what_is_written_is_what_the_program_reads() {
             assert!(refused.is_none(), "{name}: {}", refused.unwrap().text());
         }
     }
+}
+
+/// Router and converters are taken by the contract itself, unless they were told not to be built in.
+#[test]
+fn router_and_converters_are_those_of_the_contract() {
+    for (name, _) in FILES {
+        let refused = match *name {
+            "flat.json" => "AvroConverter",
+            "nats.properties" => "cloudevents",
+            _ => "",
+        };
+        let file: toml_edit::DocumentMut = imported(name, &[]).out.parse().expect("TOML");
+        let texts = |key: &str| -> Texts {
+            let table = file["source"].get(key).and_then(|item| item.as_table());
+            let entries = table.into_iter().flat_map(|table| table.iter());
+            let text = |item: &toml_edit::Item| Environment::default().fill_in(item.as_str().expect("a text"));
+            entries
+                .map(|(key, item)| (key.to_owned(), text(item).expect("no variables")))
+                .collect()
+        };
+        match Router::new(&texts("router"), &texts("converters")) {
+            Ok(_) => assert_eq!(refused, "", "{name}"),
+            Err(error) => assert!(!refused.is_empty() && error.contains(refused), "{name}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn every_option_of_the_contract_is_translated_and_its_default_left_out() {
+    let with = |value: &dyn Fn(&Field) -> Option<String>| {
+        let mut config: serde_json::Map<String, Value> = serde_json::from_str(LEAST).expect("JSON");
+        let options = FIELDS
+            .iter()
+            .filter_map(|field| Some((format!("transforms.outbox.{}", field.name), json!(value(field)?))));
+        config.extend(options);
+        let program = Program::new();
+        program.write("outbox.json", &Value::Object(config).to_string());
+        program
+            .run(&["import-debezium", "outbox.json", "--brokers", "kafka"])
+            .out
+    };
+    let all = with(&|field| Some(format!("other {}", field.name)));
+    for field in FIELDS {
+        assert!(
+            all.contains(&format!("\"{0}\" = \"other {0}\"", field.name)),
+            "{}: {all}",
+            field.name
+        );
+    }
+    let defaults = with(&|field| field.default.map(str::to_owned));
+    assert!(!defaults.contains("[source.router]"), "{defaults}");
 }
 
 /// The file without those keys of `[source]` that a PostgreSQL source is not built with yet.
