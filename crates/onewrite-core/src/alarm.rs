@@ -1,9 +1,11 @@
 //! Alarms: what a person on call should know before it hurts, in words that name the cause and what to do.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::limits;
 use crate::limits::{ALARM_LOOKS, ALARM_WORSE};
 
 /// Something that grows worse until a person does something about it.
@@ -61,6 +63,36 @@ impl AlarmKind {
             Self::SegmentBlocked => "segment_blocked",
             Self::RotationShort => "rotation_short",
             Self::RetentionShort => "retention_short",
+        }
+    }
+}
+
+/// From when on something is an alarm. The usual ones, with their reasons, stand in [`limits`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlarmThresholds {
+    /// Bytes of the log that a slot may keep for a reason that is known.
+    pub wal_retained: i64,
+    /// The same without one.
+    pub wal_retained_unexplained: i64,
+    /// How long a slot's relay may be gone.
+    pub slot_unused: Duration,
+    /// How old a transaction may be that wrote something, or uses a segment.
+    pub floor_held: Duration,
+    /// The same of one that only reads.
+    pub snapshot_held: Duration,
+    /// How old a transaction must be to be named as what keeps a segment from being emptied.
+    pub segment_used: Duration,
+}
+
+impl Default for AlarmThresholds {
+    fn default() -> Self {
+        Self {
+            wal_retained: limits::WAL_RETAINED_THRESHOLD,
+            wal_retained_unexplained: limits::WAL_RETAINED_UNEXPLAINED_THRESHOLD,
+            slot_unused: limits::SLOT_UNUSED_THRESHOLD,
+            floor_held: limits::FLOOR_HELD_THRESHOLD,
+            snapshot_held: limits::SNAPSHOT_HELD_THRESHOLD,
+            segment_used: limits::SEGMENT_USED_THRESHOLD,
         }
     }
 }

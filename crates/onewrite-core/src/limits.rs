@@ -105,7 +105,7 @@ pub const ALARM_WORSE: f64 = 2.0;
 pub const ALARM_LOOKS: u32 = 2;
 
 /// How long counting the events of a replay may take; the answer then leaves the count out.
-pub const REPLAY_COUNT_TIMEOUT: Duration = Duration::from_secs(10);
+pub const REPLAY_COUNT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a replay that is through is still shown.
 pub const REPLAY_SHOWN: Duration = Duration::from_secs(3600);

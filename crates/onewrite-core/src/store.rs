@@ -360,6 +360,20 @@ pub struct Retained {
     pub from_sequence: i64,
 }
 
+impl Retained {
+    /// That an event which a replay begins or ends with is not in the table, and what is.
+    pub fn lacks(&self, id: Uuid) -> String {
+        let history = match self.since {
+            Some(since) => format!(
+                "it holds everything recorded after {since}, from sequence {} on",
+                self.from_sequence
+            ),
+            None => "nothing was ever removed from it, so no event of this id was appended".to_owned(),
+        };
+        format!("event {id} is not in the outbox; {history}")
+    }
+}
+
 /// What [`Operations::forget`] gave up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Forgotten {

@@ -1,5 +1,6 @@
 //! The databases that hold an outbox: a folder each, and one registry.
 
+mod behind;
 mod pace;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -7,3 +8,4 @@ pub mod registry;
 mod runs;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod words;

@@ -19,7 +19,7 @@ async fn a_replay_is_recorded_with_all_its_bounds_up_to_now() {
     let mut database = Database::migrated().await;
     let operations = database.operations().await;
     database.route("orders", "*").await;
-    assert_eq!(operations.replay(&replay("orders")).await.expect("a replay"), 1);
+    assert_eq!(operations.replay(&replay("orders")).await.expect("a replay").id, 1);
     assert_eq!(database.read("SELECT up_to FROM onewrite.replay").await, "0");
     database
         .run("SELECT onewrite.append('t', NULL, '') FROM generate_series(1, 3)")
@@ -32,7 +32,7 @@ async fn a_replay_is_recorded_with_all_its_bounds_up_to_now() {
         ids: vec![id],
         ..replay("orders")
     };
-    let number = operations.replay(&request).await.expect("a replay");
+    let number = operations.replay(&request).await.expect("a replay").id;
     let row = format!(
         "SELECT concat_ws('|', since AT TIME ZONE 'UTC', until AT TIME ZONE 'UTC', topic, key, ids, up_to, \
                        progress) FROM onewrite.replay WHERE id = {number}"

@@ -146,7 +146,7 @@ fn replay(state: &mut State, request: &ReplayRequest) -> Result<Replay, StoreErr
     let refused = |words: String| StoreError::new(StoreFailure::Refused, words);
     let sequence = |id: &Uuid| {
         let row = state.rows.iter().find(|(_, row)| row.plain.id == *id);
-        let missing = || refused(format!("event {id} is not in the outbox"));
+        let missing = || refused(Retained::default().lacks(*id));
         row.map(|(sequence, _)| sequence.cast_signed()).ok_or_else(missing)
     };
     let from = request
