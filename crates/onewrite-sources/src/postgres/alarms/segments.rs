@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
 
 use super::super::maintain::{Need, needs};
-use super::transactions::STATEMENT;
+use super::transactions::{PREPARED_LOCK, STATEMENT};
 use crate::behind::Behind;
 use crate::words::{age, bytes, first_few};
 
@@ -193,7 +193,7 @@ async fn used(client: &Client, segment: &str, least: Duration) -> Result<Option<
         "SELECT l.pid, p.gid, coalesce(a.usename::text, p.owner::text, ''), coalesce(a.state, ''), {STATEMENT}, \
                 extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared))::float8 AS seconds \
          FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid \
-         LEFT JOIN pg_prepared_xacts p ON l.virtualtransaction = '-1/' || p.transaction::text \
+         LEFT JOIN (pg_prepared_xacts p {PREPARED_LOCK}) ON l.pid IS NULL AND own.virtualtransaction = l.virtualtransaction \
          WHERE l.relation = 'onewrite.{segment}'::regclass AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid() \
          AND coalesce(coalesce(a.xact_start, p.prepared) < clock_timestamp() - make_interval(secs => $1), true) \
          ORDER BY coalesce(a.xact_start, p.prepared) LIMIT 1"

@@ -270,3 +270,71 @@ fn alarm(kind: AlarmKind, slot: &str, retained: Option<i64>, message: String) ->
         figure: retained.map(|bytes| bytes as f64),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: i64 = 1 << 20;
+
+    /// What is said of a slot that is read, of a relay that is run.
+    fn said(retained_bytes: i64, unseen_bytes: i64, held: &[Held]) -> Option<String> {
+        let status = SlotStatus {
+            active_pid: Some(7),
+            wal_status: "extended".to_owned(),
+            retained_bytes: Some(retained_bytes),
+            unseen_bytes: Some(unseen_bytes),
+            ..missing_slot("onewrite_shop")
+        };
+        let slot = Slot {
+            status,
+            inactive_seconds: None,
+        };
+        let owner = Owner {
+            relay: "shop".to_owned(),
+            slot: "onewrite_shop".to_owned(),
+            is_run: true,
+            seen_seconds_ago: 0.5,
+            feed_reason: None,
+            log_is_truth: false,
+        };
+        let alarms = alarms(&[slot], &[owner], held, &AlarmThresholds::default());
+        alarms.into_iter().next().map(|alarm| alarm.message)
+    }
+
+    #[test]
+    fn a_slot_that_is_read_is_an_alarm_when_it_keeps_much_for_a_reason() {
+        assert_eq!(said(63 * MIB, 63 * MIB, &[]), None);
+        assert!(
+            said(64 * MIB, 64 * MIB, &[])
+                .unwrap()
+                .contains("has yet to read 64.0 MiB of it")
+        );
+        // What the server has not moved on yet comes with every burst of writing, and goes by itself.
+        assert_eq!(said(1023 * MIB, 10 * MIB, &[]), None);
+        assert!(
+            said(1024 * MIB, 10 * MIB, &[])
+                .unwrap()
+                .contains("seen nearly all of it")
+        );
+    }
+
+    #[test]
+    fn a_transaction_that_holds_the_log_back_is_named_as_the_cause() {
+        let held = |keeps_log| Held {
+            subject: "transaction of pid 9".to_owned(),
+            description: "open for 5 min".to_owned(),
+            seconds: 300.0,
+            segments: None,
+            keeps_log,
+            remedy: "End it.".to_owned(),
+            others: 0,
+        };
+        assert_eq!(said(65 * MIB, MIB, &[held(false)]), None);
+        let words = said(65 * MIB, MIB, &[held(false), held(true)]).unwrap();
+        assert!(
+            words.contains("transaction of pid 9 keeps it from its own beginning on: open for 5 min. End it."),
+            "{words}"
+        );
+    }
+}

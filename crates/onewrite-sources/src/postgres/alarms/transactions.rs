@@ -17,6 +17,10 @@ const USED: &str = "\
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
     GROUP BY l.pid, l.virtualtransaction";
 
+/// The lock that each prepared transaction `p` has on its own number. All its locks have no pid and bear the mark of the session
+/// that prepared it, which this one tells.
+pub(super) const PREPARED_LOCK: &str = "LEFT JOIN pg_locks own ON own.locktype = 'transactionid' AND own.pid IS NULL AND own.transactionid = p.transaction";
+
 /// An open transaction that holds something back.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Held {
@@ -62,7 +66,8 @@ pub(super) async fn held(client: &Client, has_slot: bool, thresholds: &AlarmThre
         "WITH used AS MATERIALIZED ({USED}) \
          SELECT quote_literal(p.gid), p.database::text, p.owner::text, \
                 extract(epoch FROM clock_timestamp() - p.prepared)::float8 AS age, u.segments, $2, count(*) OVER () - 1 \
-         FROM pg_prepared_xacts p LEFT JOIN used u ON u.virtualtransaction = '-1/' || p.transaction::text \
+         FROM pg_prepared_xacts p {PREPARED_LOCK} \
+         LEFT JOIN used u ON u.pid IS NULL AND u.virtualtransaction = own.virtualtransaction \
          WHERE (p.database = current_database() OR $2) AND p.prepared < clock_timestamp() - make_interval(secs => $1) \
          ORDER BY p.prepared LIMIT 1"
     );
