@@ -289,3 +289,29 @@ async fn an_unfinished_replay_keeps_what_it_needs() {
     assert!(redeliveries.batch().await.is_empty());
     assert_eq!(maintain(&fixture, &lease).await.emptied.len(), 2);
 }
+
+/// Every reader of the outbox waits while a segment is looked at for the last time, so that must cost the same whatever it holds
+/// and whoever has a transaction open.
+#[tokio::test]
+async fn whether_a_large_segment_is_needed_is_read_by_few_probes_beside_an_old_transaction() {
+    let fixture = Fixture::new().await;
+    let lease = fixture.begin(&everything()).await;
+    let old = fixture.database.connect().await;
+    run(&old, "BEGIN; SELECT pg_current_xact_id()").await;
+    fill(&fixture, 2, 20_000).await;
+    let settled = "UPDATE onewrite.route SET floor_snapshot = pg_current_snapshot()::text, floor_sequence = 20000";
+    for statement in [settled, "VACUUM ANALYZE onewrite.outbox", "SELECT pg_stat_reset()"] {
+        run(&fixture.application, statement).await;
+    }
+    assert_eq!(maintain(&fixture, &lease).await.emptied.len(), 1);
+    // The server counts a session's reads a moment after they happened.
+    let read = "SELECT coalesce(sum(idx_tup_read), 0)::bigint, coalesce(sum(idx_scan), 0) > 0 FROM pg_stat_user_indexes \
+                WHERE indexrelname LIKE 'outbox\\_%xid%'";
+    let rows: i64 = wait::until("the reads are counted", async || {
+        let row = fixture.application.query_one(read, &[]).await.expect("statistics");
+        row.get::<_, bool>(1).then(|| row.get(0))
+    })
+    .await;
+    assert!(rows < 100, "{rows} rows were read");
+    run(&old, "COMMIT").await;
+}

@@ -19,12 +19,14 @@ pub(in crate::postgres) enum Need {
 ///
 /// [`BEGIN_READING`]: super::super::session::BEGIN_READING
 pub(in crate::postgres) async fn needs(client: &Client, segment: &str) -> Result<Vec<Need>, Error> {
+    // A lateral row for each is what leads the planner to the index, whatever it believes about the values.
     let routes = format!(
         "SELECT relay, name FROM onewrite.route WHERE \
          EXISTS (SELECT 1 FROM onewrite.{segment} WHERE xid >= pg_snapshot_xmax(floor_snapshot::pg_snapshot)) \
-         OR EXISTS (SELECT 1 FROM pg_snapshot_xip(floor_snapshot::pg_snapshot) AS under_way \
-                    JOIN onewrite.{segment} ON xid = under_way) \
-         OR EXISTS (SELECT 1 FROM unnest(pending) AS left_behind JOIN onewrite.{segment} ON sequence = left_behind) \
+         OR EXISTS (SELECT 1 FROM pg_snapshot_xip(floor_snapshot::pg_snapshot) AS under_way, \
+                    LATERAL (SELECT 1 FROM onewrite.{segment} WHERE xid = under_way LIMIT 1) AS of_it) \
+         OR EXISTS (SELECT 1 FROM unnest(pending) AS left_behind, \
+                    LATERAL (SELECT 1 FROM onewrite.{segment} WHERE sequence = left_behind LIMIT 1) AS of_it) \
          ORDER BY relay, name"
     );
     // A replay of a route that is gone never ends.
