@@ -3,6 +3,7 @@
 mod check;
 mod confirm;
 mod demo;
+mod forget;
 mod init;
 mod migrate;
 mod moment;
@@ -62,6 +63,7 @@ enum Command {
     Replay(replay::Arguments),
     Pause(pause::PauseArguments),
     Resume(pause::ResumeArguments),
+    Forget(forget::Arguments),
 }
 
 /// Runs a command.
@@ -96,6 +98,7 @@ async fn operate(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Replay(arguments) => replay::run(&arguments, context).await,
         Command::Pause(arguments) => pause::pause(&arguments, context).await,
         Command::Resume(arguments) => pause::resume(&arguments, context).await,
+        Command::Forget(arguments) => forget::run(&arguments, context).await,
         Command::Demo(_) | Command::Init(_) | Command::Run(_) => unreachable!("these set themselves up"),
     }
 }

@@ -20,6 +20,7 @@ const COMMANDS: &[&[&str]] = &[
     &["replay"],
     &["pause"],
     &["resume"],
+    &["forget"],
 ];
 
 /// Set to rewrite the file instead of comparing it.
