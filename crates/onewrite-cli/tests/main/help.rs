@@ -21,6 +21,7 @@ const COMMANDS: &[&[&str]] = &[
     &["pause"],
     &["resume"],
     &["import-debezium"],
+    &["forget"],
 ];
 
 /// Set to rewrite the file instead of comparing it.
