@@ -3,6 +3,7 @@
 mod check;
 mod confirm;
 mod demo;
+mod forget;
 pub(crate) mod import_debezium;
 mod init;
 mod migrate;
@@ -66,6 +67,7 @@ enum Command {
     Pause(pause::PauseArguments),
     Resume(pause::ResumeArguments),
     ImportDebezium(import_debezium::Arguments),
+    Forget(forget::Arguments),
 }
 
 /// Runs a command.
@@ -104,6 +106,7 @@ async fn operate(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Demo(_) | Command::Init(_) | Command::Run(_) | Command::ImportDebezium(_) => {
             unreachable!("these set themselves up")
         }
+        Command::Forget(arguments) => forget::run(&arguments, context).await,
     }
 }
 

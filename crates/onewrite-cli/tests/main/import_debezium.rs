@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use onewrite_cli::configuration::{Environment, load};
 use onewrite_cli::wiring;
+use onewrite_core::options::Field;
+use onewrite_sources::foreign::debezium::{FIELDS, Router, Texts};
 use onewrite_sources::registry::source_type;
 use serde_json::{Value, json};
 
@@ -56,7 +58,9 @@ fn what_is_written_is_what_the_program_reads() {
         let report = report(&imported(name, &["--json"]));
         let variables = report["variables"].as_array().unwrap().iter();
         let variables = variables.map(|name| (name.as_str().unwrap().to_owned(), "x".to_owned()));
+        // Files that are not here.
         let written = imported(name, &[]).out.replace("file:/run/secrets/db/password", "x");
+        let written = written.replace("ca_file = \"/etc/ssl/orders-ca.pem\"\n", "");
         let program = Program::with(&without_what_is_to_come(&written));
         let settings = load(
             Some(&program.path("onewrite.toml")),
@@ -81,6 +85,57 @@ fn what_is_written_is_what_the_program_reads() {
             assert!(refused.is_none(), "{name}: {}", refused.unwrap().text());
         }
     }
+}
+
+/// Router and converters are taken by the contract itself, unless they were told not to be built in.
+#[test]
+fn router_and_converters_are_those_of_the_contract() {
+    for (name, _) in FILES {
+        let refused = match *name {
+            "flat.json" => "AvroConverter",
+            "nats.properties" => "cloudevents",
+            _ => "",
+        };
+        let file: toml_edit::DocumentMut = imported(name, &[]).out.parse().expect("TOML");
+        let texts = |key: &str| -> Texts {
+            let table = file["source"].get(key).and_then(|item| item.as_table());
+            let entries = table.into_iter().flat_map(|table| table.iter());
+            let text = |item: &toml_edit::Item| Environment::default().fill_in(item.as_str().expect("a text"));
+            entries
+                .map(|(key, item)| (key.to_owned(), text(item).expect("no variables")))
+                .collect()
+        };
+        match Router::new(&texts("router"), &texts("converters")) {
+            Ok(_) => assert_eq!(refused, "", "{name}"),
+            Err(error) => assert!(!refused.is_empty() && error.contains(refused), "{name}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn every_option_of_the_contract_is_translated_and_its_default_left_out() {
+    let with = |value: &dyn Fn(&Field) -> Option<String>| {
+        let mut config: serde_json::Map<String, Value> = serde_json::from_str(LEAST).expect("JSON");
+        let options = FIELDS
+            .iter()
+            .filter_map(|field| Some((format!("transforms.outbox.{}", field.name), json!(value(field)?))));
+        config.extend(options);
+        let program = Program::new();
+        program.write("outbox.json", &Value::Object(config).to_string());
+        program
+            .run(&["import-debezium", "outbox.json", "--brokers", "kafka"])
+            .out
+    };
+    let all = with(&|field| Some(format!("other {}", field.name)));
+    for field in FIELDS {
+        assert!(
+            all.contains(&format!("\"{0}\" = \"other {0}\"", field.name)),
+            "{}: {all}",
+            field.name
+        );
+    }
+    let defaults = with(&|field| field.default.map(str::to_owned));
+    assert!(!defaults.contains("[source.router]"), "{defaults}");
 }
 
 /// The file without those keys of `[source]` that a PostgreSQL source is not built with yet.
@@ -128,6 +183,139 @@ fn every_key_of_a_file_is_told_once() {
     }
 }
 
+/// A connector's settings beside [`LEAST`], and what must stand in the configuration or in the report.
+type Case = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+
+const CASES: &[Case] = &[
+    (
+        &[
+            ("producer.override.security.protocol", "sasl_ssl"),
+            (
+                "producer.override.sasl.jaas.config",
+                "x.Krb5LoginModule required keyTab=/etc/k.keytab principal=\"shop@X\";",
+            ),
+            ("producer.override.sasl.kerberos.service.name", "kafka"),
+        ],
+        &[
+            "tls = true\nsasl_mechanism = \"GSSAPI\"\n",
+            "\"sasl.kerberos.keytab\" = \"/etc/k.keytab\"\n\"sasl.kerberos.principal\" = \"shop@X\"\n\"sasl.kerberos.service.name\" = \"kafka\"",
+        ],
+    ),
+    (
+        &[
+            ("producer.override.security.protocol", "SASL_PLAINTEXT"),
+            ("producer.override.sasl.mechanism", "OAUTHBEARER"),
+            ("producer.override.ssl.truststore.location", "/unused"),
+        ],
+        &[
+            "token_file = \"FILE\"",
+            "the connection is not encrypted, so the producer",
+        ],
+    ),
+    (
+        &[
+            ("producer.override.security.protocol", "SASL_SSL"),
+            ("producer.override.sasl.mechanism", "AWS_MSK_IAM"),
+        ],
+        &["`sasl_mechanism` in `[sinks.kafka]` takes one of \"PLAIN\""],
+    ),
+    (
+        &[
+            ("producer.override.security.protocol", "SASL_SSL"),
+            ("producer.override.sasl.mechanism", "PLAIN"),
+            ("producer.override.sasl.jaas.config", "${file:/s:jaas}"),
+        ],
+        &["username = \"USER\"\npassword = \"${ONEWRITE_KAFKA_PASSWORD}\""],
+    ),
+    (
+        &[
+            ("producer.override.security.protocol", "SSL"),
+            ("producer.override.ssl.keystore.type", "PEM"),
+            ("producer.override.ssl.keystore.location", "/etc/shop.pem"),
+        ],
+        &["certificate_file = \"/etc/shop.pem\"\nkey_file = \"/etc/shop.pem\""],
+    ),
+    (
+        &[("producer.override.security.protocol", "${env:P}")],
+        &["its value is not known here; `tls`"],
+    ),
+    (
+        &[("producer.override.compression.type", "brotli")],
+        &["`compression` in `[sinks.kafka]` takes one of"],
+    ),
+    (
+        &[("producer.override.max.request.size", "1")],
+        &["`max_message_bytes` in `[sinks.kafka]` goes from 1000 to"],
+    ),
+    (
+        &[("database.sslmode", "prefer")],
+        &["url = \"postgres://shop@db:5432/shop\"\n"],
+    ),
+    (&[("database.sslmode", "${env:MODE}")], &["/shop?sslmode=${MODE}\""]),
+    (
+        &[("database.sslmode", "sometimes")],
+        &["there is no such mode", "# FILL IN sslmode"],
+    ),
+    (
+        &[("database.hostname", "")],
+        &[
+            "url = \"postgres://shop@HOST:5432/shop\"\n",
+            "not in the file: database.hostname",
+        ],
+    ),
+    (
+        &[("table.include.list", "public\\.(outbox|events)")],
+        &["table = \"SCHEMA.TABLE\"", "no plain list of schema.table"],
+    ),
+    (&[("table.include.list", "outbox")], &["table = \"SCHEMA.TABLE\""]),
+    (&[("table.include.list", "${env:TABLE}")], &["table = \"${TABLE}\""]),
+    (
+        &[("header.converter", "org.apache.kafka.connect.json.JsonConverter")],
+        &["\"header.converter.schemas.enable\" = \"true\""],
+    ),
+    (&[("name", "")], &["name = \"shop.prefix\""]),
+    (
+        &[
+            ("transforms.outbox.predicate", "p"),
+            ("predicates", "p"),
+            ("predicates.p.type", "x.HasHeaderKey"),
+        ],
+        &["transforms.outbox.predicate  it is neither about topics nor about tombstones"],
+    ),
+    (
+        &[
+            ("transforms", "d,outbox"),
+            ("transforms.d.type", "x.DecodeLogicalDecodingMessageContent"),
+        ],
+        &["messages = [\"PREFIX\"]", "the outbox is in messages, and rows"],
+    ),
+];
+
+#[test]
+fn each_setting_has_its_place() {
+    for (settings, expected) in CASES {
+        let mut config: serde_json::Map<String, Value> = serde_json::from_str(LEAST).expect("JSON");
+        config.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
+        let program = Program::new();
+        program.write("outbox.json", &Value::Object(config).to_string());
+        let said = program.run(&["import-debezium", "outbox.json", "--brokers", "kafka"]);
+        let all = said.out + &said.err;
+        for expected in *expected {
+            assert!(all.contains(expected), "{settings:?}: {expected}\n{all}");
+        }
+    }
+}
+
+/// The least that is whole.
+const LEAST: &str = r#"{
+    "name": "outbox", "topic.prefix": "shop.prefix", "connector.class": "PostgresConnector",
+    "database.hostname": "db", "database.user": "shop", "database.dbname": "shop", "table.include.list": "public.outbox",
+    "database.password": "${env:DB_PASSWORD}",
+    "key.converter": "org.apache.kafka.connect.storage.StringConverter",
+    "value.converter": "org.apache.kafka.connect.storage.StringConverter",
+    "transforms": "outbox", "transforms.outbox.type": "io.debezium.transforms.outbox.EventRouter"
+}"#;
+
 #[test]
 fn every_option_there_is_has_a_verdict() {
     let options = std::fs::read_to_string(folder().join("options.txt")).unwrap();
@@ -167,17 +355,8 @@ fn every_option_there_is_has_a_verdict() {
 #[test]
 fn brokers_of_the_command_line_make_a_connector_of_connect_whole() {
     let program = Program::new();
-    program.write(
-        "outbox.json",
-        r#"{
-            "name": "outbox", "config": {
-            "connector.class": "PostgresConnector", "database.hostname": "localhost", "database.user": "shop",
-            "database.dbname": "shop", "database.password": "${env:DB_PASSWORD}", "table.include.list": "public.outbox",
-            "key.converter": "org.apache.kafka.connect.storage.StringConverter",
-            "value.converter": "org.apache.kafka.connect.storage.StringConverter",
-            "transforms": "outbox", "transforms.outbox.type": "io.debezium.transforms.outbox.EventRouter"
-        }, "initial_state": "STOPPED", "tasks": []}"#,
-    );
+    let posted = format!(r#"{{"name": "outbox", "config": {LEAST}, "initial_state": "STOPPED"}}"#);
+    program.write("outbox.json", &posted);
     let said = program.run(&["import-debezium", "outbox.json"]);
     assert_eq!(said.code, 3);
     assert!(said.out.contains("brokers = [\"HOST:9092\"]"), "{}", said.out);
@@ -191,7 +370,38 @@ fn brokers_of_the_command_line_make_a_connector_of_connect_whole() {
         (&report["fill_in"], &report["no_counterpart"]),
         (&json!([]), &json!([]))
     );
-    assert_eq!(report["not_needed"][0]["key"], "initial_state");
+    assert_eq!(report["not_needed"][1]["key"], "initial_state");
+}
+
+#[test]
+fn what_is_secret_in_an_address_or_in_a_key_is_not_shown() {
+    let program = Program::new();
+    program.write(
+        "application.properties",
+        "debezium.sink.type=http\ndebezium.sink.http.url=https://events.internal/in?token=hunter2\n\
+         debezium.source.connector.class=io.debezium.connector.postgresql.PostgresConnector\n\
+         debezium.source.column.mask.hash.SHA-256.with.salt.hunter2=public.outbox.email\n\
+         debezium.source.database.hostname=db\ndebezium.source.database.user=shop\ndebezium.source.database.dbname=shop\n\
+         debezium.source.table.include.list=public.outbox\ndebezium.format.key=binary\n\
+         debezium.format.key.delegate.converter.type=io.confluent.connect.avro.AvroConverter\n\
+         debezium.format.key.delegate.converter.type.basic.auth.user.info=shop:hunter2\n\
+         debezium.transforms=outbox\ndebezium.transforms.outbox.type=io.debezium.transforms.outbox.EventRouter\n",
+    );
+    let said = program.run(&["import-debezium", "application.properties"]);
+    assert_eq!(said.code, 3);
+    assert!(
+        !said.out.contains(SECRET) && !said.err.contains(SECRET),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    for (expected, text) in [
+        ("url = \"${ONEWRITE_HTTP_URL}\"", &said.out),
+        ("column.mask.hash.SHA-256.with.salt.…", &said.err),
+        ("AvroConverter is not built in", &said.err),
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ macro_rules! still_held {
 }
 
 mod adopt;
+mod alarms;
 mod blocked;
 pub(crate) mod connection;
 pub(crate) mod error;
@@ -64,8 +65,9 @@ pub const FIELDS: &[Field] = &[
         kind: Kind::Duration,
         default: Some("0s"),
         required: false,
-        doc: "How long events are kept at least after they were recorded, for replays. Space is freed by whole segments, so a \
-              retention of more than two rotations (an hour each unless `onewrite migrate` set another) frees none.",
+        doc: "How long events are kept at least after they were recorded, for replays; at most `61d`. Space is freed by whole segments, \
+              which are in use by turns of an hour or, where the retention asks for it, of a little more than half of it: run \
+              `onewrite migrate` after raising it, which fits the turns to it.",
     },
 ];
 
@@ -74,5 +76,5 @@ pub const FIELDS: &[Field] = &[
 /// # Errors
 /// `Refused`, naming the key and what is wrong with it.
 pub fn operations(options: &Options) -> Result<PostgresOperations, StoreError> {
-    Ok(PostgresOperations::new(connection::Connector::from_options(options)?))
+    PostgresOperations::from_options(options)
 }

@@ -1,7 +1,9 @@
 //! What operators ask of a PostgreSQL outbox.
 
 mod database;
+mod feed;
 mod parked;
 mod probe;
 mod requests;
+mod slots;
 mod status;

@@ -30,7 +30,7 @@ pub fn read_json(text: &str) -> Result<Given, Unreadable> {
             // Connect shows tasks and type beside the configuration, and takes the state to begin with.
             let others = object.into_iter().map(|(key, _)| key);
             told.extend(
-                others.map(|key| Finding::new(key, Group::NotNeeded, "no part of the connector's configuration")),
+                others.map(|key| Finding::new(&key, Group::NotNeeded, "no part of the connector's configuration")),
             );
         }
         Some(_) => return Err(Unreadable("\"config\" is no table of settings".to_owned())),
@@ -73,7 +73,7 @@ pub fn read_properties(properties: Vec<Property>) -> Result<Given, Unreadable> {
 fn add(settings: &mut Vec<Setting>, told: &mut Vec<Finding>, key: String, value: Value) -> Result<(), Unreadable> {
     let text = match value {
         Value::Null => {
-            told.push(Finding::new(key, Group::NotNeeded, "null, so it is not set"));
+            told.push(Finding::new(&key, Group::NotNeeded, "null, so it is not set"));
             return Ok(());
         }
         Value::String(text) => text,

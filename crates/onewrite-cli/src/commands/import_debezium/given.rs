@@ -10,8 +10,7 @@ use super::{connect, properties, server};
 pub struct Unreadable(pub String);
 
 /// What runs the connector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Kafka Connect.
     Connect,
@@ -64,6 +63,11 @@ impl Given {
     /// The setting of this name.
     pub fn get(&self, name: &str) -> Option<&Setting> {
         self.settings.iter().find(|setting| setting.name == name)
+    }
+
+    /// The same, where its value is not empty.
+    pub fn filled(&self, name: &str) -> Option<&Setting> {
+        self.get(name).filter(|setting| setting.value.literal() != Some(""))
     }
 
     /// The value of this name, where it is given and refers to nothing.

@@ -37,11 +37,12 @@ Examples:
   onewrite import-debezium outbox.json > onewrite.toml
   onewrite import-debezium outbox.json --brokers kafka-1:9092,kafka-2:9092 --output onewrite.toml
   onewrite import-debezium conf/application.properties --output onewrite.toml
-  curl -s http://connect:8083/connectors/outbox | onewrite import-debezium /dev/stdin --json 2> report.json
+  curl -s http://connect:8083/connectors/outbox | onewrite import-debezium /dev/stdin > onewrite.toml
 
-Exit codes: 0 everything that matters is translated, and at most environment variables are to be set; 3 the configuration is
-written, but a person has to look at it: something is to be filled in, or has no counterpart; 2 nothing is written: the file
-cannot be read, captures another database than PostgreSQL, or captures no outbox.")]
+Exit codes:
+  0  everything that matters is translated; at most environment variables are to be set
+  2  nothing is written: the file cannot be read, or captures no outbox of PostgreSQL
+  3  it is written, and a person has to look: something is to be filled in, or has no counterpart")]
 pub struct Arguments {
     /// The configuration of the connector
     file: PathBuf,

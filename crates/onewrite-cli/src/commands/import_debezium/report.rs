@@ -1,6 +1,6 @@
 //! What became of each key, for people and for scripts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -37,12 +37,20 @@ pub struct Finding {
 
 impl Finding {
     /// A finding.
-    pub fn new(key: impl Into<String>, group: Group, text: impl Into<String>) -> Self {
+    pub fn new(key: &str, group: Group, text: impl Into<String>) -> Self {
         Self {
-            key: key.into(),
+            key: shown(key),
             group,
             text: text.into(),
         }
+    }
+}
+
+/// A key without what is secret in it: of columns that are hashed, the salt.
+fn shown(key: &str) -> String {
+    match key.split_once(".with.salt.") {
+        Some((before, _)) => format!("{before}.with.salt.…"),
+        None => key.to_owned(),
     }
 }
 
@@ -75,12 +83,16 @@ impl Report {
 
     /// Puts what was told into the order of these keys; what none of them is about comes last.
     pub fn sort(&mut self, keys: &[&str]) {
-        self.findings
-            .sort_by_key(|finding| keys.iter().position(|key| *key == finding.key).unwrap_or(keys.len()));
+        self.findings.sort_by_key(|finding| {
+            keys.iter()
+                .position(|key| shown(key) == finding.key)
+                .unwrap_or(keys.len())
+        });
     }
 
     /// Whether anything was told of a key.
     pub fn knows(&self, key: &str) -> bool {
+        let key = shown(key);
         self.findings.iter().any(|told| told.key == key)
     }
 
@@ -129,7 +141,7 @@ impl Report {
             let findings: Vec<&Finding> = self.of(groups).collect();
             ((*name).to_owned(), json!(findings))
         });
-        let mut object: Map<String, Value> = groups.collect::<BTreeMap<_, _>>().into_iter().collect();
+        let mut object: Map<String, Value> = groups.collect();
         object.insert("variables".to_owned(), json!(self.variables));
         object.insert("complete".to_owned(), json!(self.open_count() == 0));
         Value::Object(object)

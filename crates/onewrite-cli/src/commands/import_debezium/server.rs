@@ -21,16 +21,16 @@ pub fn read(properties: Vec<Property>) -> Given {
         let spelled = spelled_out(&property.key);
         let (profile, name) = without_profile(&spelled);
         match profile {
-            None if chosen.iter().any(|(taken, _)| taken == name) => told.push(overruled(property.key)),
+            None if chosen.iter().any(|(taken, _)| taken == name) => told.push(overruled(&property.key)),
             None => chosen.push((name.to_owned(), property)),
             Some(profile) if profile.split(',').any(|one| one == "prod") => {
                 if let Some(at) = chosen.iter().position(|(taken, _)| taken == name) {
-                    told.push(overruled(chosen.remove(at).1.key));
+                    told.push(overruled(&chosen.remove(at).1.key));
                 }
                 chosen.push((name.to_owned(), property));
             }
             Some(profile) => told.push(Finding::new(
-                property.key.clone(),
+                &property.key,
                 Group::NotNeeded,
                 format!("counts in the profile {profile} alone, and this is the file of prod"),
             )),
@@ -45,7 +45,7 @@ pub fn read(properties: Vec<Property>) -> Given {
     for (name, property) in &chosen {
         if is_referred_to(name, &file) {
             told.push(Finding::new(
-                property.key.clone(),
+                &property.key,
                 Group::NotNeeded,
                 "its value stands where the file refers to it",
             ));
@@ -90,12 +90,12 @@ pub fn last_of_each(properties: Vec<Property>) -> (Vec<Property>, Vec<Finding>) 
             "given again on line {}, which counts; line {} does not",
             last[&property.key], property.line
         );
-        Finding::new(property.key, Group::NotNeeded, words)
+        Finding::new(&property.key, Group::NotNeeded, words)
     });
     (kept, told.collect())
 }
 
-fn overruled(key: String) -> Finding {
+fn overruled(key: &str) -> Finding {
     Finding::new(key, Group::NotNeeded, "the same key of the profile prod counts instead")
 }
 

@@ -8,21 +8,17 @@ use crate::commands::import_debezium::report::Group;
 const STRING: &str = "org.apache.kafka.connect.storage.StringConverter";
 const JSON: &str = "org.apache.kafka.connect.json.JsonConverter";
 const BINARY: &str = "io.debezium.converters.BinaryDataConverter";
+const BYTES: &str = "org.apache.kafka.connect.converters.ByteArrayConverter";
+const DEBEZIUM_BYTES: &str = "io.debezium.converters.ByteArrayConverter";
 
 /// Converters that are built in, by the names that files have for them.
 const BUILT_IN: &[(&str, &str)] = &[
     (STRING, STRING),
     (JSON, JSON),
     (BINARY, BINARY),
-    (
-        "org.apache.kafka.connect.converters.ByteArrayConverter",
-        "org.apache.kafka.connect.converters.ByteArrayConverter",
-    ),
-    (
-        "io.debezium.converters.ByteArrayConverter",
-        "io.debezium.converters.ByteArrayConverter",
-    ),
-    // What it was called in Debezium 1.
+    (BYTES, BYTES),
+    (DEBEZIUM_BYTES, DEBEZIUM_BYTES),
+    // What Debezium 1 called it.
     ("io.debezium.converters.ByteBufferConverter", BINARY),
 ];
 
@@ -34,13 +30,15 @@ const FORMATS: &[(&str, &str)] = &[
     ("binary", BINARY),
 ];
 
-/// Which options the converters have; `delegate.converter.type` has options below it.
-const OPTIONS: &[(&str, &str)] = &[
-    (JSON, "schemas.enable"),
-    (JSON, "decimal.format"),
-    (JSON, "replace.null.with.default"),
-    (STRING, "converter.encoding"),
-    (BINARY, "delegate.converter.type"),
+/// The converter for what the one for bytes does not take.
+const DELEGATE: &str = "delegate.converter.type";
+const ENCODING: &str = "converter.encoding";
+/// The options of the converters for JSON and texts.
+const OPTIONS: &[&str] = &[
+    "schemas.enable",
+    "decimal.format",
+    "replace.null.with.default",
+    ENCODING,
 ];
 
 const NOT_BUILT_IN: &str = "not built in; texts, JSON and bytes are";
@@ -140,28 +138,35 @@ fn put(translator: &mut Translator, section: &mut Section, part: &str, class: &s
         section.put(&format!("{name}.schemas.enable"), "true");
     }
     for (option, setting) in given.below(&format!("{name}.")) {
-        let is_option = |known: &str| {
-            option
-                .strip_prefix(known)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        let owners: Vec<&str> = OPTIONS
-            .iter()
-            .filter(|(_, known)| is_option(known))
-            .map(|(owner, _)| *owner)
-            .collect();
-        if owners.contains(&class) {
+        let is_delegate = option == DELEGATE;
+        if takes(class, option) {
             // One setting of the server can be about several parts, of which this one counts.
             translator.tell(setting, Group::Translated, "`converters` in `[source]`");
             let value = translator.text(setting);
-            section.put(&format!("{name}.{option}"), value);
-        } else if !owners.is_empty() {
-            translator.tell(
-                setting,
-                Group::NotNeeded,
-                format!("{} has no such option", last_part(class)),
-            );
+            if is_delegate && !BUILT_IN.iter().any(|(known, _)| *known == value) {
+                let words = format!("{} is {NOT_BUILT_IN}", last_part(&value));
+                translator.tell(setting, Group::NoCounterpart, &words);
+                section.put_with(&format!("{name}.{option}"), value, format!("FILL IN: {words}."));
+            } else {
+                section.put(&format!("{name}.{option}"), value);
+            }
+        } else if is_delegate || OPTIONS.contains(&option) {
+            let words = format!("{} has no such option", last_part(class));
+            translator.tell(setting, Group::NotNeeded, words);
         }
+    }
+}
+
+/// Whether a converter has an option.
+fn takes(class: &str, option: &str) -> bool {
+    match class {
+        JSON => OPTIONS.contains(&option) && option != ENCODING,
+        STRING => option == ENCODING,
+        BINARY | DEBEZIUM_BYTES => {
+            let of_delegate = option.strip_prefix(DELEGATE).map(|rest| rest.trim_start_matches('.'));
+            of_delegate.is_some_and(|own| own.is_empty() || OPTIONS.contains(&own))
+        }
+        _ => false,
     }
 }
 

@@ -1,14 +1,12 @@
 //! `[sinks.kafka]`: what Kafka's producer in Java was told, in the words of this program's sink and of librdkafka.
 
 use super::Translator;
+use super::sink::put_checked;
 use crate::commands::import_debezium::file::Section;
 use crate::commands::import_debezium::given::{Kind, Setting};
 use crate::commands::import_debezium::report::Group;
 use crate::commands::import_debezium::verdicts::RENAMED;
 
-/// Mechanisms that the sink can log in by.
-const MECHANISMS: &[&str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"];
-const CODECS: &[&str] = &["none", "gzip", "snappy", "lz4", "zstd"];
 /// What the sink takes for its largest record, in bytes: librdkafka's own limits.
 const MESSAGE_BYTES: std::ops::RangeInclusive<i64> = 1_000..=1_000_000_000;
 
@@ -27,7 +25,7 @@ pub(super) fn sections(translator: &mut Translator, brokers: &[String]) -> Vec<S
         section.put("client_id", client);
     }
     if let Some(setting) = producer(translator, "compression.type") {
-        choice(translator, &mut section, setting, "compression", CODECS);
+        put_checked(translator, &mut section, setting, "kafka", "compression");
     }
     if let Some(setting) = producer(translator, "max.request.size") {
         largest(translator, &mut section, setting);
@@ -190,7 +188,7 @@ fn login(translator: &mut Translator, section: &mut Section, properties: &mut Se
     // What Java's client takes where it is not told.
     let mechanism = setting.map_or("GSSAPI".to_owned(), |setting| translator.text(setting));
     match setting {
-        Some(setting) => choice(translator, section, setting, "sasl_mechanism", MECHANISMS),
+        Some(setting) => put_checked(translator, section, setting, "kafka", "sasl_mechanism"),
         None => section.put("sasl_mechanism", mechanism.clone()),
     }
     match mechanism.as_str() {
@@ -285,19 +283,6 @@ impl<'g> Jaas<'g> {
         };
         (!value.is_empty()).then(|| value.to_owned())
     }
-}
-
-/// A value that must be one of a few words, unless it is not known here.
-fn choice(translator: &mut Translator, section: &mut Section, setting: &Setting, key: &str, words: &[&str]) {
-    let value = translator.text(setting);
-    if setting.value.literal().is_none() || words.contains(&&*value) {
-        return section.put(key, value);
-    }
-    translator.tell(
-        setting,
-        Group::NoCounterpart,
-        format!("`{key}` in `[sinks.kafka]` is one of {}", words.join(", ")),
-    );
 }
 
 fn largest(translator: &mut Translator, section: &mut Section, setting: &Setting) {

@@ -1,8 +1,11 @@
 //! The sink: Kafka for every connector of Kafka Connect, and whatever the server's `debezium.sink.type` says.
 
+use onewrite_core::options::{Kind, Value};
+use onewrite_sinks::registry::sink_type;
+
 use super::{Translator, http, kafka};
 use crate::commands::import_debezium::file::Section;
-use crate::commands::import_debezium::given::Kind;
+use crate::commands::import_debezium::given::{self, Setting};
 use crate::commands::import_debezium::report::Group;
 
 /// The sinks of Debezium Server that this version does not deliver to, by the beginning of their names.
@@ -41,7 +44,7 @@ pub(super) fn section(translator: &mut Translator, brokers: &[String]) -> Sink {
         name: name.to_owned(),
         sections,
     };
-    if given.kind == Kind::Connect {
+    if given.kind == given::Kind::Connect {
         return named("kafka", kafka::sections(translator, brokers));
     }
     let chosen = given.literal("sink.type");
@@ -59,6 +62,34 @@ pub(super) fn section(translator: &mut Translator, brokers: &[String]) -> Sink {
         Some("kafka") => named("kafka", kafka::sections(translator, brokers)),
         Some("http") => named("http", vec![http::section(translator)]),
         other => named("events", vec![unavailable(translator, other.unwrap_or("SINK"))]),
+    }
+}
+
+/// Puts a value that the sink's own description of the key allows, and tells of any other.
+pub(super) fn put_checked(
+    translator: &mut Translator,
+    section: &mut Section,
+    setting: &Setting,
+    sink: &str,
+    key: &str,
+) {
+    let value = translator.text(setting);
+    let fields = sink_type(sink).map_or(&[][..], |sink| sink.fields);
+    let kind = fields
+        .iter()
+        .find(|field| field.name == key)
+        .map_or(Kind::Text, |field| field.kind);
+    match (kind.parse(&value), kind) {
+        (Ok(Value::Integer(number)), _) => section.put(key, number),
+        (Err(_), Kind::Choice(_)) if setting.value.literal().is_none() => section.put(key, value),
+        (Ok(_), _) => section.put(key, value),
+        (Err(expected), _) => {
+            translator.tell(
+                setting,
+                Group::NoCounterpart,
+                format!("`{key}` in `[sinks.{sink}]` takes {expected}"),
+            );
+        }
     }
 }
 

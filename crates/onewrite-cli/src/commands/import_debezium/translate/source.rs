@@ -55,8 +55,7 @@ pub(super) fn top(translator: &mut Translator) -> Section {
     );
     let given = translator.given;
     let names = ["name", "topic.prefix", "database.server.name"];
-    let given_names = names.into_iter().filter_map(|name| given.get(name));
-    let mut named = given_names.filter(|setting| setting.value.literal() != Some(""));
+    let mut named = names.into_iter().filter_map(|name| given.filled(name));
     let chosen = named.next();
     for other in named {
         translator.tell(other, Group::NotNeeded, "the router names the topics");
@@ -86,14 +85,11 @@ pub(super) fn section(translator: &mut Translator, chain: &Chain) -> Section {
     section.put("type", "postgres");
     let (url, comment) = url(translator);
     section.put_with("url", url, comment);
-    if let Some(password) = given
-        .get("database.password")
-        .filter(|setting| setting.value.literal() != Some(""))
-    {
+    if let Some(password) = given.filled("database.password") {
         let password = translator.secret(password, "ONEWRITE_DB_PASSWORD");
         section.put("password", password);
     }
-    if let Some(authority) = given.get("database.sslrootcert") {
+    if let Some(authority) = given.filled("database.sslrootcert") {
         let authority = translator.text(authority);
         section.put("ca_file", authority);
     }
@@ -104,7 +100,7 @@ pub(super) fn section(translator: &mut Translator, chain: &Chain) -> Section {
     } else {
         table(translator, chain, &mut section);
     }
-    if let Some(publication) = given.get("publication.name") {
+    if let Some(publication) = given.filled("publication.name") {
         let name = translator.text(publication);
         section.put_with(
             "publication",
@@ -122,7 +118,7 @@ fn url(translator: &mut Translator) -> (String, String) {
     let given = translator.given;
     let encoded = |text: &str| utf8_percent_encode(text, UNRESERVED).to_string();
     let mut missing = Vec::new();
-    let mut part = |name: &'static str, placeholder: &str, translator: &mut Translator| match given.get(name) {
+    let mut part = |name: &'static str, placeholder: &str, translator: &mut Translator| match given.filled(name) {
         Some(setting) if name == "database.hostname" => translator.changed(setting, bracketed),
         Some(setting) => translator.changed(setting, encoded),
         None => {
@@ -134,7 +130,7 @@ fn url(translator: &mut Translator) -> (String, String) {
     let user = part("database.user", "USER", translator);
     let database = part("database.dbname", "DATABASE", translator);
     let port = given
-        .get("database.port")
+        .filled("database.port")
         .map_or("5432".to_owned(), |port| translator.text(port));
     let (mode, mut comment) = ssl_mode(translator);
     if !missing.is_empty() {
@@ -186,8 +182,8 @@ fn messages(translator: &mut Translator, section: &mut Section) {
     let given = translator.given;
     let tables = ["table.include.list", "table.whitelist"]
         .into_iter()
-        .filter_map(|name| given.get(name));
-    for setting in tables.filter(|setting| setting.value.literal() != Some("")) {
+        .filter_map(|name| given.filled(name));
+    for setting in tables {
         let words = "the outbox is in messages, and rows of tables are not delivered beside them";
         translator.tell(setting, Group::NoCounterpart, words);
     }
@@ -222,7 +218,7 @@ fn table(translator: &mut Translator, chain: &Chain, section: &mut Section) {
         );
     }
     let names = ["table.include.list", "table.whitelist"];
-    let Some(setting) = names.into_iter().find_map(|name| given.get(name)) else {
+    let Some(setting) = names.into_iter().find_map(|name| given.filled(name)) else {
         let words = "the file names no table; it is the outbox with its schema, such as public.outbox";
         translator.missing("[source] table", words);
         return section.put_with("table", "SCHEMA.TABLE", format!("FILL IN: {words}."));

@@ -27,7 +27,10 @@ pub(super) const CONVERTERS: Topic = Topic {
         translated("format.header", "`converters` in `[source]`"),
         translated("*.converter.schemas.enable", "`converters` in `[source]`"),
         translated("*.converter.delegate.converter.type", "`converters` in `[source]`"),
-        translated("*.converter.delegate.converter.type.*", "`converters` in `[source]`"),
+        translated(
+            "*.converter.delegate.converter.type.schemas.enable",
+            "`converters` in `[source]`",
+        ),
         not_needed("*.converter.schemas.cache.size", "schemas are made once"),
         not_needed("*.converter.converter.type", "which converter it is says its key"),
         not_needed("*.converter.plugin.version", "the converters are built in"),

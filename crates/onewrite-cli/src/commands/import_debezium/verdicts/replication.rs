@@ -42,11 +42,7 @@ const VERDICTS: &[Verdict] = &[
         &["false"],
         "a partitioned outbox needs a publication with `publish_via_partition_root = true`; make sure that yours has it",
     ),
-    lacking(
-        "replica.identity.autoset.values",
-        &[""],
-        "Onewrite changes no table; inserts need no replica identity",
-    ),
+    not_needed("replica.identity.autoset.values", "inserts need no replica identity"),
     not_needed(
         "status.update.interval.ms",
         "the server is answered in time whatever the sink does",

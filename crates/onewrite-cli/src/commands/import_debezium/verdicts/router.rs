@@ -45,6 +45,8 @@ pub const ROUTER_DEFAULTS: &[(&str, &str)] = &[
     ("table.op.invalid.behavior", "warn"),
     ("tracing.operation.name", "debezium-read"),
     ("tracing.span.context.field", "tracingspancontext"),
+    // What the outbox event router takes, whatever the documentation says.
+    ("tracing.with.context.field.only", "true"),
 ];
 
 const IN_ROUTER: &str = "the same name in `router` of `[source]`";

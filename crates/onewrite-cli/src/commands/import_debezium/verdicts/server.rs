@@ -20,7 +20,10 @@ pub(super) const HTTP: Topic = Topic {
     verdicts: &[
         translated("sink.http.url", "`url` in `[sinks.http]`"),
         translated("sink.http.timeout.ms", "`timeout` in `[sinks.http]`, at most 30s"),
-        translated("sink.http.batch.enabled", "`mode` in `[sinks.http]`"),
+        translated(
+            "sink.http.batch.enabled",
+            "`mode` in `[sinks.http]`; the array then holds events in Onewrite's own envelopes",
+        ),
         translated("sink.http.batch.max-size", "`max_batch_events` in `[sinks.http]`"),
         not_needed("sink.http.retries", "Onewrite tries again for as long as it takes"),
         not_needed(
