@@ -49,7 +49,7 @@ pub const FIELDS: &[Field] = &[
         default: Some("auto"),
         required: false,
         doc: "How new events are found. `wal` follows the write-ahead log and brings events within milliseconds; it needs \
-              wal_level = logical and a role with REPLICATION. `poll` asks the database again and again, every 2 ms while there are \
+              the wal_level `logical` and a role with REPLICATION. `poll` asks the database again and again, every 2 ms while there are \
               events and every 250 ms while there are none; it needs no privilege beyond reading. `auto` follows the log where that \
               is possible and polls where and while it is not; `onewrite status` tells which and why.",
     },
