@@ -4,6 +4,7 @@
 mod broker;
 mod docs;
 mod drain;
+mod held;
 mod idle;
 mod latency;
 mod machine;
@@ -58,6 +59,10 @@ async fn main() -> Result<()> {
     if let Some(receiver) = receiver {
         let runs = drain::measure(&servers, &plan, receiver).await;
         report.drain = Some(runs.context("measuring the drain")?);
+    }
+    if options.wants(Part::Held) {
+        let runs = held::measure(&servers, &plan).await;
+        report.held = Some(runs.context("measuring beside a transaction that stays open")?);
     }
     say("stopping the servers");
     drop(servers);

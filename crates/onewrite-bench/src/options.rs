@@ -17,6 +17,7 @@ Examples:
   ./x bench                           everything, about a quarter of an hour
   ./x bench --quick                   everything in two or three minutes, to see whether something changed much
   ./x bench --only drain --runs 5     the drain and its memory, five times
+  ./x bench --only held --held 600    throughput beside a transaction that has been open for ten minutes
   ./x bench --feed poll               the relay with this feed alone
   ./x bench --json figures.json       the figures for a program as well
   ./x bench --write-docs              puts the figures into docs/benchmarks.md
@@ -35,6 +36,9 @@ pub struct Options {
     /// Measure these only
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<Part>,
+    /// How old a transaction elsewhere is when its effect is measured, in seconds [default: 60, with --quick 5]
+    #[arg(long, value_name = "SECONDS")]
+    held: Option<u32>,
     /// Measure the relay with each of these feeds
     #[arg(long, value_name = "FEEDS", value_delimiter = ',', default_value = "wal,poll")]
     feed: Vec<Feed>,
@@ -61,6 +65,8 @@ pub enum Part {
     Idle,
     /// What the outbox costs the application's transactions
     Tax,
+    /// Throughput while a transaction stays open in another database
+    Held,
 }
 
 /// How the relay learns of new rows: the key `source.feed` of its configuration.
@@ -102,6 +108,10 @@ pub struct Plan {
     pub tax_rounds: usize,
     /// How long each variant lasts in a round.
     pub tax: Duration,
+    /// How long a transaction is held open elsewhere before its effect is measured.
+    pub held: Duration,
+    /// Events of each measurement of that.
+    pub held_events: usize,
 }
 
 impl Options {
@@ -139,6 +149,8 @@ impl Options {
             idle: Duration::from_secs(pick(10, 5)),
             tax_rounds: if self.quick { 3 } else { 7 },
             tax: Duration::from_secs(pick(4, 1)),
+            held: Duration::from_secs(self.held.map_or(pick(60, 5), u64::from)),
+            held_events: usize::try_from(events / 5).expect("fits"),
         }
     }
 }

@@ -5,12 +5,14 @@ use super::table::Table;
 use crate::options::Feed;
 use crate::progress::thousands;
 use crate::spread::Spread;
-use crate::{drain, idle, latency, tax};
+use crate::{drain, held, idle, latency, tax};
 
 /// Percent of a core that an idle relay uses, less than.
 const IDLE_GOAL: f64 = 1.0;
 /// Milliseconds from commit to consumer of 99 in 100 events over the log, on an idle machine, less than.
 const LATENCY_GOAL: f64 = 10.0;
+/// Throughput beside a transaction that stays open against throughput without, at least.
+const HELD_GOAL: f64 = 0.9;
 
 /// The relay against the lower of the raw limits, at least.
 fn ratio_goal(feed: Feed) -> f64 {
@@ -42,6 +44,9 @@ pub fn figures(report: &Report) -> Table {
     }
     if let Some(rounds) = &report.tax {
         tax_figures(&mut table, rounds);
+    }
+    if let Some(runs) = &report.held {
+        held_figures(&mut table, runs);
     }
     table
 }
@@ -201,6 +206,26 @@ fn tax_figures(table: &mut Table, rounds: &[tax::Round]) {
     row(table, "tax: with INSERT, against without", insert, share, None);
     let append = rounds.iter().map(|round| round.append / round.without);
     row(table, "tax: with append(), against without", append, share, None);
+}
+
+fn held_figures(table: &mut Table, runs: &[held::Run]) {
+    let rate = |value: f64| format!("{}/s", thousands(value));
+    for (feed, runs) in by_feed(runs, |run| run.feed) {
+        let rates = |held| runs.iter().filter(move |run| run.held == held).map(|run| run.rate);
+        for (held, word) in [(false, "without"), (true, "with")] {
+            let name = format!("held: {word} a transaction open elsewhere, {feed}");
+            row(table, &name, rates(held), rate, None);
+        }
+        let without = Spread::of(rates(false)).median;
+        let ratio = Spread::of(rates(true)).median / without;
+        row(
+            table,
+            &format!("held: with / without, {feed}"),
+            rates(true).map(|rate| rate / without),
+            |value| format!("{value:.2}"),
+            Some(Goal(format!("≥ {HELD_GOAL}"), ratio >= HELD_GOAL)),
+        );
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::machine::Machine;
 use crate::options::Plan;
 use crate::progress::thousands;
 use crate::workload::{PARTITIONS, PAYLOAD_BYTES};
-use crate::{drain, idle, tax};
+use crate::{drain, held, idle, tax};
 use table::Table;
 
 /// Everything that was measured.
@@ -28,6 +28,8 @@ pub struct Report {
     pub idle: Option<Vec<idle::Run>>,
     /// The producer's tax.
     pub tax: Option<Vec<tax::Round>>,
+    /// Throughput beside a transaction that stays open.
+    pub held: Option<Vec<held::Run>>,
 }
 
 impl Report {
@@ -40,6 +42,7 @@ impl Report {
             latency: None,
             idle: None,
             tax: None,
+            held: None,
         }
     }
 }
