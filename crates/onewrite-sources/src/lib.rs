@@ -1,5 +1,7 @@
 //! The databases that hold an outbox: a folder each, and one registry.
 
+#[cfg(feature = "postgres")]
+pub mod foreign;
 mod pace;
 #[cfg(feature = "postgres")]
 pub mod postgres;
