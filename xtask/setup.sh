@@ -4,6 +4,7 @@ BUILD_PACKAGES=(build-essential ca-certificates)
 BROKER_CLIENT_PACKAGES=(pkg-config libssl-dev libsasl2-dev zlib1g-dev)
 SERVER_PACKAGES=(maven unzip xz-utils sqlite3)
 CARGO_DENY_VERSION=0.20.2
+CARGO_FUZZ_VERSION=0.13.2
 # krafka, whose broker the tests run inside themselves, needs it; the product builds with the rust-version of Cargo.toml.
 TESTS_RUST_VERSION=1.95
 
@@ -106,7 +107,7 @@ rust_is_at_least() { # version
   [ -n "$found" ] && [ "$(printf '%s\n%s\n' "$1" "$found" | sort -V | head -1)" = "$1" ]
 }
 
-# Built once, about two minutes on two cores, and kept with Cargo's other programs.
-need_cargo_deny() {
-  cargo deny --version > /dev/null 2>&1 || cargo install cargo-deny --locked --version "$CARGO_DENY_VERSION"
+# Built once, cargo-deny in about two minutes on two cores and cargo-fuzz in half a one, and kept with Cargo's other programs.
+need_cargo_program() { # name, version
+  cargo "$1" --version > /dev/null 2>&1 || cargo install "cargo-$1" --locked --version "$2"
 }

@@ -17,8 +17,9 @@ use crate::position::{Position, Settlement};
 #[async_trait]
 pub trait Source: Send {
     /// Returns what is there now, in order, within `limit` (but at least one event if there is any). An empty batch
-    /// means there was nothing; the caller then [`wait`](Self::wait)s. It does not wait itself. Cancel-safe: when the
-    /// future is dropped, the same events are handed out by the next call.
+    /// means there was nothing at hand (over a log, committed events may still be on their way); the caller then
+    /// [`wait`](Self::wait)s. It does not wait itself. Cancel-safe: when the future is dropped, the same events are handed
+    /// out by the next call.
     async fn next_batch(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError>;
 
     /// Returns when another [`next_batch`](Self::next_batch) is worthwhile. Cancel-safe.

@@ -22,7 +22,9 @@ pub mod servers {
     mod kafka_records;
     mod port;
     mod postgres;
+    mod postgres_copies;
     mod postgres_process;
+    mod postgres_slots;
     mod process;
 
     pub use database::Database;
@@ -31,4 +33,6 @@ pub mod servers {
     #[cfg(feature = "kafka")]
     pub use kafka_records::Record;
     pub use postgres::Postgres;
+    pub use postgres_copies::Backup;
+    pub use postgres_slots::Slot;
 }

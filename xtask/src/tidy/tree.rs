@@ -4,7 +4,16 @@ use std::fs;
 use std::path::Path;
 
 /// What people did not write.
-const ELSEWHERE: [&str; 6] = [".git", "target", ".cache", "node_modules", "Cargo.lock", "LICENSE"];
+const ELSEWHERE: [&str; 8] = [
+    ".git",
+    "target",
+    ".cache",
+    "node_modules",
+    "Cargo.lock",
+    "LICENSE",
+    "corpus",
+    "artifacts",
+];
 
 /// A text file, its path given from the workspace's root with `/`.
 pub struct TextFile {

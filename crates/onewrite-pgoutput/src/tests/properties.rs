@@ -51,7 +51,7 @@ proptest! {
 }
 
 /// What is accepted is what the server would have sent, but for a namespace that it abbreviates.
-fn is_a_message_or_an_error(data: Vec<u8>) {
+pub fn is_a_message_or_an_error(data: Vec<u8>) {
     let length = data.len();
     match decode(data.into()) {
         Ok(message) => assert_eq!(decode(encode(&message).into()), Ok(message)),

@@ -119,6 +119,21 @@ impl Connector {
         &self.place
     }
 
+    /// The driver's own settings.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// TLS as it is configured; `None` for plain text.
+    pub(crate) fn tls(&self) -> Option<&MakeRustlsConnect> {
+        self.tls.as_ref()
+    }
+
+    /// How long connecting and logging in may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Connects. The connection ends when the client is dropped.
     ///
     /// # Errors

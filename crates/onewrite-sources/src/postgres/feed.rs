@@ -1,5 +1,11 @@
-//! The poll feed: reads the differences of snapshots, one after the other.
+//! The feed of a route: the differences of snapshots, one after the other.
+//!
+//! What a difference holds is read from the table, or comes over the log where the feed follows it. Both ways end at the same
+//! snapshots and hand out in the same order, so a feed changes from one to the other at any time.
 
+mod following;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,11 +16,13 @@ use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, So
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
+use self::following::Following;
 use super::connection::Connector;
 use super::error::failed;
+use super::log::{Tail, Window};
 use super::reading::{Reader, is_cut};
 use super::rows::Decoder;
-use super::session::{BEGIN_READING, LAST_SEQUENCE, Session};
+use super::session::{BEGIN_READING, LAST_SEQUENCE, Session, fenced};
 use super::snapshot::Snapshot;
 use super::{parking, progress};
 use crate::pace::Pace;
@@ -39,7 +47,11 @@ pub(super) struct Feed {
     /// every snapshot taken after it those are all at or above its xmax.
     low: i64,
     pace: Pace,
+    /// When progress was last recorded, and the bound of the floor that was.
     passed_at: Instant,
+    passed_low: i64,
+    /// The way over the log, unless the feed only polls.
+    log: Option<Following>,
 }
 
 /// What a look at the clock of the database says.
@@ -49,8 +61,13 @@ struct Present {
 }
 
 impl Feed {
-    /// Opens the feed from the recorded progress.
-    pub async fn open(connector: &Connector, lease: &Lease, share: &Share) -> Result<Self, StoreError> {
+    /// Opens the feed from the recorded progress. With a `tail` it follows the log once it has caught up.
+    pub async fn open(
+        connector: &Connector,
+        lease: &Lease,
+        share: &Share,
+        tail: Option<Arc<Tail>>,
+    ) -> Result<Self, StoreError> {
         let session = Session::open(connector, lease).await?;
         let (progress, low) = progress::load(&session, &share.route).await?;
         let windows = Windows::new(progress);
@@ -65,10 +82,12 @@ impl Feed {
                 .map(|sequence| sequence.cast_signed())
                 .collect(),
             carried_read: 0,
-            windows,
             low,
             pace: Pace::new(),
             passed_at: Instant::now(),
+            passed_low: windows.base().low,
+            windows,
+            log: tail.map(|tail| Following::new(tail, share)),
         })
     }
 
@@ -102,6 +121,9 @@ impl Feed {
 
     /// Reads on in the open window.
     async fn read_on(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
+        if let Some(log) = self.log.as_mut().filter(|log| log.has_ready()) {
+            return log.hand_out(&mut self.windows, limit);
+        }
         let Some(reading) = self.windows.reading() else {
             return Ok(Vec::new());
         };
@@ -117,11 +139,40 @@ impl Feed {
         self.hand_out(&rows, limit)
     }
 
+    /// Goes on with what came over the log, if anything did.
+    async fn read_log(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
+        while let Some((tick, window)) = self.log.as_mut().and_then(|log| log.next(self.windows.base(), limit)) {
+            let snapshot = tick.snapshot.clone().bounded_like(self.windows.base());
+            let events = match window {
+                Window::Passed => continue,
+                Window::Table => {
+                    self.windows.open(snapshot);
+                    self.read_on(limit).await?
+                }
+                Window::Events if self.log.as_ref().is_some_and(Following::has_ready) => {
+                    self.windows.open(snapshot);
+                    self.read_on(limit).await?
+                }
+                Window::Events => {
+                    self.windows.open(snapshot);
+                    self.windows.complete();
+                    self.record_passed(tick.last_sequence).await?;
+                    continue;
+                }
+            };
+            if !events.is_empty() {
+                return Ok(events);
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// Looks whether there is anything beyond what was read, and if so opens a window.
     async fn read_new(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
         let present = self.present().await?;
         let base = self.windows.base();
         if present.snapshot.text() == base.text() {
+            self.caught_up();
             return Ok(Vec::new());
         }
         if present.snapshot.xmax() < base.xmax() {
@@ -132,6 +183,7 @@ impl Feed {
             .window(self.session.client(), base, &present.snapshot, 0, limit);
         let rows = self.session.transaction(READING, BEGIN_READING, read).await?;
         if rows.is_empty() {
+            self.caught_up();
             self.pass(present).await?;
             return Ok(Vec::new());
         }
@@ -155,20 +207,45 @@ impl Feed {
     /// Moves past a window that holds nothing for this route, from time to time: a snapshot may be built upon only after a
     /// fence, since after a crash the server gives out again the transaction ids that had not reached its disk.
     async fn pass(&mut self, present: Present) -> Result<(), StoreError> {
-        let rows = present.last_sequence - self.windows.base().low;
-        let due = match rows {
-            PASS_ROWS.. => Duration::ZERO,
-            1.. => PASS_INTERVAL,
-            _ => MAINTENANCE_INTERVAL,
-        };
-        if self.passed_at.elapsed() < due {
+        if !self.is_due(present.last_sequence) {
             return Ok(());
         }
         self.low = self.session.fence().await?;
         self.windows.open(present.snapshot);
         self.windows.complete();
+        self.record().await
+    }
+
+    /// The same for windows that ticks have fenced.
+    async fn record_passed(&mut self, last_sequence: i64) -> Result<(), StoreError> {
+        if self.is_due(last_sequence) {
+            self.record().await
+        } else {
+            Ok(())
+        }
+    }
+
+    fn is_due(&self, last_sequence: i64) -> bool {
+        let due = match last_sequence - self.passed_low {
+            PASS_ROWS.. => Duration::ZERO,
+            1.. => PASS_INTERVAL,
+            _ => MAINTENANCE_INTERVAL,
+        };
+        self.passed_at.elapsed() >= due
+    }
+
+    async fn record(&mut self) -> Result<(), StoreError> {
+        let progress = self.windows.progress();
         self.passed_at = Instant::now();
-        progress::record(&self.session, &self.route, &self.windows.progress()).await
+        self.passed_low = progress.floor.low;
+        progress::record(&self.session, &self.route, &progress).await
+    }
+
+    /// Everything there is was read: from here the log can take over.
+    fn caught_up(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.begin();
+        }
     }
 
     fn hand_out(&mut self, rows: &[Row], limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
@@ -177,6 +254,7 @@ impl Feed {
         let events = decode(rows, decoder, |sequence| windows.hand_out(sequence))?;
         if !is_cut(events.len(), bytes(&events), limit) {
             self.windows.complete();
+            self.caught_up();
         }
         Ok(events)
     }
@@ -189,11 +267,17 @@ impl Feed {
 #[async_trait]
 impl Source for Feed {
     async fn next_batch(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
+        if self.log.as_ref().is_some_and(Following::is_fenced) {
+            return Err(fenced(self.session.lease()));
+        }
         let mut events = self.read_carried(limit).await?;
         if events.is_empty() && self.windows.reading().is_some() {
             events = self.read_on(limit).await?;
         }
         if events.is_empty() {
+            events = self.read_log(limit).await?;
+        }
+        if events.is_empty() && !self.log.as_ref().is_some_and(Following::is_followed) {
             events = self.read_new(limit).await?;
         }
         self.pace.looked(!events.is_empty());
@@ -201,12 +285,15 @@ impl Source for Feed {
     }
 
     async fn wait(&mut self) {
-        tokio::time::sleep(self.pace.wait()).await;
+        match &self.log {
+            Some(log) => log.wait(self.pace.wait()).await,
+            None => tokio::time::sleep(self.pace.wait()).await,
+        }
     }
 
     async fn settle(&mut self, settlement: &Settlement) -> Result<(), StoreError> {
         self.windows.settle(settlement);
-        progress::record(&self.session, &self.route, &self.windows.progress()).await
+        self.record().await
     }
 
     async fn park(&mut self, events: &[Parking]) -> Result<(), StoreError> {
@@ -226,15 +313,19 @@ fn decode(
     for row in rows {
         let sequence: i64 = row.try_get(0).map_err(|error| failed(READING, error))?;
         if sequence <= last {
-            let words =
-                format!("two rows of onewrite.outbox have the sequence {sequence}; it must be left to its default");
-            return Err(StoreError::new(StoreFailure::Refused, words));
+            return Err(repeated(sequence));
         }
         last = sequence;
         let event = decoder.event(row, 1, position(sequence.cast_unsigned()));
         events.push(event.map_err(|error| failed(READING, error))?);
     }
     Ok(events)
+}
+
+/// Sequences ascend in every window; whoever wrote one by hand broke that.
+fn repeated(sequence: i64) -> StoreError {
+    let words = format!("two rows of onewrite.outbox have the sequence {sequence}; it must be left to its default");
+    StoreError::new(StoreFailure::Refused, words)
 }
 
 fn bytes(events: &[Sourced]) -> usize {

@@ -1,4 +1,4 @@
-//! PostgreSQL 14 and later, by plain SQL: it works behind a transaction pooler.
+//! PostgreSQL 14 and later: by plain SQL, which works behind a transaction pooler, and by the write-ahead log.
 
 /// The condition under which a statement may write for the route `$2` of the relay `$1` at epoch `$3`. The route's own epoch
 /// is that of whoever adopted it last, and is compared under a lock where a statement had to wait; the relay's is newer
@@ -16,6 +16,7 @@ pub(crate) mod connection;
 pub(crate) mod error;
 mod feed;
 mod filter;
+mod log;
 mod maintain;
 mod operations;
 mod outbox;
@@ -46,9 +47,10 @@ pub const FIELDS: &[Field] = &[
         kind: Kind::Choice(&["auto", "wal", "poll"]),
         default: Some("auto"),
         required: false,
-        doc: "How new events are found. `poll` asks the database again and again, every 2 ms while there are events and every 250 ms \
-              while there are none; it needs no privilege beyond reading. `wal` follows the write-ahead log; this version does not \
-              have it yet, and `auto` therefore polls.",
+        doc: "How new events are found. `wal` follows the write-ahead log and brings events within milliseconds; it needs \
+              wal_level = logical and a role with REPLICATION. `poll` asks the database again and again, every 2 ms while there are \
+              events and every 250 ms while there are none; it needs no privilege beyond reading. `auto` follows the log where that \
+              is possible and polls where and while it is not; `onewrite status` tells which and why.",
     },
     Field {
         name: "contract",

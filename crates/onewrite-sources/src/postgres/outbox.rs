@@ -1,6 +1,6 @@
 //! The engine's view of a PostgreSQL outbox: leases, controls, and the way to sources.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StandardMutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,8 +16,9 @@ use super::blocked::KEYS;
 use super::connection::Connector;
 use super::error::failed;
 use super::feed::Feed;
+use super::log::{self, Tail, slot};
 use super::redeliveries::Redeliveries;
-use super::session::{BEGIN, Parameters, fenced, transaction};
+use super::session::{BEGIN, Parameters, Session, fenced, transaction};
 use super::{adopt, maintain};
 
 /// [`Outbox`] for PostgreSQL.
@@ -27,6 +28,20 @@ pub struct PostgresOutbox {
     /// The connection of the small calls. It is absent while one uses it, so that one that failed or was abandoned is not
     /// used again.
     client: Mutex<Option<Client>>,
+    finding: Finding,
+    /// The reader of the log, for the epoch of a lease, as long as a feed uses it.
+    tail: StandardMutex<(i64, Weak<Tail>)>,
+}
+
+/// How new events are found: the option `feed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finding {
+    /// By the log where that can be followed, else by polling.
+    Auto,
+    /// By the log; where that cannot be followed at all, a person must change something first.
+    Wal,
+    /// By polling alone.
+    Poll,
 }
 
 impl PostgresOutbox {
@@ -35,23 +50,64 @@ impl PostgresOutbox {
     /// # Errors
     /// `Refused`, naming the key and what is wrong with it.
     pub fn from_options(options: &Options) -> Result<Self, StoreError> {
-        if options.text("feed") == Some("wal") {
-            let words = format!(
-                "{}.feed: \"wal\" is not in this version, which has the poll feed only; use \"auto\" or \"poll\"",
-                options.section()
-            );
-            return Err(StoreError::new(StoreFailure::Refused, words));
-        }
         Ok(Self {
             connector: Connector::from_options(options)?,
             retention: options.duration("retention").unwrap_or_default(),
             client: Mutex::new(None),
+            finding: match options.text("feed") {
+                Some("wal") => Finding::Wal,
+                Some("poll") => Finding::Poll,
+                _ => Finding::Auto,
+            },
+            tail: StandardMutex::new((0, Weak::new())),
         })
     }
 
     /// Which database this is, for people.
     pub fn place(&self) -> &str {
         self.connector.place()
+    }
+
+    /// The reader of the log that the feeds of this lease share; `None` where the log is not to be read.
+    fn tail(&self, lease: &Lease) -> Option<Arc<Tail>> {
+        if self.finding == Finding::Poll {
+            return None;
+        }
+        let mut slot = self.tail.lock().expect("nobody panics while holding it");
+        if let Some(tail) = slot.1.upgrade().filter(|_| slot.0 == lease.epoch) {
+            return Some(tail);
+        }
+        let tail = Arc::new(Tail::start(&self.connector, lease));
+        *slot = (lease.epoch, Arc::downgrade(&tail));
+        Some(tail)
+    }
+
+    /// Makes sure that what the option `feed` asks for can be, and that a slot that is not used any more holds no log back.
+    async fn settle_finding(&self, lease: &Lease) -> Result<(), StoreError> {
+        const SLOT: &str = "UPDATE onewrite.relay SET slot = NULL FROM (SELECT slot FROM onewrite.relay WHERE name = $1) AS before \
+                            WHERE name = $1 AND epoch = $2 RETURNING before.slot";
+        let session = Session::open(&self.connector, lease).await?;
+        match self.finding {
+            Finding::Auto => {}
+            Finding::Wal => {
+                let obstacles = slot::obstacles(session.client()).await?;
+                if !obstacles.is_empty() {
+                    let words = format!("feed = \"wal\" cannot follow the log: {}", obstacles.join("; "));
+                    return Err(StoreError::new(StoreFailure::Refused, words));
+                }
+            }
+            Finding::Poll => {
+                let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&lease.epoch, Type::INT8)];
+                let rows = session.query("looking for a slot", SLOT, &parameters).await?;
+                if let Some(name) = rows.first().and_then(|row| row.get::<_, Option<&str>>(0))
+                    && slot::remove(session.client(), name).await?
+                {
+                    tracing::info!(relay = %lease.relay, slot = name, "the slot is dropped, since the relay polls now");
+                }
+                log::record(&session, "poll", "feed = \"poll\" asks for it", None).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Runs one statement in a transaction whose commit is durable.
@@ -139,11 +195,14 @@ impl Outbox for PostgresOutbox {
     }
 
     async fn adopt(&self, lease: &Lease, shares: &[Share]) -> Result<(), StoreError> {
-        adopt::adopt(self.connector.connect().await?, lease, shares).await
+        adopt::adopt(self.connector.connect().await?, lease, shares).await?;
+        self.settle_finding(lease).await
     }
 
     async fn feed(&self, lease: &Lease, share: &Share) -> Result<Box<dyn Source>, StoreError> {
-        Ok(Box::new(Feed::open(&self.connector, lease, share).await?))
+        Ok(Box::new(
+            Feed::open(&self.connector, lease, share, self.tail(lease)).await?,
+        ))
     }
 
     async fn redeliveries(&self, lease: &Lease, share: &Share) -> Result<Box<dyn Source>, StoreError> {

@@ -9,6 +9,7 @@ use onewrite_core::event::headers_from_json;
 use onewrite_core::{Event, Position, Sourced};
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Error, Row};
+use uuid::Uuid;
 
 /// The columns that [`Decoder::event`] reads, as a table that holds events names them.
 pub(super) const EVENT_COLUMNS: &str = "topic, key, type, content_type, headers, payload, occurred_at";
@@ -24,30 +25,67 @@ pub(super) struct Decoder {
     content_type: Shared,
 }
 
+/// The columns of an event as the database sends them.
+pub(super) struct RawEvent<'a> {
+    pub id: Uuid,
+    pub topic: Option<&'a [u8]>,
+    pub key: Option<&'a [u8]>,
+    pub event_type: Option<&'a [u8]>,
+    pub content_type: Option<&'a [u8]>,
+    /// A JSON text.
+    pub headers: Option<&'a [u8]>,
+    pub payload: Bytes,
+    pub occurred_at: Microseconds,
+}
+
 impl Decoder {
     /// The event of a row whose columns from `first` on are the id and [`EVENT_RESULTS`]. What is wrong with it becomes its
     /// defect; an error is an answer that is none.
     pub fn event(&mut self, row: &Row, first: usize, position: Position) -> Result<Sourced, Error> {
-        let mut defect = None;
-        let topic = text(row, first + 1, "topic", &mut defect)?.unwrap_or_default();
-        let key = text(row, first + 2, "key", &mut defect)?;
-        let event_type = text(row, first + 3, "type", &mut defect)?;
-        let content_type = text(row, first + 4, "content_type", &mut defect)?.unwrap_or_default();
-        let headers = text(row, first + 5, "headers", &mut defect)?.unwrap_or_default();
-        let event = Event {
+        let text = |at: usize| {
+            Ok::<_, Error>(
+                row.try_get::<_, Option<RawText<'_>>>(first + at)?
+                    .map(|RawText(raw)| raw),
+            )
+        };
+        let (event, defect) = self.make(RawEvent {
             id: row.try_get(first)?,
+            topic: text(1)?,
+            key: text(2)?,
+            event_type: text(3)?,
+            content_type: text(4)?,
+            headers: text(5)?,
+            payload: Bytes::copy_from_slice(row.try_get(first + 6)?),
+            occurred_at: row.try_get(first + 7)?,
+        });
+        Ok(Sourced {
+            position,
+            event,
+            defect,
+        })
+    }
+
+    /// The event of these columns, and what is wrong with it.
+    pub fn make(&mut self, raw: RawEvent<'_>) -> (Event, Option<String>) {
+        let mut defect = None;
+        let topic = text(raw.topic, "topic", &mut defect).unwrap_or_default();
+        let key = text(raw.key, "key", &mut defect);
+        let event_type = text(raw.event_type, "type", &mut defect);
+        let content_type = text(raw.content_type, "content_type", &mut defect).unwrap_or_default();
+        let headers = text(raw.headers, "headers", &mut defect).unwrap_or_default();
+        let event = Event {
+            id: raw.id,
             topic: self.topic.share(&topic),
             key: key.map(|key| Arc::from(&*key)),
             event_type: event_type.map(|event_type| self.event_type.share(&event_type)),
-            payload: Bytes::copy_from_slice(row.try_get(first + 6)?),
+            payload: raw.payload,
             content_type: self.content_type.share(&content_type),
             headers: read_headers(&headers, &mut defect),
-            occurred_at: row.try_get::<_, Microseconds>(first + 7)?.timestamp(),
+            occurred_at: raw.occurred_at.timestamp(),
             verbatim: None,
         };
-        let mut sourced = Sourced::checked(position, event);
-        sourced.defect = defect.or(sourced.defect);
-        Ok(sourced)
+        let defect = defect.or_else(|| event.check().err().map(|invalid| invalid.to_string()));
+        (event, defect)
     }
 }
 
@@ -92,22 +130,21 @@ impl<'a> FromSql<'a> for RawText<'a> {
     }
 }
 
-fn text<'a>(row: &'a Row, at: usize, column: &str, defect: &mut Option<String>) -> Result<Option<Cow<'a, str>>, Error> {
-    let raw: Option<RawText<'a>> = row.try_get(at)?;
-    Ok(raw.map(|RawText(bytes)| {
+fn text<'a>(raw: Option<&'a [u8]>, column: &str, defect: &mut Option<String>) -> Option<Cow<'a, str>> {
+    raw.map(|bytes| {
         let text = String::from_utf8_lossy(bytes);
         if let Cow::Owned(_) = text {
             defect.get_or_insert_with(|| format!("{column} is not valid UTF-8"));
         }
         text
-    }))
+    })
 }
 
 const FROM_1970_TO_2000: i64 = 946_684_800_000_000;
 
 /// PostgreSQL's timestamptz: microseconds since the year 2000.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Microseconds(i64);
+pub(super) struct Microseconds(pub i64);
 
 impl Microseconds {
     /// As a time; what lies outside of its range (`infinity`, for example) becomes its nearest end.

@@ -44,6 +44,13 @@ impl Snapshot {
         })
     }
 
+    /// The same snapshot with a bound that may be higher: that of an earlier one holds as well.
+    #[must_use]
+    pub fn bounded_like(mut self, earlier: &Self) -> Self {
+        self.low = self.low.max(earlier.low);
+        self
+    }
+
     /// PostgreSQL's text for it.
     pub fn text(&self) -> &str {
         &self.text
@@ -52,6 +59,11 @@ impl Snapshot {
     /// One past the last transaction that had ended.
     pub fn xmax(&self) -> u64 {
         self.xmax
+    }
+
+    /// The transactions below [`xmax`](Self::xmax) that had not ended, ascending.
+    pub fn in_progress(&self) -> &[u64] {
+        &self.in_progress
     }
 
     /// The transactions that had not ended in this snapshot but had in `later`.
@@ -64,7 +76,8 @@ impl Snapshot {
         (self.xmax, self.xmin, Reverse(self.in_progress.len()))
     }
 
-    fn sees(&self, xid: u64) -> bool {
+    /// Whether a transaction had ended.
+    pub fn sees(&self, xid: u64) -> bool {
         xid < self.xmin || (xid < self.xmax && self.in_progress.binary_search(&xid).is_err())
     }
 }

@@ -13,52 +13,71 @@ use tokio_postgres::Client;
 use super::writing::{Request, Writing};
 use super::{conforms, open};
 
-#[tokio::test]
-async fn postgres_14_conforms() {
-    conforms(PostgresHarness::new(14).await).await;
+macro_rules! conforming {
+    ($($name:ident: PostgreSQL $version:literal by $feed:literal;)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            conforms(PostgresHarness::new($version, $feed).await).await;
+        }
+    )*};
 }
 
-#[tokio::test]
-async fn postgres_15_conforms() {
-    conforms(PostgresHarness::new(15).await).await;
+conforming! {
+    postgres_14_by_poll_conforms: PostgreSQL 14 by "poll";
+    postgres_15_by_poll_conforms: PostgreSQL 15 by "poll";
+    postgres_16_by_poll_conforms: PostgreSQL 16 by "poll";
+    postgres_17_by_poll_conforms: PostgreSQL 17 by "poll";
+    postgres_18_by_poll_conforms: PostgreSQL 18 by "poll";
+    postgres_14_by_wal_conforms: PostgreSQL 14 by "wal";
+    postgres_15_by_wal_conforms: PostgreSQL 15 by "wal";
+    postgres_16_by_wal_conforms: PostgreSQL 16 by "wal";
+    postgres_17_by_wal_conforms: PostgreSQL 17 by "wal";
+    postgres_18_by_wal_conforms: PostgreSQL 18 by "wal";
+    postgres_14_by_auto_conforms: PostgreSQL 14 by "auto";
+    postgres_15_by_auto_conforms: PostgreSQL 15 by "auto";
+    postgres_16_by_auto_conforms: PostgreSQL 16 by "auto";
+    postgres_17_by_auto_conforms: PostgreSQL 17 by "auto";
+    postgres_18_by_auto_conforms: PostgreSQL 18 by "auto";
 }
 
-#[tokio::test]
-async fn postgres_16_conforms() {
-    conforms(PostgresHarness::new(16).await).await;
+struct PostgresHarness {
+    server: Postgres,
+    feed: &'static str,
+    /// The database of the last case, whose slots nobody needs any more.
+    last: Option<Database>,
 }
-
-#[tokio::test]
-async fn postgres_17_conforms() {
-    conforms(PostgresHarness::new(17).await).await;
-}
-
-#[tokio::test]
-async fn postgres_18_conforms() {
-    conforms(PostgresHarness::new(18).await).await;
-}
-
-struct PostgresHarness(Postgres);
 
 impl PostgresHarness {
-    async fn new(version: u32) -> Self {
-        Self(Postgres::shared(version).await)
+    async fn new(version: u32, feed: &'static str) -> Self {
+        Self {
+            server: Postgres::shared(version).await,
+            feed,
+            last: None,
+        }
     }
 }
 
 #[async_trait]
 impl SourceHarness for PostgresHarness {
     fn name(&self) -> String {
-        format!("the source postgres on PostgreSQL {}", self.0.version())
+        format!(
+            "the source postgres on PostgreSQL {} by {}",
+            self.server.version(),
+            self.feed
+        )
     }
 
     fn seed(&self) -> u64 {
-        u64::from(self.0.version()) * 1_000
+        u64::from(self.server.version()) * 1_000 + self.feed.len() as u64
     }
 
     async fn fresh(&mut self) -> Result<Subject, BoxError> {
-        let database = self.0.database().await;
-        let opened = open("postgres", &[("url", &database.url)]).await?;
+        if let Some(last) = self.last.take() {
+            self.server.drop_slots_of(&last).await;
+        }
+        let database = self.server.database().await;
+        self.last = Some(database.clone());
+        let opened = open("postgres", &[("url", &database.url), ("feed", self.feed)]).await?;
         Ok(Subject {
             outbox: opened.outbox,
             operations: opened.operations,

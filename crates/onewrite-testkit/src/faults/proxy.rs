@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -40,9 +40,15 @@ pub struct FaultProxy {
 }
 
 struct Shared {
-    upstream: OnceCell<SocketAddr>,
+    upstream: Mutex<Option<SocketAddr>>,
     mode: watch::Sender<ProxyMode>,
     counts: watch::Sender<Counts>,
+}
+
+impl Shared {
+    fn upstream(&self) -> Option<SocketAddr> {
+        *self.upstream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How many connections there were and are.
@@ -65,7 +71,7 @@ impl FaultProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            upstream: OnceCell::new(),
+            upstream: Mutex::new(None),
             mode: watch::Sender::new(ProxyMode::Pass),
             counts: watch::Sender::default(),
         });
@@ -87,10 +93,10 @@ impl FaultProxy {
         Ok(proxy)
     }
 
-    /// Names the server behind a proxy that was bound before it; only the first call counts.
+    /// Names the server behind it, or another one: connections that are open stay where they are.
     pub fn forward_to(&self, upstream: SocketAddr) {
-        // An error says that it is named already.
-        let _ = self.shared.upstream.set(upstream);
+        *self.shared.upstream.lock().unwrap_or_else(PoisonError::into_inner) = Some(upstream);
+        // Wakes the connections that wait for a server.
         self.shared.mode.send_modify(|_| {});
     }
 
@@ -177,14 +183,14 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut mode = shared.mode.subscribe();
     let may_connect =
-        |mode: &ProxyMode| *mode != ProxyMode::HalfOpen && (*mode == ProxyMode::Reset || shared.upstream.initialized());
+        |mode: &ProxyMode| *mode != ProxyMode::HalfOpen && (*mode == ProxyMode::Reset || shared.upstream().is_some());
     // The sender lives as long as the proxy; without one there is nothing to serve.
     let first = mode
         .wait_for(may_connect)
         .await
         .map(|mode| *mode)
         .map_err(io::Error::other)?;
-    let upstream = match shared.upstream.get() {
+    let upstream = match shared.upstream() {
         Some(upstream) if first != ProxyMode::Reset => TcpStream::connect(upstream).await,
         _ => return reset(&client),
     };

@@ -21,6 +21,11 @@ impl Database {
         }
     }
 
+    /// The same database by another port of 127.0.0.1: of a proxy in front of its server, or of the server that took over.
+    pub fn through(&self, port: u16) -> Self {
+        Self::new(port, &self.name)
+    }
+
     /// The address as another role, without a password. A role that shall need one is created `IN ROLE password_users`.
     pub fn url_as(&self, role: &str) -> String {
         format!("postgres://{role}@127.0.0.1:{}/{}", self.port, self.name)

@@ -16,8 +16,8 @@ use super::postgres_process::Server;
 /// `password_users`, who need theirs.
 #[derive(Clone)]
 pub struct Postgres {
-    server: Arc<Server>,
-    version: u32,
+    pub(super) server: Arc<Server>,
+    pub(super) version: u32,
     shared: bool,
 }
 
@@ -30,10 +30,7 @@ impl Postgres {
     /// The same with further files in the data directory, such as a certificate and its key, readable by the server
     /// alone. A file may replace one that is there, such as `pg_hba.conf`.
     pub async fn start_with_files(version: u32, settings: &[(&str, &str)], files: &[(&str, &[u8])]) -> Self {
-        let settings: Vec<_> = settings
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
+        let settings = owned(settings);
         let files: Vec<_> = files
             .iter()
             .map(|(name, content)| (name.to_string(), content.to_vec()))
@@ -43,8 +40,12 @@ impl Postgres {
             server.start();
             server
         });
+        Self::own(server.await, version)
+    }
+
+    pub(super) fn own(server: Server, version: u32) -> Self {
         Self {
-            server: Arc::new(server.await),
+            server: Arc::new(server),
             version,
             shared: false,
         }
@@ -137,10 +138,10 @@ impl Postgres {
         self.server.process().home().signal(Signal::CONT);
     }
 
-    async fn change(&self, change: impl FnOnce(&Server) + Send + 'static) {
+    pub(super) async fn change<T: Send + 'static>(&self, change: impl FnOnce(&Server) -> T + Send + 'static) -> T {
         self.require_own();
         let server = Arc::clone(&self.server);
-        aside(move || change(&server)).await;
+        aside(move || change(&server)).await
     }
 
     fn require_own(&self) {
@@ -149,4 +150,11 @@ impl Postgres {
             "other tests use the shared server; a test that stops one starts its own"
         );
     }
+}
+
+pub(super) fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    settings
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
 }

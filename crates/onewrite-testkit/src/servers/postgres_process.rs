@@ -51,26 +51,50 @@ impl Server {
         let template = cache::template(&format!("postgres-{version}-{TEMPLATE_EDITION}"), |directory| {
             make_template(&binaries, directory);
         });
-        let (home, port) = (Home::new("postgres", "QUIT"), Port::take());
-        let copied = Command::new("cp").arg("-a").arg(&template).arg(home.data()).status();
-        assert!(
-            copied.is_ok_and(|status| status.success()),
-            "copy {}",
-            template.display()
-        );
+        let server = Self::with_data(binaries, &template);
+        let data = server.process.home().data();
         for (name, content) in files {
-            write_private(&home.data().join(name), content);
+            write_private(&data.join(name), content);
         }
-        let mut configuration = format!("{CONFIGURATION}port = {}\n", port.number());
-        for (name, value) in settings {
-            configuration.push_str(&format!("{name} = '{}'\n", value.replace('\'', "''")));
+        let configuration = format!("{CONFIGURATION}port = {}\n{}", server.port(), lines(settings));
+        append(&data.join("postgresql.conf"), &configuration);
+        server
+    }
+
+    /// Prepares a standby of a server that is stopped, with a copy of its data. What stood in `postgresql.auto.conf` there holds
+    /// here as well, unless `settings` say otherwise; slots are a server's own.
+    pub fn prepare_standby(primary: &Self, settings: &[(String, String)]) -> Self {
+        let server = Self::with_data(primary.binaries.clone(), &primary.process.home().data());
+        let data = server.process.home().data();
+        for slot in fs::read_dir(data.join("pg_replslot")).expect("list the slots") {
+            fs::remove_dir_all(slot.expect("a slot").path()).expect("remove a slot");
         }
-        append(&home.data().join("postgresql.conf"), &configuration);
+        let settings = format!("port = {}\n{}", server.port(), lines(settings));
+        append(&data.join("postgresql.auto.conf"), &settings);
+        write_private(&data.join("standby.signal"), b"");
+        server
+    }
+
+    fn with_data(binaries: PathBuf, data: &Path) -> Self {
+        let (home, port) = (Home::new("postgres", "QUIT"), Port::take());
+        copy(data, &home.data());
         Self {
             binaries,
             process: Process::new("PostgreSQL", home),
             port,
         }
+    }
+
+    /// Copies the data of the server, which is stopped, to a directory that is not there yet.
+    pub fn save(&self, backup: &Path) {
+        copy(&self.process.home().data(), backup);
+    }
+
+    /// Puts what was saved in the place of the data of the server, which is stopped.
+    pub fn restore(&self, backup: &Path) {
+        let data = self.process.home().data();
+        fs::remove_dir_all(&data).expect("remove the server's data");
+        copy(backup, &data);
     }
 
     /// Starts the server and waits until it takes connections.
@@ -144,6 +168,23 @@ fn unprivileged(program: &Path) -> Command {
 /// For root, the user `nobody`, by its number on Debian and most others.
 fn substitute_user() -> Option<u32> {
     rustix::process::getuid().is_root().then_some(65_534)
+}
+
+/// Copies a directory with the owners and modes of its files.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(
+        copied.is_ok_and(|status| status.success()),
+        "copy {} to {}",
+        from.display(),
+        to.display()
+    );
+}
+
+/// Settings as a configuration file has them.
+fn lines(settings: &[(String, String)]) -> String {
+    let line = |(name, value): &(String, String)| format!("{name} = '{}'\n", value.replace('\'', "''"));
+    settings.iter().map(line).collect()
 }
 
 fn write_private(path: &Path, content: &[u8]) {

@@ -8,6 +8,7 @@ mod memory;
 mod missing;
 mod planted;
 mod postgres;
+mod postgres_copies;
 mod proxy;
 mod relay;
 mod survivors;

@@ -149,3 +149,19 @@ async fn a_proxy_can_be_there_before_its_server() {
     server.read_exact(&mut heard).await.unwrap();
     assert_eq!(&heard, b"hello");
 }
+
+#[tokio::test]
+async fn a_proxy_can_be_pointed_at_another_server() {
+    let (proxy, _server) = echo().await;
+    let mut old = connect(proxy.address()).await;
+    assert_eq!(ask(&mut old, b"old").await.unwrap(), b"old");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    proxy.forward_to(listener.local_addr().unwrap());
+    let mut new = connect(proxy.address()).await;
+    let (mut server, _) = listener.accept().await.unwrap();
+    new.write_all(b"new").await.unwrap();
+    let mut heard = [0; 3];
+    server.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"new");
+    assert_eq!(ask(&mut old, b"as before").await.unwrap(), b"as before");
+}

@@ -1,7 +1,7 @@
 //! What a database forgets in a crash must not be at the broker.
 
 use crate::end_to_end::shop::{Load, Writers, prepare};
-use crate::end_to_end::world::World;
+use crate::end_to_end::world::{Setup, World};
 
 const CRASHES: u64 = 5;
 
@@ -15,8 +15,17 @@ const LOAD: Load = Load {
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_at_the_broker_that_a_crashed_database_forgot() {
-    let world = World::start(16, "shop.accounts").await;
+async fn polling_brings_nothing_to_the_broker_that_a_crashed_database_forgot() {
+    nothing_is_at_the_broker_that_the_database_forgot("poll").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_brings_nothing_to_the_broker_that_a_crashed_database_forgot() {
+    nothing_is_at_the_broker_that_the_database_forgot("wal").await;
+}
+
+async fn nothing_is_at_the_broker_that_the_database_forgot(feed: &'static str) {
+    let world = World::start(Setup::new(16, feed, "shop.accounts")).await;
     prepare(&world.database, LOAD.keys).await;
     let writers = Writers::start(&world.database, LOAD);
     let relay = world.start_relay();

@@ -1,10 +1,10 @@
 //! The five-minute guide of the README, as a user lives it.
 
-use crate::end_to_end::world::World;
+use crate::end_to_end::world::{Setup, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_insert_is_in_kafka_a_moment_later_as_it_was_written() {
-    let world = World::start(18, "shop.orders").await;
+    let world = World::start(Setup::new(18, "auto", "shop.orders")).await;
     let relay = world.start_relay();
     let client = world.database.connect().await;
     let body = "{\"order\": 42,  \"é\": 1}";

@@ -3,6 +3,11 @@
 mod campaign;
 mod durability;
 mod guide;
+mod large;
+mod memory;
+mod nemesis;
+mod outage;
+mod scale;
 mod shop;
 mod standby;
 mod world;

@@ -1,7 +1,7 @@
 //! Two processes of one name: one leads, the other stands by, and a leader that was held up harms nothing when it goes on.
 
 use crate::end_to_end::shop::{Load, Writers, prepare};
-use crate::end_to_end::world::World;
+use crate::end_to_end::world::{Setup, World};
 
 const TAKEOVERS: u64 = 4;
 
@@ -15,8 +15,17 @@ const LOAD: Load = Load {
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_is_held_up_is_replaced_and_breaks_nothing_when_it_wakes() {
-    let world = World::start(17, "shop.accounts").await;
+async fn a_polling_leader_that_is_held_up_is_replaced_and_breaks_nothing_when_it_wakes() {
+    a_leader_that_is_held_up_is_replaced("poll").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_with_a_slot_that_is_held_up_is_replaced_and_breaks_nothing_when_it_wakes() {
+    a_leader_that_is_held_up_is_replaced("wal").await;
+}
+
+async fn a_leader_that_is_held_up_is_replaced(feed: &'static str) {
+    let world = World::start(Setup::new(17, feed, "shop.accounts")).await;
     prepare(&world.database, LOAD.keys).await;
     let writers = Writers::start(&world.database, LOAD);
     let relays = [world.start_relay(), world.start_relay()];

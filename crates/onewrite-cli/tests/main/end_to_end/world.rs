@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use onewrite_core::promise::{Found, Ledger, Verdict};
+use onewrite_testkit::faults::FaultProxy;
 use onewrite_testkit::servers::{Database, Kafka, Postgres};
 use rustix::process::{Pid, Signal, kill_process};
 use uuid::Uuid;
@@ -18,12 +20,49 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// The relay's limit of events between being read and being recorded as settled; duplicates after a kill stay below it.
 pub const IN_FLIGHT: u64 = 5_000;
 
+/// What a world is made of.
+pub struct Setup<'a> {
+    /// PostgreSQL's major version.
+    pub version: u32,
+    /// How the relay finds new events.
+    pub feed: &'static str,
+    /// The topic in Kafka, and its settings.
+    pub topic: &'static str,
+    pub topic_settings: &'a [(&'a str, &'a str)],
+    /// Settings of the broker.
+    pub kafka: &'a [(&'a str, &'a str)],
+    /// Whether a synchronous standby can take over.
+    pub standby: bool,
+}
+
+impl Setup<'_> {
+    pub fn new(version: u32, feed: &'static str, topic: &'static str) -> Self {
+        Self {
+            version,
+            feed,
+            topic,
+            topic_settings: &[],
+            kafka: &[],
+            standby: false,
+        }
+    }
+}
+
 pub struct World {
+    /// The primary.
     pub postgres: Postgres,
+    standby: Option<Standby>,
+    /// Where applications and the relay find it, whoever is the primary.
     pub database: Database,
     pub kafka: Kafka,
     pub topic: &'static str,
     program: Program,
+}
+
+/// What takes over when the primary is gone, and the one address of both.
+struct Standby {
+    server: Postgres,
+    proxy: FaultProxy,
 }
 
 /// A relay's process; dropping it kills it.
@@ -31,27 +70,44 @@ pub struct Relay(Child);
 
 impl World {
     /// A shop with its outbox, an empty topic, and a configuration from one to the other.
-    pub async fn start(version: u32, topic: &'static str) -> Self {
-        let (postgres, kafka) = tokio::join!(Postgres::start(version, &[]), Kafka::start(&[]));
-        kafka.create_topic(topic, 8, &[]).await;
-        let database = postgres.database().await;
+    pub async fn start(setup: Setup<'_>) -> Self {
+        let (postgres, kafka) = tokio::join!(Postgres::start(setup.version, &[]), Kafka::start(setup.kafka));
+        kafka.create_topic(setup.topic, 8, setup.topic_settings).await;
+        let mut database = postgres.database().await;
+        let mut standby = None;
+        if setup.standby {
+            let taking_over = Standby::of(&postgres).await;
+            database = database.through(taking_over.proxy.address().port());
+            standby = Some(taking_over);
+        }
         let program = Program::with(&format!(
-            "name = \"shop\"\n[source]\ntype = \"postgres\"\nurl = \"{}\"\n\
+            "name = \"shop\"\n[source]\ntype = \"postgres\"\nurl = \"{}\"\nfeed = \"{}\"\n\
              [sinks.events]\ntype = \"kafka\"\nbrokers = [\"{}\"]\n\
              [[routes]]\nname = \"orders\"\nmatch = {{ topic = \"shop.*\" }}\nsink = \"events\"\nmax_in_flight_events = {IN_FLIGHT}\n\
              [lease]\nttl = \"2s\"\n",
             database.url,
+            setup.feed,
             kafka.bootstrap()
         ));
         let migrated = program.run(&["migrate"]);
         assert_eq!(migrated.code, 0, "{}", migrated.err);
         Self {
             postgres,
+            standby,
             database,
             kafka,
-            topic,
+            topic: setup.topic,
             program,
         }
+    }
+
+    /// Kills the primary for good; the standby takes its place, under the same address.
+    pub async fn fail_over(&mut self) {
+        let standby = self.standby.as_ref().expect("a world with a standby");
+        self.postgres.kill9().await;
+        standby.server.promote().await;
+        standby.proxy.forward_to(local(&standby.server));
+        self.postgres = standby.server.clone();
     }
 
     /// Starts the relay; what it logs goes to a file.
@@ -101,6 +157,21 @@ impl World {
         status["relays"][0]["holder"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// The relay's replication slot, while a relay of feed "wal" reads from it.
+    pub async fn followed_slot(&self) -> Option<String> {
+        const FOLLOWED: &str = "SELECT relay.slot FROM onewrite.relay JOIN pg_replication_slots ON slot_name = relay.slot \
+                                WHERE relay.feed = 'wal' AND active_pid IS NOT NULL";
+        let client = self.database.connect().await;
+        let row = client.query_opt(FOLLOWED, &[]).await.expect("the relay's row");
+        row.map(|row| row.get(0))
+    }
+
+    /// Waits until the relay reads from its slot, and returns the slot's name.
+    pub async fn follows_log(&self) -> String {
+        self.until("the relay follows the log", async || self.followed_slot().await)
+            .await
+    }
+
     /// Waits until nothing is unsettled.
     pub async fn drained(&self) {
         self.wait("everything is settled", || {
@@ -111,9 +182,17 @@ impl World {
 
     /// Waits for a fact.
     pub async fn wait(&self, what: &str, mut fact: impl FnMut() -> bool) {
+        self.until(what, async || fact().then_some(())).await;
+    }
+
+    /// Waits for an answer.
+    pub async fn until<T>(&self, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         let mut look = tokio::time::interval(Duration::from_millis(100));
-        while !fact() {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
             if Instant::now() > deadline {
                 let log = self.log();
                 let tail: Vec<&str> = log.lines().rev().take(30).collect();
@@ -157,6 +236,19 @@ impl World {
             effects: None,
         })
     }
+}
+
+impl Standby {
+    async fn of(primary: &Postgres) -> Self {
+        let server = primary.standby(&[]).await;
+        primary.wait_for_standby().await;
+        let proxy = FaultProxy::start(local(primary)).await.expect("a port");
+        Self { server, proxy }
+    }
+}
+
+fn local(server: &Postgres) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, server.port()).into()
 }
 
 impl Relay {

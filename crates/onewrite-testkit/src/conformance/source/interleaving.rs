@@ -1,13 +1,15 @@
 //! Seeded interleavings of overlapping transactions, reads, settlements and crashes, against a model of what must still come.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use onewrite::Event;
 use onewrite_core::ledger::Ledger;
 use onewrite_core::{BatchLimit, Position, Settlement, Sourced};
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use super::session::{Reader, Session, event, works};
+use super::session::{DEADLINE, Reader, Session, event, works};
 use super::{SourceHarness, Transaction};
 use crate::conformance::Wrong;
 
@@ -85,7 +87,7 @@ impl World {
                 0..15 if self.open.len() < self.most_open => self.begin(session).await?,
                 15..40 => self.append().await?,
                 40..58 => self.end().await?,
-                58..78 => self.read(session).await.map(|_| ())?,
+                58..78 => self.read_or_wait(session).await?,
                 78..88 => self.settle_some(),
                 88..96 => self.record().await?,
                 96..100 => self.incarnation = None,
@@ -212,12 +214,25 @@ impl World {
         Ok(())
     }
 
-    /// Ends every transaction, reads until nothing comes, and looks for what is missing; then settles everything.
+    /// Reads; where nothing is there, waits for a moment, and gives up waiting as core does to settle.
+    async fn read_or_wait(&mut self, session: &Session) -> Result<(), Wrong> {
+        if self.read(session).await? == 0
+            && let Some(incarnation) = &mut self.incarnation
+        {
+            let _given_up = timeout(Duration::from_millis(2), incarnation.reader.source.wait()).await;
+        }
+        Ok(())
+    }
+
+    /// Ends every transaction, reads until everything has come, and looks for what is missing; then settles everything.
     async fn drain(&mut self, session: &Session) -> Result<(), Wrong> {
         while !self.open.is_empty() {
             self.end().await?;
         }
-        while self.read(session).await? > 0 {}
+        let deadline = Instant::now() + DEADLINE;
+        while self.read(session).await? > 0 || (self.is_any_missing() && Instant::now() < deadline) {
+            self.read_or_wait(session).await?;
+        }
         let Some(incarnation) = &mut self.incarnation else {
             return Ok(());
         };
@@ -244,6 +259,17 @@ impl World {
             ));
         }
         Ok(())
+    }
+}
+
+impl World {
+    fn is_any_missing(&self) -> bool {
+        let seen = |id| {
+            self.incarnation
+                .as_ref()
+                .is_some_and(|present| present.seen.contains(id))
+        };
+        !self.due.iter().all(seen)
     }
 }
 

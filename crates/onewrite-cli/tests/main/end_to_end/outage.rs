@@ -1,0 +1,95 @@
+//! The broker is away while a great many events are written: nothing grows but the table.
+
+use onewrite_testkit::servers::{Database, Slot};
+
+use crate::end_to_end::memory::resident;
+use crate::end_to_end::scale::scaled;
+use crate::end_to_end::world::{IN_FLIGHT, Setup, World};
+
+/// Events written while the broker is away, usually and in full.
+const EVENTS: (u64, u64) = (200_000, 2_000_000);
+
+/// Events before that: enough that the relay has all its buffers.
+const WARMING: u64 = 20_000;
+
+/// Most bytes of the log that the relay's slot may make the server keep.
+const RETAINED: i64 = 64 << 20;
+
+/// Most bytes that the relay's memory may grow while it can deliver nothing: what a retry holds, and no backlog.
+const GROWTH: u64 = 16 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn polling_does_not_grow_while_the_broker_is_away() {
+    nothing_grows_while_the_broker_is_away("poll").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_not_kept_and_memory_does_not_grow_while_the_broker_is_away() {
+    nothing_grows_while_the_broker_is_away("wal").await;
+}
+
+async fn nothing_grows_while_the_broker_is_away(feed: &'static str) {
+    let events = scaled(EVENTS.0, EVENTS.1);
+    let world = World::start(Setup::new(16, feed, "shop.events")).await;
+    let relay = world.start_relay();
+    let slot = match feed {
+        "wal" => Some(world.follows_log().await),
+        _ => None,
+    };
+    write(world.database.clone(), WARMING).await;
+    world.wait("the relay delivers", || world.delivered() == WARMING).await;
+    let before = resident(&relay);
+    world.kafka.shut_down().await;
+    let writing = tokio::spawn(write(world.database.clone(), events));
+    let (mut retained, mut unconfirmed) = (0, 0);
+    let mut look = tokio::time::interval(std::time::Duration::from_millis(50));
+    while !writing.is_finished() {
+        look.tick().await;
+        if let Some(slot) = &slot {
+            let seen: Slot = world.postgres.slot(slot).await.expect("the slot");
+            retained = retained.max(seen.retained.expect("the slot is not lost"));
+            unconfirmed = unconfirmed.max(seen.unconfirmed.unwrap_or_default());
+        }
+    }
+    writing.await.expect("everything is written");
+    let away = resident(&relay);
+    let growth = away.peak.saturating_sub(before.peak);
+    println!(
+        "{events} events written while Kafka was away, feed {feed}: relay {} MB before, {} MB after, peak grew by {} MB; \
+         log kept for the slot at most {} MB, unconfirmed at most {} MB",
+        before.now >> 20,
+        away.now >> 20,
+        growth >> 20,
+        retained >> 20,
+        unconfirmed >> 20
+    );
+    assert!(growth < GROWTH, "the relay grew from {before:?} to {away:?}");
+    assert!(
+        retained < RETAINED,
+        "the server had to keep {retained} bytes of its log, of which the relay had not seen {unconfirmed}"
+    );
+    world.kafka.restart().await;
+    world.drained().await;
+    relay.stop(&world).await;
+    let arrived = world.kafka.count("shop.events").await.cast_unsigned();
+    let written = WARMING + events;
+    assert!(
+        (written..=written + IN_FLIGHT).contains(&arrived),
+        "{arrived} records for {written} events"
+    );
+}
+
+/// Writes so many events of 300 bytes on 1,000 keys, a thousand in each transaction.
+async fn write(database: Database, events: u64) {
+    const INSERT: &str = "INSERT INTO onewrite.outbox (topic, key, payload) \
+                          SELECT 'shop.events', 'key-' || n % 1000, convert_to(lpad(n::text, 300, 'x'), 'UTF8') \
+                          FROM generate_series(1, $1) AS n";
+    let client = database.connect().await;
+    let each = 1_000;
+    for _ in 0..events / each {
+        client
+            .execute(INSERT, &[&i32::try_from(each).expect("fits")])
+            .await
+            .expect("an insert");
+    }
+}

@@ -1,0 +1,266 @@
+//! The one reader of the log of a leading relay: it keeps the stream going, and brings events and ticks to the routes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onewrite::schema::postgres::PUBLICATION;
+use onewrite_core::error::chain;
+use onewrite_core::routing::Share;
+use onewrite_core::{Lease, StoreError, StoreFailure};
+use onewrite_pgoutput::{LogicalMessage, Message, Tuple, decode};
+use tokio::time::sleep;
+use tokio_postgres::types::Type;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::super::connection::Connector;
+use super::super::rows::Decoder;
+use super::super::session::{BEGIN, Parameters, Session};
+use super::limits::{RETRY_FIRST, RETRY_MAX};
+use super::relation::Layout;
+use super::shared::{Shared, Subscription};
+use super::slot::{self, Prepared};
+use super::stream::{Frame, Stream};
+use super::ticks::{PREFIX, Tick, tick};
+
+/// Reads the log as long as it lives. The routes of a relay share one.
+pub(crate) struct Tail {
+    shared: Arc<Shared>,
+    _reading: AbortOnDropHandle<()>,
+}
+
+impl Tail {
+    /// Begins to read, and tries again for ever where that fails; until it succeeds nobody can subscribe.
+    pub fn start(connector: &Connector, lease: &Lease) -> Self {
+        let shared = Arc::<Shared>::default();
+        let reader = Reader {
+            connector: connector.clone(),
+            lease: lease.clone(),
+            shared: shared.clone(),
+            told: None,
+        };
+        Self {
+            shared,
+            _reading: AbortOnDropHandle::new(tokio::spawn(reader.run())),
+        }
+    }
+
+    /// Subscribes a route; `None` while the log is not read.
+    pub fn subscribe(&self, share: &Share) -> Option<Subscription> {
+        Subscription::new(&self.shared, share)
+    }
+
+    /// Whether another relay leads.
+    pub fn is_fenced(&self) -> bool {
+        self.shared.is_fenced()
+    }
+}
+
+struct Reader {
+    connector: Connector,
+    lease: Lease,
+    shared: Arc<Shared>,
+    /// What the database and the log were last told of the feed.
+    told: Option<String>,
+}
+
+impl Reader {
+    async fn run(mut self) {
+        let mut wait = RETRY_FIRST;
+        loop {
+            let mut began = false;
+            let error = self.follow(&mut began).await;
+            self.shared.stream_ended();
+            if error.failure == StoreFailure::Fenced {
+                return self.shared.fence();
+            }
+            wait = if began { RETRY_FIRST } else { (wait * 2).min(RETRY_MAX) };
+            self.tell_polling(&error, wait).await;
+            sleep(wait).await;
+        }
+    }
+
+    /// Follows the log until that fails.
+    async fn follow(&mut self, began: &mut bool) -> StoreError {
+        match self.start().await {
+            Ok((session, stream)) => {
+                *began = true;
+                self.shared.stream_began();
+                // The first tick shows the routes that the log is read.
+                self.shared.want();
+                tokio::select! {
+                    error = tick(session, self.shared.clone()) => error,
+                    error = self.read(stream) => error,
+                }
+            }
+            Err(error) => error,
+        }
+    }
+
+    async fn start(&mut self) -> Result<(Session, Stream), StoreError> {
+        let session = Session::open(&self.connector, &self.lease).await?;
+        session.fence().await?;
+        let client = session.client();
+        let obstacles = slot::obstacles(client).await?;
+        if !obstacles.is_empty() {
+            return Err(StoreError::new(StoreFailure::Refused, obstacles.join("; ")));
+        }
+        let database = client.query_typed_one("SELECT current_database()::text", &[]).await;
+        let database =
+            database.map_err(|error| super::super::error::failed("asking for the database's name", error))?;
+        let name = slot::name(database.get(0), &self.lease.relay);
+        let prepared = slot::prepare(client, &name).await?;
+        if prepared == Prepared::Found {
+            slot::advance(client, &name).await?;
+        }
+        let stream = Stream::start(&self.connector, &name, PUBLICATION).await?;
+        self.tell_following(&session, &name, &prepared).await?;
+        Ok((session, stream))
+    }
+
+    async fn read(&self, mut stream: Stream) -> StoreError {
+        let mut reading = Reading {
+            shared: &self.shared,
+            lease: &self.lease,
+            layouts: HashMap::new(),
+            decoder: Decoder::default(),
+            heard: false,
+            low: 0,
+            seen: 0,
+        };
+        loop {
+            let frames = match stream.next().await {
+                Ok(frames) => frames,
+                Err(error) => return error,
+            };
+            for frame in frames {
+                if let Err(error) = reading.take(frame) {
+                    return error;
+                }
+            }
+            stream.confirm(reading.seen);
+        }
+    }
+
+    /// Tells people, and the database for `status`, that the log is followed.
+    async fn tell_following(&mut self, session: &Session, slot: &str, prepared: &Prepared) -> Result<(), StoreError> {
+        let story = match prepared {
+            Prepared::Found => format!("the slot {slot} was there"),
+            Prepared::Created => format!("the slot {slot} was created"),
+            Prepared::Replaced(reason) => format!("the slot {slot} was made anew, since {reason}"),
+        };
+        let words = format!("{story}; what was written before is read from the table, so nothing is missing");
+        tracing::info!(relay = %self.lease.relay, feed = "wal", "following the log: {words}");
+        self.told = None;
+        record(session, "wal", &words, Some(slot)).await
+    }
+
+    /// The same for a log that cannot be followed. What was told before is not told again.
+    async fn tell_polling(&mut self, error: &StoreError, wait: Duration) {
+        let words = chain(error);
+        if self.told.as_ref() == Some(&words) {
+            return;
+        }
+        tracing::warn!(relay = %self.lease.relay, feed = "poll", "polling, since the log cannot be followed: {words}; trying again in {wait:?}");
+        let recorded = async {
+            let session = Session::open(&self.connector, &self.lease).await?;
+            record(&session, "poll", &format!("the log cannot be followed: {words}"), None).await
+        };
+        if let Err(error) = recorded.await {
+            tracing::debug!(error = %chain(&error), "the database could not be told of it");
+        }
+        self.told = Some(words);
+    }
+}
+
+/// Writes down how events are found, for `status`. Without a name of a slot the one that is written down stays.
+pub(crate) async fn record(session: &Session, feed: &str, reason: &str, slot: Option<&str>) -> Result<(), StoreError> {
+    const RECORD: &str = "UPDATE onewrite.relay SET feed = $3, feed_reason = $4, slot = coalesce($5, slot) \
+                          WHERE name = $1 AND epoch = $2";
+    let lease = session.lease();
+    let reason = reason.replace('\0', "\u{fffd}");
+    let parameters: Parameters<'_> = vec![
+        (&lease.relay, Type::TEXT),
+        (&lease.epoch, Type::INT8),
+        (&feed, Type::TEXT),
+        (&reason, Type::TEXT),
+        (&slot, Type::TEXT),
+    ];
+    let update = session.client().execute_typed(RECORD, &parameters);
+    let held = session.transaction("recording the feed", BEGIN, update).await?;
+    session.held(held)
+}
+
+/// What the messages of one stream are read with.
+struct Reading<'a> {
+    shared: &'a Shared,
+    lease: &'a Lease,
+    /// The tables that came, by their numbers; `None` for one that is not the outbox.
+    layouts: HashMap<u32, Option<Layout>>,
+    decoder: Decoder,
+    /// Whether anybody wants the events of the present transaction.
+    heard: bool,
+    /// The last sequence that the tick before found.
+    low: i64,
+    /// The server may forget the log below this position.
+    seen: u64,
+}
+
+impl Reading<'_> {
+    fn take(&mut self, frame: Frame) -> Result<(), StoreError> {
+        let data = match frame {
+            Frame::Idle { log_end } => {
+                self.seen = self.seen.max(log_end);
+                return Ok(());
+            }
+            Frame::Data(data) => data,
+        };
+        // Where nobody listens, rows need not even be looked at.
+        if !self.heard && data.first() == Some(&b'I') {
+            return Ok(());
+        }
+        let message = decode(data).map_err(|error| {
+            StoreError::new(StoreFailure::Unavailable, "the log holds something unreadable").because(error)
+        })?;
+        match message {
+            Message::Begin { .. } => {
+                self.shared.transaction(true);
+                self.heard = self.shared.is_heard();
+            }
+            Message::Commit { end_lsn, .. } => {
+                self.shared.transaction(false);
+                self.seen = self.seen.max(end_lsn);
+            }
+            Message::Relation(relation) => {
+                self.layouts.insert(relation.oid, Layout::of(&relation)?);
+            }
+            Message::Insert { relation, new } => self.insert(relation, &new)?,
+            Message::LogicalMessage(message) => self.message(&message),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, relation: u32, tuple: &Tuple) -> Result<(), StoreError> {
+        let Some(Some(layout)) = self.layouts.get(&relation) else {
+            return Ok(());
+        };
+        let found = layout.read(tuple)?;
+        let (topic, event_type) = found.topic_and_type();
+        let Some(receiver) = self.shared.receiver(&topic, event_type.as_deref()) else {
+            return Ok(());
+        };
+        self.shared.push(receiver, found.into_row(&mut self.decoder)?);
+        Ok(())
+    }
+
+    fn message(&mut self, message: &LogicalMessage) {
+        if message.prefix.as_str().as_bytes() != PREFIX {
+            return;
+        }
+        if let Some(tick) = Tick::read(&message.content, self.lease, self.low) {
+            self.low = tick.last_sequence;
+            self.shared.tick(tick);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Ticks: tiny transactions of the relay's own that write the present snapshot into the log.
+//!
+//! All that a tick's snapshot sees has its commit before the tick's own, so whoever has read the log up to a tick has read all
+//! that its snapshot sees. A tick commits with `synchronous_commit = on` and only under the lease: it is a fence as well.
+
+use std::sync::Arc;
+
+use onewrite_core::{Lease, StoreError, StoreFailure};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_postgres::types::Type;
+
+use super::super::session::{BEGIN, Parameters, Session};
+use super::super::snapshot::Snapshot;
+use super::limits::{TICK_INTERVAL_MAX, TICK_INTERVAL_MIN};
+use super::shared::Shared;
+
+/// The prefix of all logical messages of Onewrite's own.
+pub(super) const PREFIX: &[u8] = b"onewrite";
+
+/// The sequence is read by a statement of its own, before the transaction has its id: transactions with later ids draw later
+/// values.
+const SEQUENCE: &str = "SELECT set_config('onewrite.low', (CASE WHEN is_called THEN last_value ELSE last_value - 1 END)::text, true) \
+                        FROM onewrite.outbox_sequence";
+
+/// A row where the lease is still held. The relay's name stands last, since it alone may hold anything.
+const TICK: &str = "\
+    SELECT pg_logical_emit_message(true, 'onewrite', concat_ws(' ', 'tick', epoch, $3, pg_current_snapshot(), \
+                                   pg_current_xact_id(), current_setting('onewrite.low'), name)) \
+    FROM onewrite.relay WHERE name = $1 AND epoch = $2";
+
+/// What a tick says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tick {
+    /// It counts from the start of the log feed.
+    pub number: u64,
+    /// What the database held when it began.
+    pub snapshot: Snapshot,
+    /// Its own transaction's id.
+    pub xid: u64,
+    /// The last sequence value drawn before it had that id.
+    pub last_sequence: i64,
+}
+
+impl Tick {
+    /// Reads a message; `None` for a tick of somebody else and for any other message. `low` bounds the sequences of later
+    /// transactions, as a fence before this tick found it.
+    pub fn read(content: &[u8], lease: &Lease, low: i64) -> Option<Self> {
+        let text = std::str::from_utf8(content).ok()?.strip_prefix("tick ")?;
+        let mut parts = text.splitn(6, ' ');
+        let (epoch, number, snapshot) = (parts.next()?, parts.next()?, parts.next()?);
+        let (xid, last_sequence, relay) = (parts.next()?, parts.next()?, parts.next()?);
+        if relay != lease.relay || epoch.parse() != Ok(lease.epoch) {
+            return None;
+        }
+        Some(Self {
+            number: number.parse().ok()?,
+            snapshot: Snapshot::parse(snapshot, low).ok()?,
+            xid: xid.parse().ok()?,
+            last_sequence: last_sequence.parse().ok()?,
+        })
+    }
+}
+
+/// Ticks whenever somebody wants one, and from time to time; ends with the first failure.
+pub(super) async fn tick(session: Session, shared: Arc<Shared>) -> StoreError {
+    let mut earliest = Instant::now();
+    loop {
+        let _time_is_up = timeout_at(Instant::now() + TICK_INTERVAL_MAX, shared.wanted()).await;
+        sleep_until(earliest).await;
+        earliest = Instant::now() + TICK_INTERVAL_MIN;
+        if let Err(error) = write(&session, shared.begin_tick()).await {
+            return error;
+        }
+    }
+}
+
+async fn write(session: &Session, number: u64) -> Result<(), StoreError> {
+    let lease = session.lease();
+    let number = i64::try_from(number).map_err(|_| StoreError::new(StoreFailure::Unavailable, "too many ticks"))?;
+    let parameters: Parameters<'_> = vec![
+        (&lease.relay, Type::TEXT),
+        (&lease.epoch, Type::INT8),
+        (&number, Type::INT8),
+    ];
+    let held = session
+        .transaction("writing a tick", BEGIN, async {
+            let client = session.client();
+            let (sequence, held) = futures::join!(
+                client.execute_typed(SEQUENCE, &[]),
+                client.execute_typed(TICK, &parameters)
+            );
+            sequence.and(held)
+        })
+        .await?;
+    session.held(held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_is_read_by_the_relay_that_wrote_it() {
+        let lease = |epoch, relay: &str| Lease {
+            relay: relay.to_owned(),
+            holder: String::new(),
+            epoch,
+        };
+        let content = b"tick 7 3 10:20:12,15 20 41 shop of mine";
+        let tick = Tick::read(content, &lease(7, "shop of mine"), 5).expect("a tick");
+        assert_eq!((tick.number, tick.xid, tick.last_sequence), (3, 20, 41));
+        assert_eq!((tick.snapshot.text(), tick.snapshot.low), ("10:20:12,15", 5));
+        assert_eq!(Tick::read(content, &lease(8, "shop of mine"), 5), None);
+        assert_eq!(Tick::read(content, &lease(7, "shop"), 5), None);
+        assert_eq!(Tick::read(b"", &lease(7, "shop"), 5), None);
+        assert_eq!(Tick::read(b"tick 7 x 1:1: 1 1 shop", &lease(7, "shop"), 5), None);
+    }
+}

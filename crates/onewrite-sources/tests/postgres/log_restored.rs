@@ -1,0 +1,94 @@
+//! A database that goes back in time, and one that another server takes over.
+
+use std::net::Ipv4Addr;
+
+use onewrite_testkit::faults::FaultProxy;
+use onewrite_testkit::servers::Postgres;
+
+use super::fixture::everything;
+use super::log_relay::{Relay, migrated};
+
+/// Transaction ids, sequences and log positions are given out again; what they meant before must not be taken for what they
+/// mean now.
+async fn a_restored_backup_is_read_from_what_it_holds(slot_is_restored: bool) {
+    let server = Postgres::start(15, &[]).await;
+    let mut relay = Relay::new(&server, "wal").await;
+    relay.append(&["1", "2"]).await;
+    relay.expect(&["1", "2"]).await;
+    let slot = relay.follow().await;
+    let backup = server.save().await;
+    relay.append(&["3"]).await;
+    relay.expect(&["1", "2", "3"]).await;
+    relay.follow().await;
+    // Far enough that the log of the restored server ends before what the relay has seen.
+    let later: Vec<String> = (0..500).map(|number| format!("gone {number}")).collect();
+    relay
+        .append(&later.iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
+    relay
+        .until("everything comes", async |relay| {
+            (relay.routes[0].came.len() == 503).then_some(())
+        })
+        .await;
+    server.restore(&backup).await;
+    if !slot_is_restored {
+        server.drop_slot(&slot).await;
+    }
+    relay.forget();
+    relay.append(&["4", "5"]).await;
+    relay.expect(&["4", "5"]).await;
+    relay.follow().await;
+    relay.append(&["6"]).await;
+    relay.expect(&["4", "5", "6"]).await;
+}
+
+#[tokio::test]
+async fn a_backup_that_is_restored_with_its_slots_is_read_from_what_it_holds() {
+    a_restored_backup_is_read_from_what_it_holds(true).await;
+}
+
+#[tokio::test]
+async fn a_backup_that_is_restored_without_slots_is_read_from_what_it_holds() {
+    a_restored_backup_is_read_from_what_it_holds(false).await;
+}
+
+async fn a_promoted_standby_is_followed(version: u32, standby_settings: &[(&str, &str)]) {
+    let primary = Postgres::start(version, &[]).await;
+    let standby = primary.standby(standby_settings).await;
+    primary.wait_for_standby().await;
+    let proxy = FaultProxy::start((Ipv4Addr::LOCALHOST, primary.port()).into())
+        .await
+        .expect("a port");
+    let database = migrated(&primary).await.through(proxy.address().port());
+    let mut relay = Relay::of(database, "wal", everything());
+    relay.append(&["1", "2"]).await;
+    relay.expect(&["1", "2"]).await;
+    relay.follow().await;
+    relay.append(&["3"]).await;
+    relay.expect(&["1", "2", "3"]).await;
+    relay.append(&["4"]).await;
+    primary.kill9().await;
+    relay.step().await.expect("it tries again");
+    standby.promote().await;
+    proxy.forward_to((Ipv4Addr::LOCALHOST, standby.port()).into());
+    relay.append(&["5"]).await;
+    relay.expect(&["1", "2", "3", "4", "5"]).await;
+    relay.follow().await;
+    relay.append(&["6"]).await;
+    relay.expect(&["1", "2", "3", "4", "5", "6"]).await;
+}
+
+#[tokio::test]
+async fn a_promoted_standby_of_postgresql_14_is_followed() {
+    a_promoted_standby_is_followed(14, &[]).await;
+}
+
+#[tokio::test]
+async fn a_promoted_standby_of_postgresql_17_is_followed() {
+    a_promoted_standby_is_followed(17, &[]).await;
+}
+
+#[tokio::test]
+async fn a_promoted_standby_with_synchronised_slots_is_followed() {
+    a_promoted_standby_is_followed(18, &[("sync_replication_slots", "on")]).await;
+}
