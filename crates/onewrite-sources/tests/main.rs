@@ -5,3 +5,4 @@ mod postgres;
 mod postgres_operations;
 mod reader;
 mod sqlite;
+mod tables;

@@ -112,11 +112,6 @@ fn table(routes: &[&RouteStatus], is_run: bool) -> Table {
         ("LAST ERROR", Side::Left),
     ]);
     for route in routes {
-        let more = if route.unsettled >= UNSETTLED_COUNT_MAX {
-            "+"
-        } else {
-            ""
-        };
         table.row([
             route.route.clone(),
             match route.state.as_str() {
@@ -124,7 +119,7 @@ fn table(routes: &[&RouteStatus], is_run: bool) -> Table {
                 "running" | "retrying" if !is_run => "stopped".to_owned(),
                 state => state.to_owned(),
             },
-            count(route.unsettled) + more,
+            route.unsettled.map_or("–".to_owned(), unsettled),
             route.lag_seconds.map_or("–".to_owned(), seconds),
             count(route.delivered),
             count(route.failed),
@@ -137,6 +132,11 @@ fn table(routes: &[&RouteStatus], is_run: bool) -> Table {
         ]);
     }
     table
+}
+
+fn unsettled(events: i64) -> String {
+    let more = if events >= UNSETTLED_COUNT_MAX { "+" } else { "" };
+    count(events) + more
 }
 
 /// What a person can do now.

@@ -16,6 +16,7 @@ pub(crate) mod connection;
 pub(crate) mod error;
 mod feed;
 mod filter;
+mod foreign;
 mod log;
 mod maintain;
 mod operations;
@@ -23,6 +24,7 @@ mod outbox;
 mod parking;
 mod progress;
 mod reading;
+mod record;
 mod redeliveries;
 mod rows;
 mod session;
@@ -34,6 +36,9 @@ use onewrite_core::options::{Field, Kind, Options};
 pub use operations::{LONG_TRANSACTION, PostgresOperations};
 pub use outbox::PostgresOutbox;
 
+use self::foreign::fields::{
+    COLUMNS, CONVERTERS, MARK_COLUMN, MARK_VALUE, MESSAGES, ORDER_BY, PUBLICATION, ROUTER, SETTLE, TABLE, TOPIC, UNMARKED_VALUE,
+};
 use self::connection::{CA_FILE, CONNECT_TIMEOUT, PASSWORD, URL};
 
 /// What can be configured of a PostgreSQL source.
@@ -54,10 +59,12 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         name: "contract",
-        kind: Kind::Choice(&["native"]),
+        kind: Kind::Choice(&["native", "columns", "debezium"]),
         default: Some("native"),
         required: false,
-        doc: "Whose table the events are in. `native` is Onewrite's own.",
+        doc: "Whose outbox it is. `native` is Onewrite's own table. `columns` is any table, by the options `table` and `columns`. `debezium` \
+              is the table (or the logical messages) of Debezium's outbox event router, by `table` (or `messages`) and `router`; to Kafka \
+              go the records that Debezium would have written. See the guide docs/contracts.md.",
     },
     Field {
         name: "retention",
@@ -67,6 +74,18 @@ pub const FIELDS: &[Field] = &[
         doc: "How long events are kept at least after they were recorded, for replays. Space is freed by whole segments, so a \
               retention of more than two rotations (an hour each unless `onewrite migrate` set another) frees none.",
     },
+    TABLE,
+    COLUMNS,
+    TOPIC,
+    SETTLE,
+    MARK_COLUMN,
+    MARK_VALUE,
+    UNMARKED_VALUE,
+    ORDER_BY,
+    MESSAGES,
+    ROUTER,
+    CONVERTERS,
+    PUBLICATION,
 ];
 
 /// Operations on the database that the options name.
@@ -74,5 +93,5 @@ pub const FIELDS: &[Field] = &[
 /// # Errors
 /// `Refused`, naming the key and what is wrong with it.
 pub fn operations(options: &Options) -> Result<PostgresOperations, StoreError> {
-    Ok(PostgresOperations::new(connection::Connector::from_options(options)?))
+    PostgresOperations::from_options(options)
 }

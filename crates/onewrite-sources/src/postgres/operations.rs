@@ -19,6 +19,7 @@ use tokio_postgres::types::Type;
 
 use super::connection::Connector;
 use super::error::failed;
+use super::foreign::{self, Foreign};
 
 /// How old a transaction is when [`Operations::probe`] warns of it, unless it is told otherwise.
 pub const LONG_TRANSACTION: Duration = Duration::from_secs(300);
@@ -27,6 +28,8 @@ pub const LONG_TRANSACTION: Duration = Duration::from_secs(300);
 pub struct PostgresOperations {
     connector: Connector,
     long_transaction: Duration,
+    /// Where the events are, where that is not the native outbox.
+    foreign: Option<Foreign>,
 }
 
 impl PostgresOperations {
@@ -35,15 +38,11 @@ impl PostgresOperations {
     /// # Errors
     /// `Refused`, naming the option that nothing could be made of.
     pub fn from_options(options: &Options) -> Result<Self, StoreError> {
-        Ok(Self::new(Connector::from_options(options)?))
-    }
-
-    /// Operations on the database that `connector` reaches.
-    pub(crate) fn new(connector: Connector) -> Self {
-        Self {
-            connector,
+        Ok(Self {
+            connector: Connector::from_options(options)?,
             long_transaction: LONG_TRANSACTION,
-        }
+            foreign: Foreign::from_options(options)?,
+        })
     }
 
     /// Sets how old a transaction is when [`Operations::probe`] warns of it.
@@ -69,7 +68,7 @@ impl PostgresOperations {
 #[async_trait]
 impl Operations for PostgresOperations {
     async fn status(&self) -> Result<Status, StoreError> {
-        status::read(&mut self.open().await?).await
+        status::read(&mut self.open().await?, self.foreign.as_ref()).await
     }
 
     async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError> {
@@ -91,6 +90,9 @@ impl Operations for PostgresOperations {
 
     async fn replay(&self, request: &ReplayRequest) -> Result<i64, StoreError> {
         request.check()?;
+        if let Some(foreign) = &self.foreign {
+            return Err(foreign.no_replay());
+        }
         replay::request(&self.open().await?, request).await
     }
 
@@ -112,7 +114,11 @@ impl Operations for PostgresOperations {
     }
 
     async fn probe(&self) -> Vec<Finding> {
-        probe::probe(&self.connector, self.long_transaction).await
+        let mut findings = probe::probe(&self.connector, self.long_transaction).await;
+        if let Some(foreign) = &self.foreign {
+            findings.extend(foreign::probe(&self.connector, foreign).await);
+        }
+        findings
     }
 }
 

@@ -38,12 +38,13 @@ pub(super) fn source(foreign: &Foreign) -> String {
     format!("{} {truth}: {}", foreign.contract, foreign.place_name())
 }
 
-fn source_of(definition: &str) -> Option<String> {
+/// The source of a recorded definition; `None` for the native outbox.
+pub(super) fn source_of(definition: &str) -> Option<String> {
     let json: serde_json::Value = serde_json::from_str(definition).ok()?;
     json.get(SOURCE)?.as_str().map(str::to_owned)
 }
 
-/// See [`Outbox::adopt`](onewrite_core::Outbox::adopt). Returns whether any route had progress over the same source before.
+/// See [`Outbox::adopt`](onewrite_core::Outbox::adopt).
 pub(super) async fn adopt(
     client: &Client,
     lease: &Lease,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use onewrite_core::{Event, StoreError};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::super::rows::{Shared, read_headers};
@@ -182,11 +181,11 @@ impl Mapping {
 
 /// An id for what has none that is a UUID: the same whenever the same text comes from the same place.
 pub(crate) fn identity(scope: &str, text: &str) -> Uuid {
-    let digest = Sha256::digest(format!("{scope}\0{text}"));
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    Uuid::new_v5(&NAMESPACE, format!("{scope}\0{text}").as_bytes())
 }
+
+/// Drawn at random.
+const NAMESPACE: Uuid = Uuid::from_u128(0x9c1d_73c0_52e8_4f0b_8a7e_33d1_64ab_0f95);
 
 /// Columns that are read, each once.
 struct Picked<'a> {

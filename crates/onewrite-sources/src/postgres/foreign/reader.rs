@@ -13,12 +13,14 @@ use super::settings::{Foreign, Place, Shape};
 use crate::foreign::value::Raw;
 
 /// Reads rows of one table.
+#[derive(Debug)]
 pub(super) struct Reader {
-    table: Option<Table>,
-    shape: Form,
+    pub table: Table,
+    form: Form,
     time: Option<String>,
 }
 
+#[derive(Debug)]
 enum Form {
     Columns(Mapping),
 }
@@ -30,20 +32,60 @@ impl Reader {
     /// `Refused`, naming the option and the nearest name there is.
     pub async fn open(client: &Client, foreign: &Foreign) -> Result<Self, StoreError> {
         let section = &foreign.section;
-        let table = match &foreign.place {
-            Place::Table(name) => Some(Table::read(client, &format!("{section}.table"), name).await?),
-            Place::Messages(_) => None,
+        let Place::Table(name) = &foreign.place else {
+            return Err(StoreError::new(StoreFailure::Refused, "logical messages have no rows"));
         };
-        match (&foreign.shape, &table) {
-            (Shape::Columns { roles, topic }, Some(found)) => {
-                let mapping = Mapping::new(section, found, roles, topic.as_ref())?;
-                Ok(Self {
-                    shape: Form::Columns(mapping),
-                    time: roles.get("time").cloned(),
-                    table,
-                })
+        let table = Table::read(client, &format!("{section}.table"), name).await?;
+        let (form, time) = match &foreign.shape {
+            Shape::Columns { roles, topic } => {
+                let mapping = Mapping::new(section, &table, roles, topic.as_ref())?;
+                (Form::Columns(mapping), roles.get("time").cloned())
             }
-            _ => todo!(),
+            Shape::Debezium { .. } => todo!(),
+        };
+        Ok(Self { table, form, time })
+    }
+
+    /// The columns that are read.
+    pub fn columns(&self) -> &[TableColumn] {
+        match &self.form {
+            Form::Columns(mapping) => &mapping.columns,
+        }
+    }
+
+    /// The column that holds the time of an event, by which rows can be ordered.
+    pub fn time_column(&self) -> Option<&str> {
+        self.time.as_deref()
+    }
+
+    /// Topic and type in SQL over the table `t`, so that a share reads its own rows alone.
+    ///
+    /// # Errors
+    /// `Refused` where they cannot be told in SQL and the share does not take everything anyway.
+    pub fn topic_and_type_sql(&self, section: &str, share: &Share) -> Result<(String, String), StoreError> {
+        if share.takes_all() {
+            return Ok(("''".to_owned(), "''".to_owned()));
+        }
+        match &self.form {
+            Form::Columns(mapping) => match mapping.unlike_in_sql() {
+                None => Ok((mapping.topic_sql(), mapping.type_sql())),
+                Some(column) => {
+                    let words = format!(
+                        "{section}: topics and types are made of the column {}, whose type is {}; several routes can share polled rows \
+                         only where these are texts, numbers or UUIDs, so give one route everything",
+                        column.column.name, column.sql_type
+                    );
+                    Err(StoreError::new(StoreFailure::Refused, words))
+                }
+            },
+        }
+    }
+
+    /// The event of a row, and what is wrong with it. `written` is its time where no column holds one; `place` names the row among
+    /// all of the table.
+    pub fn event(&mut self, row: &[Raw], written: Timestamp, place: &str) -> (Event, Option<String>) {
+        match &mut self.form {
+            Form::Columns(mapping) => mapping.event(row, written, place),
         }
     }
 }

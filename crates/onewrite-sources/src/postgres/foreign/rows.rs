@@ -47,6 +47,8 @@ pub(super) struct Rows {
     route: String,
     reader: Reader,
     statements: Statements,
+    /// How many columns the primary key has.
+    key_columns: usize,
     numbers: Arc<Numbers>,
     /// Unsettled rows that are not handed out, in order.
     listed: VecDeque<Listed>,
@@ -84,6 +86,7 @@ impl Rows {
         Ok(Self {
             session,
             route: share.route.clone(),
+            key_columns: prepared.reader.table.primary_key().len(),
             reader: prepared.reader,
             statements: prepared.statements,
             numbers,
@@ -99,7 +102,7 @@ impl Rows {
         let most = i64::try_from(limit.events.max(LISTED_ROWS)).unwrap_or(i64::MAX);
         let under_way = Keys::of(self.out.values());
         let mut parameters: Parameters<'_> = vec![(&most, Type::INT8)];
-        under_way.bind(self.reader.key_columns(), &mut parameters);
+        under_way.bind(self.key_columns, &mut parameters);
         self.statements.filter.bind(&mut parameters);
         let began = Instant::now();
         let read = self.session.client().query_typed(&self.statements.list, &parameters);
@@ -124,7 +127,7 @@ impl Rows {
         let keys = Keys::of(self.listed.iter().take(asked).map(|listed| &listed.key));
         let (_, bytes) = limits(limit);
         let mut parameters = Parameters::new();
-        keys.bind(self.reader.key_columns(), &mut parameters);
+        keys.bind(self.key_columns, &mut parameters);
         parameters.push((&bytes, Type::INT8));
         let read = self.session.client().query_typed(&self.statements.fetch, &parameters);
         let (rows, _) = self.session.fenced(READING, BEGIN_BY_KEY, read).await?;
@@ -142,7 +145,7 @@ impl Rows {
             read = usize::try_from(place).unwrap_or_default();
             bytes += usize::try_from(size).unwrap_or_default();
             let key = self.listed[read - 1].key.clone();
-            let (event, defect) = self.reader.event(&values, written.timestamp(), &key.join(" "))?;
+            let (event, defect) = self.reader.event(&values, written.timestamp(), &key.join(" "));
             self.out.insert(number, key);
             events.push(Sourced {
                 position: Position::new(1, number),
@@ -194,7 +197,7 @@ impl Source for Rows {
             (&lease.epoch, Type::INT8),
         ];
         let mut settle = lock.clone();
-        keys.bind(self.reader.key_columns(), &mut settle);
+        keys.bind(self.key_columns, &mut settle);
         let locked = self
             .session
             .transaction("settling rows", BEGIN_BY_KEY, async {
@@ -239,7 +242,7 @@ impl Prepared {
         };
         let section = &foreign.section;
         let reader = Reader::open(client, foreign).await?;
-        let table = reader.table()?;
+        let table = &reader.table;
         if table.primary_key().is_empty() {
             let words = format!(
                 "{section}.table: the table {} has no primary key, by which settled rows are found again; add one",
@@ -248,8 +251,9 @@ impl Prepared {
             return Err(StoreError::new(StoreFailure::Refused, words));
         }
         let settling = SettlingSql::new(section, table, settling)?;
-        let order = Order::new(client, section, table, (order_by.as_deref(), reader.time_column()), &settling).await?;
-        let (topic, event_type) = reader.topic_and_type_sql(foreign, share)?;
+        let ordering = (order_by.as_deref(), reader.time_column());
+        let order = Order::new(client, section, table, ordering, &settling).await?;
+        let (topic, event_type) = reader.topic_and_type_sql(section, share)?;
         let statements = Statements::new(table, reader.columns(), (&topic, &event_type), &settling, &order, share);
         Ok(Self {
             statements,

@@ -117,6 +117,17 @@ impl Foreign {
         matches!(self.truth, Truth::Rows { .. })
     }
 
+    /// Why nothing can be replayed.
+    pub fn no_replay(&self) -> StoreError {
+        let words = format!(
+            "nothing is kept of {} that could be replayed: with the contract {:?} an event is gone for Onewrite once it is settled; \
+             write it anew, under another id if consumers are to take it a second time",
+            self.place_name(),
+            self.contract
+        );
+        StoreError::new(StoreFailure::Refused, words)
+    }
+
     /// The table, or the messages, for people.
     pub fn place_name(&self) -> String {
         match &self.place {

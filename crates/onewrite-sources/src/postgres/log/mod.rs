@@ -19,5 +19,5 @@ mod ticks;
 
 pub(super) use follower::{Follower, Window};
 pub(super) use shared::{LogRow, Subscription};
-pub(super) use tail::{Tail, record};
+pub(super) use tail::{Tail, record, stop_following};
 pub(super) use ticks::Tick;

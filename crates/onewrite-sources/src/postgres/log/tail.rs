@@ -191,6 +191,21 @@ pub(crate) async fn record(session: &Session, feed: &str, reason: &str, slot: Op
     session.held(held)
 }
 
+/// Drops the slot that the relay had, so that it holds no log back, and writes down that it polls.
+pub(crate) async fn stop_following(session: &Session, reason: &str) -> Result<(), StoreError> {
+    const SLOT: &str = "UPDATE onewrite.relay SET slot = NULL FROM (SELECT slot FROM onewrite.relay WHERE name = $1) AS before \
+                        WHERE name = $1 AND epoch = $2 RETURNING before.slot";
+    let lease = session.lease();
+    let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&lease.epoch, Type::INT8)];
+    let rows = session.query("looking for a slot", SLOT, &parameters).await?;
+    if let Some(name) = rows.first().and_then(|row| row.get::<_, Option<&str>>(0))
+        && slot::remove(session.client(), name).await?
+    {
+        tracing::info!(relay = %lease.relay, slot = name, "the slot is dropped, since the relay polls now");
+    }
+    record(session, "poll", reason, None).await
+}
+
 /// What the messages of one stream are read with.
 struct Reading<'a> {
     shared: &'a Shared,

@@ -9,6 +9,7 @@ use tokio_postgres::{Client, Error, IsolationLevel, Row, Transaction};
 
 use super::super::error::failed;
 use super::super::filter::Filter;
+use super::super::foreign::{self, Foreign, is_foreign};
 
 const RELAYS: &str = "SELECT name, CASE WHEN expires_at > clock_timestamp() THEN holder END, epoch, \
                       extract(epoch FROM clock_timestamp() - renewed_at)::float8 \
@@ -30,7 +31,7 @@ const SEGMENTS: &str = "SELECT c.relname::text, pg_total_relation_size(c.oid), c
 const BY_INDEX: &str = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off";
 
 /// Reads everything in one snapshot.
-pub(super) async fn read(client: &mut Client) -> Result<Status, StoreError> {
+pub(super) async fn read(client: &mut Client, foreign: Option<&Foreign>) -> Result<Status, StoreError> {
     let doing = |error| failed("reading the status", error);
     let begin = client
         .build_transaction()
@@ -39,11 +40,21 @@ pub(super) async fn read(client: &mut Client) -> Result<Status, StoreError> {
     transaction.batch_execute(BY_INDEX).await.map_err(doing)?;
     let schema_version = onewrite::postgres::current_version(&transaction).await.map_err(doing)?;
     let relays = transaction.query_typed(RELAYS, &[]).await.map_err(doing)?;
-    let mut routes = Vec::new();
+    let (mut routes, mut uncounted) = (Vec::new(), Vec::new());
     for row in transaction.query_typed(ROUTES, &[]).await.map_err(doing)? {
+        let definition: &str = row.get(2);
+        if is_foreign(definition) {
+            uncounted.push((routes.len(), definition.to_owned()));
+        }
         routes.push(route(&transaction, &row).await?);
     }
     let segments = transaction.query_typed(SEGMENTS, &[]).await.map_err(doing)?;
+    transaction.commit().await.map_err(doing)?;
+    if let Some(foreign) = foreign {
+        for (at, definition) in uncounted {
+            foreign::count(client, foreign, &definition, &mut routes[at]).await;
+        }
+    }
     Ok(Status {
         schema_version,
         relays: relays.iter().map(relay).collect(),
@@ -69,9 +80,12 @@ async fn route(transaction: &Transaction<'_>, row: &Row) -> Result<RouteStatus, 
         );
         return Err(StoreError::new(StoreFailure::Refused, words));
     };
-    let (unsettled, lag_seconds) = unsettled(transaction, &share)
-        .await
-        .map_err(|error| failed(&format!("counting the unsettled events of route {route:?}"), error))?;
+    let (unsettled, lag_seconds) = match is_foreign(&definition) {
+        true => (None, None),
+        false => unsettled(transaction, &share)
+            .await
+            .map_err(|error| failed(&format!("counting the unsettled events of route {route:?}"), error))?,
+    };
     Ok(RouteStatus {
         relay,
         route,
@@ -88,7 +102,7 @@ async fn route(transaction: &Transaction<'_>, row: &Row) -> Result<RouteStatus, 
 }
 
 /// How many events of a share are committed and not settled, and the age of the oldest in seconds.
-async fn unsettled(transaction: &Transaction<'_>, share: &Share) -> Result<(i64, Option<f64>), Error> {
+async fn unsettled(transaction: &Transaction<'_>, share: &Share) -> Result<(Option<i64>, Option<f64>), Error> {
     let filter = Filter::new(share, 4);
     let mut binds: Vec<(&(dyn tokio_postgres::types::ToSql + Sync), Type)> = vec![
         (&share.relay, Type::TEXT),
