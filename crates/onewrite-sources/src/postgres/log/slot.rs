@@ -36,21 +36,41 @@ pub(crate) enum Prepared {
     Replaced(String),
 }
 
-/// What stands in the way of reading the log, each with what to do; empty when nothing does.
+/// What stands in the way of following the outbox over the log, each with what to do; empty when nothing does.
 ///
 /// # Errors
 /// When the server could not be asked.
 pub(crate) async fn obstacles(client: &Client) -> Result<Vec<String>, StoreError> {
+    const PUBLISHED: &str = "\
+        SELECT EXISTS (SELECT 1 FROM pg_publication_tables WHERE pubname = $1 AND schemaname = 'onewrite' AND tablename = 'outbox') \
+               AND EXISTS (SELECT 1 FROM pg_publication WHERE pubname = $1 AND pubinsert AND pubviaroot)";
+    let mut found = obstacles_of_server(client).await?;
+    let row = client.query_typed_one(PUBLISHED, &[(&PUBLICATION, Type::TEXT)]).await;
+    if !row.map_err(|error| failed(ASKING, error))?.get::<_, bool>(0) {
+        found.push(format!(
+            "the publication {PUBLICATION} is missing or publishes something else; as the owner of onewrite.outbox run \
+             DROP PUBLICATION IF EXISTS {PUBLICATION}; CREATE PUBLICATION {PUBLICATION} FOR TABLE onewrite.outbox \
+             WITH (publish = 'insert', publish_via_partition_root = true);"
+        ));
+    }
+    Ok(found)
+}
+
+const ASKING: &str = "asking whether the log can be read";
+
+/// What stands in the way of reading any log.
+///
+/// # Errors
+/// When the server could not be asked.
+pub(crate) async fn obstacles_of_server(client: &Client) -> Result<Vec<String>, StoreError> {
     const ASK: &str = "\
         SELECT current_setting('wal_level'), pg_is_in_recovery(), current_setting('max_replication_slots')::bigint, \
                (SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = current_user) \
                  OR EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'rds_replication' \
                             AND pg_has_role(current_user, oid, 'MEMBER')), \
-               quote_ident(current_user), \
-               EXISTS (SELECT 1 FROM pg_publication_tables WHERE pubname = $1 AND schemaname = 'onewrite' AND tablename = 'outbox'), \
-               EXISTS (SELECT 1 FROM pg_publication WHERE pubname = $1 AND pubinsert AND pubviaroot)";
-    let row = client.query_typed_one(ASK, &[(&PUBLICATION, Type::TEXT)]).await;
-    let row = row.map_err(|error| failed("asking whether the log can be read", error))?;
+               quote_ident(current_user)";
+    let row = client.query_typed_one(ASK, &[]).await;
+    let row = row.map_err(|error| failed(ASKING, error))?;
     let (wal_level, role): (&str, &str) = (row.get(0), row.get(4));
     let mut found = Vec::new();
     if wal_level != "logical" {
@@ -67,13 +87,6 @@ pub(crate) async fn obstacles(client: &Client) -> Result<Vec<String>, StoreError
     if !row.get::<_, bool>(3) {
         found.push(format!(
             "the role may not read the log; as a superuser run ALTER ROLE {role} REPLICATION; (on Amazon RDS: GRANT rds_replication TO {role};)"
-        ));
-    }
-    if !(row.get(5) && row.get(6)) {
-        found.push(format!(
-            "the publication {PUBLICATION} is missing or publishes something else; as the owner of onewrite.outbox run \
-             DROP PUBLICATION IF EXISTS {PUBLICATION}; CREATE PUBLICATION {PUBLICATION} FOR TABLE onewrite.outbox \
-             WITH (publish = 'insert', publish_via_partition_root = true);"
         ));
     }
     Ok(found)

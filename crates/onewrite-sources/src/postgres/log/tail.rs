@@ -20,7 +20,7 @@ use super::limits::{RETRY_FIRST, RETRY_MAX};
 use super::relation::Layout;
 use super::shared::{Shared, Subscription};
 use super::slot::{self, Prepared};
-use super::stream::{Frame, Stream};
+use super::stream::{Form, Frame, Stream};
 use super::ticks::{PREFIX, Tick, tick};
 
 /// Reads the log as long as it lives. The routes of a relay share one.
@@ -113,7 +113,7 @@ impl Reader {
         if prepared == Prepared::Found {
             slot::advance(client, &name).await?;
         }
-        let stream = Stream::start(&self.connector, &name, PUBLICATION).await?;
+        let stream = Stream::start(&self.connector, &name, PUBLICATION, Form::Binary).await?;
         self.tell_following(&session, &name, &prepared).await?;
         Ok((session, stream))
     }
