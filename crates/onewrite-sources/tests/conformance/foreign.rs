@@ -35,6 +35,31 @@ async fn a_table_whose_rows_are_marked_conforms_on_postgres_17() {
     conforms(ForeignHarness::new(17, MARK).await).await;
 }
 
+#[tokio::test]
+async fn a_table_that_is_left_alone_conforms_on_postgres_14() {
+    conforms(ForeignHarness::new(14, LOG).await).await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_left_alone_conforms_on_postgres_15() {
+    conforms(ForeignHarness::new(15, LOG).await).await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_left_alone_conforms_on_postgres_16() {
+    conforms(ForeignHarness::new(16, LOG).await).await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_left_alone_conforms_on_postgres_17() {
+    conforms(ForeignHarness::new(17, LOG).await).await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_left_alone_conforms_on_postgres_18() {
+    conforms(ForeignHarness::new(18, LOG).await).await;
+}
+
 /// How a table is settled.
 #[derive(Clone, Copy)]
 struct Kind {
@@ -61,6 +86,14 @@ const MARK: Kind = Kind {
     options: &[("settle", "mark"), ("mark_column", "sent")],
 };
 
+/// Without any key.
+const LOG: Kind = Kind {
+    name: "left alone",
+    table: "CREATE TABLE app.\"Out.\"\"box\" (\"Id\" uuid, topic text, \"a key\" varchar, kind text, body bytea, headers jsonb, \
+            written timestamptz NOT NULL DEFAULT now(), mime text)",
+    options: &[("settle", "nothing")],
+};
+
 const COLUMNS: &[(&str, &str)] = &[
     ("id", "Id"),
     ("topic", "topic"),
@@ -75,6 +108,7 @@ const COLUMNS: &[(&str, &str)] = &[
 struct ForeignHarness {
     server: Postgres,
     kind: Kind,
+    last: Option<Database>,
 }
 
 impl ForeignHarness {
@@ -82,6 +116,7 @@ impl ForeignHarness {
         Self {
             server: Postgres::shared(version).await,
             kind,
+            last: None,
         }
     }
 }
@@ -100,8 +135,16 @@ impl SourceHarness for ForeignHarness {
         false
     }
 
+    fn counts(&self) -> bool {
+        self.kind.name != LOG.name
+    }
+
     async fn fresh(&mut self) -> Result<Subject, BoxError> {
+        if let Some(last) = self.last.take() {
+            self.server.drop_slots_of(&last).await;
+        }
         let database = self.server.database().await;
+        self.last = Some(database.clone());
         let texts = [
             &[
                 ("url", database.url.as_str()),

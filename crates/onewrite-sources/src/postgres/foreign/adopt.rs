@@ -44,12 +44,13 @@ pub(super) fn source_of(definition: &str) -> Option<String> {
     json.get(SOURCE)?.as_str().map(str::to_owned)
 }
 
-/// See [`Outbox::adopt`](onewrite_core::Outbox::adopt).
+/// See [`Outbox::adopt`](onewrite_core::Outbox::adopt). With `anew` nothing that was recorded counts.
 pub(super) async fn adopt(
     client: &Client,
     lease: &Lease,
     shares: &[Share],
     foreign: &Foreign,
+    anew: bool,
 ) -> Result<(), StoreError> {
     // The transaction ends with the connection if it is not committed.
     let wrong = |error: Error| failed(ADOPTING, error);
@@ -59,12 +60,12 @@ pub(super) async fn adopt(
     }
     let recorded = read(client, lease).await.map_err(wrong)?;
     let same = source(foreign);
-    let over_the_same = recorded.iter().filter(|row| source_of(row.get(1)).as_ref() == Some(&same));
+    let over_the_same = recorded.iter().filter(|row| !anew && source_of(row.get(1)).as_ref() == Some(&same));
     let beginning = Progress::lowest(over_the_same.map(|row| Progress::from_row(row, 2)));
     for share in shares {
         let definition = definition(foreign, share);
         let is_same = |row: &Row| row.get::<_, &str>(0) == share.route && row.get::<_, &str>(1) == definition;
-        let adopted = match recorded.iter().any(is_same) {
+        let adopted = match !anew && recorded.iter().any(is_same) {
             true => keep(client, lease, share).await,
             false => rebase(client, lease, share, &definition, &beginning).await,
         };

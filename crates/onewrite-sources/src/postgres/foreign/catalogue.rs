@@ -16,6 +16,7 @@ const READING: &str = "looking at the table";
 pub(crate) struct Table {
     pub name: TableName,
     pub oid: u32,
+    pub is_partitioned: bool,
     /// In their order.
     pub columns: Vec<TableColumn>,
     /// Whether updates of its rows can be published: without an identity, publishing them makes them fail.
@@ -98,6 +99,7 @@ impl Table {
         Ok(Self {
             name: name.clone(),
             oid,
+            is_partitioned: kind == "p",
             has_identity: matches!(identity, "f" | "i") || (identity == "d" && has_key),
             columns,
         })

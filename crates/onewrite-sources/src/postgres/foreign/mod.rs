@@ -10,6 +10,8 @@
 mod adopt;
 mod catalogue;
 pub(super) mod fields;
+mod limits;
+mod log;
 mod mapping;
 mod name;
 mod outbox;
@@ -17,6 +19,7 @@ mod parking;
 mod probe;
 mod progress;
 mod reader;
+mod routing;
 mod rows;
 mod settings;
 mod settling;

@@ -51,9 +51,14 @@ const PARK: &str = concat!(
     FROM aside WHERE id NOT IN (SELECT event_id FROM again)"
 );
 
-/// Sets events aside under `route`, durably and fenced; their positions hold the numbers under which they were handed out.
-pub(super) async fn park(session: &Session, route: &str, events: &[Parking]) -> Result<(), StoreError> {
-    let columns = Columns::new(events, |parking| parking.position.sequence);
+/// Sets events aside under `route`, durably and fenced. `number` tells the number under which an event was handed out.
+pub(super) async fn park(
+    session: &Session,
+    route: &str,
+    events: &[Parking],
+    number: impl Fn(&Parking) -> u64,
+) -> Result<(), StoreError> {
+    let columns = Columns::new(events, number);
     let records: Vec<Option<String>> = (events.iter())
         .map(|parking| parking.event.verbatim.as_deref().map(record::to_json))
         .collect();

@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use onewrite_core::routing::Share;
-use onewrite_core::{Event, StoreError, StoreFailure};
+use onewrite_core::{StoreError, StoreFailure};
 use tokio_postgres::types::{FromSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
 use super::catalogue::{Table, TableColumn};
 use super::mapping::Mapping;
+use super::routing::{Found, Routing};
 use super::settings::{Foreign, Place, Shape};
+use crate::foreign::debezium::Operation;
 use crate::foreign::value::Raw;
 
 /// Reads rows of one table.
@@ -23,6 +25,7 @@ pub(super) struct Reader {
 #[derive(Debug)]
 enum Form {
     Columns(Mapping),
+    Debezium(Box<Routing>),
 }
 
 impl Reader {
@@ -30,7 +33,7 @@ impl Reader {
     ///
     /// # Errors
     /// `Refused`, naming the option and the nearest name there is.
-    pub async fn open(client: &Client, foreign: &Foreign) -> Result<Self, StoreError> {
+    pub async fn open(client: &Client, foreign: &Foreign, relay: &str) -> Result<Self, StoreError> {
         let section = &foreign.section;
         let Place::Table(name) = &foreign.place else {
             return Err(StoreError::new(StoreFailure::Refused, "logical messages have no rows"));
@@ -41,7 +44,10 @@ impl Reader {
                 let mapping = Mapping::new(section, &table, roles, topic.as_ref())?;
                 (Form::Columns(mapping), roles.get("time").cloned())
             }
-            Shape::Debezium { .. } => todo!(),
+            Shape::Debezium(settings) => {
+                let routing = Routing::open(client, section, settings, &table, relay).await?;
+                (Form::Debezium(Box::new(routing)), settings.time_column().map(str::to_owned))
+            }
         };
         Ok(Self { table, form, time })
     }
@@ -50,6 +56,15 @@ impl Reader {
     pub fn columns(&self) -> &[TableColumn] {
         match &self.form {
             Form::Columns(mapping) => &mapping.columns,
+            Form::Debezium(routing) => &routing.columns,
+        }
+    }
+
+    /// Whether rows cannot be read without this column.
+    pub fn needs(&self, column: &str) -> bool {
+        match &self.form {
+            Form::Columns(_) => true,
+            Form::Debezium(routing) => routing.needs(column),
         }
     }
 
@@ -66,26 +81,36 @@ impl Reader {
         if share.takes_all() {
             return Ok(("''".to_owned(), "''".to_owned()));
         }
+        let refused = |words: String| Err(StoreError::new(StoreFailure::Refused, words));
         match &self.form {
             Form::Columns(mapping) => match mapping.unlike_in_sql() {
                 None => Ok((mapping.topic_sql(), mapping.type_sql())),
-                Some(column) => {
-                    let words = format!(
-                        "{section}: topics and types are made of the column {}, whose type is {}; several routes can share polled rows \
-                         only where these are texts, numbers or UUIDs, so give one route everything",
-                        column.column.name, column.sql_type
-                    );
-                    Err(StoreError::new(StoreFailure::Refused, words))
-                }
+                Some(column) => refused(format!(
+                    "{section}: topics and types are made of the column {}, whose type is {}; several routes can share polled rows \
+                     only where these are texts, numbers or UUIDs, so give one route everything",
+                    column.column.name, column.sql_type
+                )),
             },
+            Form::Debezium(routing) => routing.topic_and_type_sql().map_or_else(
+                || {
+                    refused(format!(
+                        "{section}.router: with a regular expression of its own the router's topics cannot be told in SQL, and \
+                         several routes cannot share polled rows; give one route everything, or use settle = \"nothing\""
+                    ))
+                },
+                Ok,
+            ),
         }
     }
 
-    /// The event of a row, and what is wrong with it. `written` is its time where no column holds one; `place` names the row among
-    /// all of the table.
-    pub fn event(&mut self, row: &[Raw], written: Timestamp, place: &str) -> (Event, Option<String>) {
-        match &mut self.form {
-            Form::Columns(mapping) => mapping.event(row, written, place),
+    /// The event of a row. `written` is its time where no column holds one; `place` names the row among all of the table. `None` for
+    /// a change that is none.
+    pub fn event(&mut self, operation: Operation, row: &[Raw], written: Timestamp, place: &str) -> Option<Found> {
+        match (&mut self.form, operation) {
+            (Form::Columns(mapping), Operation::Insert | Operation::Snapshot) => Some(mapping.event(row, written, place)),
+            // Rows that are marked or deleted by whoever it may be.
+            (Form::Columns(_), Operation::Update | Operation::Delete) => None,
+            (Form::Debezium(routing), operation) => routing.event(operation, row, written, place),
         }
     }
 }

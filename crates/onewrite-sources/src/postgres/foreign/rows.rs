@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use onewrite_core::limits::POLL_WAIT_MAX;
 use onewrite_core::routing::Share;
 use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, Sourced, StoreError, StoreFailure};
 use tokio::time::Instant;
@@ -26,20 +25,14 @@ use super::super::parking::LOCK_ROUTE;
 use super::super::reading::{is_cut, limits};
 use super::super::rows::Microseconds;
 use super::super::session::{Parameters, Session};
+use super::limits::{LISTED_ROWS, REST, REST_MAX};
 use super::parking::{self, Numbers};
 use super::reader::{Reader, raw};
 use super::settings::{Foreign, Truth};
 use super::settling::{Order, SettlingSql};
+use crate::foreign::debezium::Operation;
 
 const READING: &str = "reading the table";
-
-/// Most rows that one look lists: a look goes over everything that stands before them, such as rows under way and what is deleted
-/// and not yet cleaned up, so it must be worth its cost.
-const LISTED_ROWS: usize = 10_000;
-
-/// How long to rest after a look, by its own time: looking takes a fifth of the time at the most, also where it goes over the
-/// backlog of a route that stands still.
-const REST: u32 = 4;
 
 /// Hands out the rows of a table that a route takes.
 pub(super) struct Rows {
@@ -145,8 +138,10 @@ impl Rows {
             read = usize::try_from(place).unwrap_or_default();
             bytes += usize::try_from(size).unwrap_or_default();
             let key = self.listed[read - 1].key.clone();
-            let (event, defect) = self.reader.event(&values, written.timestamp(), &key.join(" "));
+            let found = self.reader.event(Operation::Insert, &values, written.timestamp(), &key.join(" "));
+            // What the contract passes over is settled with what comes after it.
             self.out.insert(number, key);
+            let Some((event, defect)) = found else { continue };
             events.push(Sourced {
                 position: Position::new(1, number),
                 event,
@@ -180,7 +175,7 @@ impl Source for Rows {
     }
 
     async fn wait(&mut self) {
-        let rest = (self.look * REST).min(POLL_WAIT_MAX * 40);
+        let rest = (self.look * REST).min(REST_MAX);
         tokio::time::sleep(self.pace.wait().max(rest)).await;
     }
 
@@ -217,7 +212,7 @@ impl Source for Rows {
     }
 
     async fn park(&mut self, events: &[Parking]) -> Result<(), StoreError> {
-        parking::park(&self.session, &self.route, events).await
+        parking::park(&self.session, &self.route, events, |parking| parking.position.sequence).await
     }
 }
 
@@ -241,7 +236,7 @@ impl Prepared {
             return Err(StoreError::new(StoreFailure::Refused, "these rows are not polled"));
         };
         let section = &foreign.section;
-        let reader = Reader::open(client, foreign).await?;
+        let reader = Reader::open(client, foreign, &share.relay).await?;
         let table = &reader.table;
         if table.primary_key().is_empty() {
             let words = format!(

@@ -7,6 +7,7 @@ use onewrite_core::{StoreError, StoreFailure};
 
 use super::mapping::ROLES;
 use super::name::{TableName, check};
+use super::routing::RouterSettings;
 use super::template::Template;
 
 /// Options that mean nothing to Onewrite's own table.
@@ -16,7 +17,7 @@ const FOREIGN: &[&str] = &[
 ];
 
 /// Whose table the events are in, where it is not Onewrite's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Foreign {
     /// The section of the options, for errors.
     pub section: String,
@@ -42,7 +43,7 @@ pub(crate) enum Place {
 }
 
 /// How rows or messages become events.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Shape {
     /// By columns.
     Columns {
@@ -52,12 +53,7 @@ pub(crate) enum Shape {
         topic: Option<Template>,
     },
     /// As Debezium's outbox event router makes them.
-    Debezium {
-        /// Its options.
-        router: BTreeMap<String, String>,
-        /// Those of the converters behind it.
-        converters: BTreeMap<String, String>,
-    },
+    Debezium(Box<RouterSettings>),
 }
 
 /// What says whether an event is settled.
@@ -197,6 +193,8 @@ impl Reading<'_> {
                 return Err(self.wrong("table", words));
             }
         };
+        let router = RouterSettings::new(self.map("router"), &self.map("converters"));
+        let router = router.map_err(|(key, words)| self.wrong(key, &words))?;
         let truth = self.truth()?;
         if matches!((&place, &truth), (Place::Messages(_), Truth::Rows { .. })) {
             return Err(self.wrong("settle", "logical messages are in the log alone; leave settle and feed out"));
@@ -205,10 +203,7 @@ impl Reading<'_> {
             section: self.options.section().to_owned(),
             contract: "debezium",
             place,
-            shape: Shape::Debezium {
-                router: self.map("router"),
-                converters: self.map("converters"),
-            },
+            shape: Shape::Debezium(Box::new(router)),
             truth,
             publication: self.publication()?,
         })

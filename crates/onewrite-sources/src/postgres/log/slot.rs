@@ -99,22 +99,45 @@ pub(crate) async fn obstacles_of_server(client: &Client) -> Result<Vec<String>, 
 /// `Refused` where a person must change something; `Unavailable` for what may pass, such as an old transaction that a new slot
 /// has to wait for, named in the words.
 pub(crate) async fn prepare(client: &Client, slot: &str) -> Result<Prepared, StoreError> {
+    match free(client, slot).await? {
+        None => {
+            create(client, slot).await?;
+            Ok(Prepared::Created)
+        }
+        Some(Health::Sound) => Ok(Prepared::Found),
+        Some(Health::Lost(reason)) => {
+            drop_slot(client, slot).await?;
+            create(client, slot).await?;
+            Ok(Prepared::Replaced(reason))
+        }
+    }
+}
+
+/// What has become of a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It can be read.
+    Sound,
+    /// The server has given it up, for this reason.
+    Lost(String),
+}
+
+/// Takes the slot over from whoever reads it, and tells what has become of it; `None` where there is none. The holder of the
+/// lease alone may call it.
+///
+/// # Errors
+/// `Refused` where the slot is somebody else's; `Unavailable` where its reader does not end.
+pub(crate) async fn free(client: &Client, slot: &str) -> Result<Option<Health>, StoreError> {
     let deadline = Instant::now() + SLOT_RELEASE_TIMEOUT;
     loop {
-        let Some(state) = State::of(client, slot).await? else {
-            create(client, slot).await?;
-            return Ok(Prepared::Created);
-        };
-        if let Some(pid) = state.active_pid {
-            take_over(client, slot, pid, deadline).await?;
-            continue;
+        match State::of(client, slot).await? {
+            None => return Ok(None),
+            Some(State {
+                active_pid: Some(pid), ..
+            }) => take_over(client, slot, pid, deadline).await?,
+            Some(State { lost: None, .. }) => return Ok(Some(Health::Sound)),
+            Some(State { lost: Some(reason), .. }) => return Ok(Some(Health::Lost(reason))),
         }
-        let Some(reason) = state.lost else {
-            return Ok(Prepared::Found);
-        };
-        drop_slot(client, slot).await?;
-        create(client, slot).await?;
-        return Ok(Prepared::Replaced(reason));
     }
 }
 
@@ -198,7 +221,12 @@ async fn take_over(client: &Client, slot: &str, pid: i32, deadline: Instant) -> 
     Ok(())
 }
 
-async fn create(client: &Client, slot: &str) -> Result<(), StoreError> {
+/// Creates the slot.
+///
+/// # Errors
+/// `Refused` where a person must change something; `Unavailable` for what may pass, such as an old transaction that the slot has
+/// to wait for, named in the words.
+pub(crate) async fn create(client: &Client, slot: &str) -> Result<(), StoreError> {
     const VERSION: &str = "SELECT current_setting('server_version_num')::int";
     let version = client.query_typed_one(VERSION, &[]).await;
     let version: i32 = version.map_err(|error| failed("asking for the version", error))?.get(0);

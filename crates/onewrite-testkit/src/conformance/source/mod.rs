@@ -43,6 +43,12 @@ pub trait SourceHarness: Send {
         true
     }
 
+    /// Whether the status can tell how many events are not settled. A source to which the log is the truth cannot, and declares it
+    /// here; it must then say so.
+    fn counts(&self) -> bool {
+        true
+    }
+
     /// Where the seeds of random cases begin, so that several versions of one database see different ones.
     fn seed(&self) -> u64 {
         0
