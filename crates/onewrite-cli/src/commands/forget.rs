@@ -55,7 +55,7 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
 
 fn question(status: &Status, relay: &str) -> String {
     let routes = || status.routes.iter().filter(|route| route.relay == relay);
-    let undelivered = routes().map(|route| route.unsettled).max().unwrap_or(0);
+    let undelivered = routes().filter_map(|route| route.unsettled).max().unwrap_or(0);
     let parked: i64 = routes().map(|route| route.parked + route.held).sum();
     format!(
         "give up the relay {relay:?}, whose furthest route has {} events before it, and {} parked events with it?",
