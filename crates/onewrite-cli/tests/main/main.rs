@@ -6,6 +6,7 @@ mod end_to_end;
 mod help;
 mod init;
 mod operations;
+mod postgres;
 mod program;
 mod relay;
 mod shop;
