@@ -113,6 +113,13 @@ async fn one_that_wrote_in_another_database_matters_once_there_is_a_slot() {
         database
             .run("SELECT pg_create_logical_replication_slot('onewrite_shop', 'pgoutput')")
             .await;
+        run(&elsewhere, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await;
+        assert_eq!(
+            held(&operations).await,
+            [],
+            "who only reads there holds back nothing here"
+        );
+        run(&elsewhere, "ROLLBACK").await;
         run(&elsewhere, "BEGIN; CREATE TABLE elsewhere ()").await;
         let parts = [
             "in database postgres",

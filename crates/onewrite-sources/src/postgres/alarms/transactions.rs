@@ -56,7 +56,8 @@ pub(super) async fn held(client: &Client, has_slot: bool, thresholds: &AlarmThre
                     a.backend_xid IS NOT NULL AS wrote, $3 AND a.backend_xid IS NOT NULL AS keeps_log, \
                     u.segments IS NOT NULL OR $3 AND a.backend_xid IS NOT NULL AS holds \
              FROM pg_stat_activity a LEFT JOIN used u ON u.pid = a.pid \
-             WHERE a.pid <> pg_backend_pid() AND (a.datname = current_database() OR $3) \
+             WHERE a.pid <> pg_backend_pid() AND (u.segments IS NOT NULL OR $3 AND a.backend_xid IS NOT NULL \
+                 OR a.datname = current_database() AND (a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL)) \
              AND a.backend_type NOT IN ('autovacuum worker', 'parallel worker', 'walsender') \
          ), counted AS ( \
              SELECT *, row_number() OVER (PARTITION BY holds ORDER BY age DESC) AS place, \
