@@ -7,6 +7,7 @@ mod help;
 mod import_debezium;
 mod init;
 mod operations;
+mod postgres;
 mod program;
 mod relay;
 mod shop;
