@@ -454,8 +454,9 @@ pub struct RouteStatus {
     pub state: String,
     /// Why it halted.
     pub halted: Option<String>,
-    /// Events not settled, counted up to [`UNSETTLED_COUNT_MAX`](crate::limits::UNSETTLED_COUNT_MAX).
-    pub unsettled: i64,
+    /// Events not settled, counted up to [`UNSETTLED_COUNT_MAX`](crate::limits::UNSETTLED_COUNT_MAX); `None` where they cannot be
+    /// counted, such as in a log.
+    pub unsettled: Option<i64>,
     /// Age in seconds of the oldest event that is not settled.
     pub lag_seconds: Option<f64>,
     /// Events delivered since the route exists.

@@ -6,3 +6,4 @@ mod postgres;
 mod postgres_operations;
 mod reader;
 mod sqlite;
+mod tables;

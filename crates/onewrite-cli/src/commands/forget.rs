@@ -10,9 +10,9 @@ use crate::failure::Failure;
 use crate::output;
 use crate::output::human::{count, plural};
 
-/// Gives a relay up for good: its progress, what is parked under it, its replays and its replication slot
+/// Gives a relay up for good, so that nothing is kept for it any more
 ///
-/// The outbox keeps every event until all relays that are recorded have settled it, so one that nobody will run again keeps
+/// Its progress, what is parked under it, its replays and its replication slot go. The outbox keeps every event until all relays that are recorded have settled it, so one that nobody will run again keeps
 /// them for ever; `onewrite status` tells of it. What it has not delivered, it never will. Refused while a process runs it.
 /// It need not be the relay of the configuration: any of the same database can be given up.
 #[derive(Debug, Args)]
@@ -55,7 +55,7 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
 
 fn question(status: &Status, relay: &str) -> String {
     let routes = || status.routes.iter().filter(|route| route.relay == relay);
-    let undelivered = routes().map(|route| route.unsettled).max().unwrap_or(0);
+    let undelivered = routes().filter_map(|route| route.unsettled).max().unwrap_or(0);
     let parked: i64 = routes().map(|route| route.parked + route.held).sum();
     format!(
         "give up the relay {relay:?}, whose furthest route has {} events before it, and {} parked events with it?",

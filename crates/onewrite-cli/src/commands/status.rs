@@ -184,11 +184,6 @@ fn table(routes: &[&RouteStatus], is_run: bool) -> Table {
         ("LAST ERROR", Side::Left),
     ]);
     for route in routes {
-        let more = if route.unsettled >= UNSETTLED_COUNT_MAX {
-            "+"
-        } else {
-            ""
-        };
         table.row([
             route.route.clone(),
             match route.state.as_str() {
@@ -196,7 +191,7 @@ fn table(routes: &[&RouteStatus], is_run: bool) -> Table {
                 "running" | "retrying" if !is_run => "stopped".to_owned(),
                 state => state.to_owned(),
             },
-            count(route.unsettled) + more,
+            route.unsettled.map_or("–".to_owned(), unsettled),
             route.lag_seconds.map_or("–".to_owned(), seconds),
             count(route.delivered),
             count(route.failed),
@@ -209,6 +204,11 @@ fn table(routes: &[&RouteStatus], is_run: bool) -> Table {
         ]);
     }
     table
+}
+
+fn unsettled(events: i64) -> String {
+    let more = if events >= UNSETTLED_COUNT_MAX { "+" } else { "" };
+    count(events) + more
 }
 
 /// What a person can do now.

@@ -1,7 +1,8 @@
 //! The sink `kafka`: Apache Kafka, and whatever speaks its protocol, through librdkafka's idempotent producer.
 //!
 //! The record's key is the event's key, its value the payload untouched, its headers those of the format `native`, its
-//! time `occurred_at`. Keys go to the partition to which Java's client would send them.
+//! time `occurred_at`. Keys go to the partition to which Java's client would send them. Where the source's contract lays the
+//! record down to the byte, key, headers, partition and time are that record's.
 //!
 //! # Why no event overtakes an earlier one of its key
 //!
@@ -24,8 +25,8 @@
 //! 3. **What is refused before it is sent** (a name that cannot be a topic, a topic that is missing, a record that is too
 //!    large) stops its key for the rest of the batch. Nothing is handed to the client for a topic that is not known to be
 //!    there, since the client would fail those records one by one while others come through.
-//! 4. **Between topics** there is no order in Kafka, so an event waits until the one before it of the same key is
-//!    acknowledged where that went to another topic. When a topic gets more partitions, the producer is replaced with
+//! 4. **Between topics**, and between the partitions that a source may name, there is no order in Kafka, so an event waits
+//!    until the one before it of the same key is acknowledged where that went elsewhere. When a topic gets more partitions, the producer is replaced with
 //!    nothing under way.
 //!
 //! A delivery that is dropped leaves its records in the client's queue. A later delivery on the same sink puts the same
@@ -46,6 +47,7 @@ mod limits;
 mod native;
 mod probe;
 mod producer;
+mod record;
 mod sink;
 mod topics;
 

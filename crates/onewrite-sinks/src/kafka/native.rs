@@ -17,6 +17,7 @@ use rdkafka::message::BorrowedMessage;
 use super::client::Context;
 use super::connector::Link;
 use super::flight::Tag;
+use super::record::Record;
 
 /// A topic as the client knows it. Keeps the link alive, since a client must outlive its topics.
 pub(super) struct TopicHandle {
@@ -39,14 +40,16 @@ impl TopicHandle {
     }
 
     /// Hands a record for a partition to the client, which copies it. `tag` comes back with the report.
-    pub fn produce(&self, event: &Event, partition: i32, headers: Headers, tag: Tag) -> Result<(), RDKafkaErrorCode> {
-        let key = event.key.as_deref().map_or(&[][..], str::as_bytes);
-        let key_pointer = event.key.as_deref().map_or(ptr::null(), str::as_ptr);
-        // Nought means "now" to the client, and brokers take no time before 1970.
-        let timestamp = event.occurred_at.as_millisecond().max(1);
-        // SAFETY: every tag of the list is followed by an argument of its own C type; key and payload live for the call,
-        // in which they are copied (`F_COPY`); an empty payload is a pointer to nothing but not null, so that the record
-        // has an empty value and no missing one; the headers become the client's if it takes the record.
+    pub fn produce(
+        &self,
+        record: &Record<'_>,
+        partition: i32,
+        headers: Headers,
+        tag: Tag,
+    ) -> Result<(), RDKafkaErrorCode> {
+        // SAFETY: every tag of the list is followed by an argument of its own C type; key and value live for the call,
+        // in which they are copied (`F_COPY`); an empty one is a pointer to nothing but not null, so that it is empty and not
+        // missing; the headers become the client's if it takes the record.
         let error = unsafe {
             c::rd_kafka_producev(
                 self.link.client().native_ptr(),
@@ -57,15 +60,15 @@ impl TopicHandle {
                 c::rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS,
                 c::RD_KAFKA_MSG_F_COPY,
                 c::rd_kafka_vtype_t::RD_KAFKA_VTYPE_VALUE,
-                event.payload.as_ptr().cast::<c_void>(),
-                event.payload.len(),
+                record.value.map_or(ptr::null(), <[u8]>::as_ptr).cast::<c_void>(),
+                record.value_bytes(),
                 c::rd_kafka_vtype_t::RD_KAFKA_VTYPE_KEY,
-                key_pointer.cast::<c_void>(),
-                key.len(),
+                record.key.map_or(ptr::null(), <[u8]>::as_ptr).cast::<c_void>(),
+                record.key_bytes(),
                 c::rd_kafka_vtype_t::RD_KAFKA_VTYPE_OPAQUE,
                 tag.0 as *mut c_void,
                 c::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TIMESTAMP,
-                timestamp,
+                record.timestamp,
                 c::rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS,
                 headers.list.as_ptr(),
                 c::rd_kafka_vtype_t::RD_KAFKA_VTYPE_END,
@@ -98,7 +101,7 @@ pub(super) struct Headers {
 }
 
 impl Headers {
-    /// The headers of the format `native`.
+    /// The headers that the source's contract lays down, else those of the format `native`.
     pub fn of(event: &Event) -> Self {
         // SAFETY: takes a count, which is a hint; memory exhaustion aborts inside.
         let list = unsafe { c::rd_kafka_headers_new(event.headers.len() + 5) };
@@ -108,21 +111,26 @@ impl Headers {
             bytes: 0,
             count: 0,
         };
-        native_headers(event, |name, value| headers.add(name, value));
+        match &event.verbatim {
+            Some(verbatim) => (verbatim.headers.iter()).for_each(|(name, value)| headers.add(name, value.as_deref())),
+            None => native_headers(event, |name, value| headers.add(name, Some(value.as_bytes()))),
+        }
         headers
     }
 
-    fn add(&mut self, name: &str, value: &str) {
-        self.bytes += name.len() + value.len();
+    fn add(&mut self, name: &str, value: Option<&[u8]>) {
+        let length = value.map_or(0, <[u8]>::len);
+        self.bytes += name.len() + length;
         self.count += 1;
-        // SAFETY: both texts live for the call, which copies them, and carry their lengths (a text never exceeds isize).
+        // SAFETY: name and value live for the call, which copies them, and carry their lengths (neither exceeds isize); a null
+        // pointer makes a header without a value.
         unsafe {
             c::rd_kafka_header_add(
                 self.list.as_ptr(),
                 name.as_ptr().cast(),
                 name.len() as isize,
-                value.as_ptr().cast(),
-                value.len() as isize,
+                value.map_or(ptr::null(), <[u8]>::as_ptr).cast(),
+                length as isize,
             );
         }
     }

@@ -14,6 +14,7 @@ use super::connector::Link;
 use super::flight::{Failure, Fate, Flight, Tag, weight};
 use super::limits::{SINGLE_RECORDS, STALLED, WARM_SECONDS};
 use super::native::Headers;
+use super::record::Record;
 use super::topics::{Standing, Topic, Topics, partition_of};
 
 /// A producer that has not been closed.
@@ -96,8 +97,9 @@ struct Delivery<'a> {
     sent: usize,
     /// Keys of which an event failed before it was sent: nothing more of them is.
     stopped: HashSet<&'a str>,
-    /// The latest event sent of each key, kept where the batch goes to several topics.
-    latest: Option<HashMap<&'a str, usize>>,
+    /// The latest event sent of each key and its partition, kept where the batch goes to several topics, or the source names
+    /// partitions.
+    latest: Option<HashMap<&'a str, (usize, u32)>>,
     /// The partition that events without a key go to, by topic.
     unkeyed: HashMap<&'a str, u32>,
 }
@@ -115,6 +117,7 @@ enum Admission {
 impl<'a> Delivery<'a> {
     fn new(open: &'a Open, batch: &'a [Event], report: &'a mut DeliveryReport) -> Self {
         let topics = batch.windows(2).any(|pair| pair[0].topic != pair[1].topic);
+        let partitions = batch.iter().any(|event| Record::of(event).partition.is_some());
         Self {
             link: &open.link,
             topics: &open.topics,
@@ -123,7 +126,7 @@ impl<'a> Delivery<'a> {
             slot: open.link.flight().board(batch.len()),
             sent: 0,
             stopped: HashSet::new(),
-            latest: topics.then(HashMap::new),
+            latest: (topics || partitions).then(HashMap::new),
             unkeyed: HashMap::new(),
         }
     }
@@ -208,39 +211,43 @@ impl<'a> Delivery<'a> {
                 return self.fail(index, error);
             }
         };
-        if self.goes_elsewhere_first(event) {
+        let record = Record::of(event);
+        let partition = self.partition(event, &record, &topic);
+        if partition >= topic.partitions {
+            return self.no_such_partition(index, &topic, partition);
+        }
+        if self.goes_elsewhere_first(event, partition) {
             return Admission::Later;
         }
-        self.send(index, &topic)
+        self.send(index, &topic, &record, partition)
     }
 
-    /// Whether an earlier event of the same key is under way to another topic. Only inside one partition do records keep
-    /// their order, and fail together.
-    fn goes_elsewhere_first(&self, event: &Event) -> bool {
+    /// Whether an earlier event of the same key is under way to another partition, be it of this topic or of another. Only
+    /// inside one partition do records keep their order, and fail together.
+    fn goes_elsewhere_first(&self, event: &Event, partition: u32) -> bool {
         let (Some(latest), Some(key)) = (&self.latest, &event.key) else {
             return false;
         };
-        latest.get(&**key).is_some_and(|before| {
-            self.batch[*before].topic != event.topic && !self.flight().is_delivered(self.slot, *before)
+        latest.get(&**key).is_some_and(|(before, place)| {
+            let elsewhere = *place != partition || self.batch[*before].topic != event.topic;
+            elsewhere && !self.flight().is_delivered(self.slot, *before)
         })
     }
 
-    fn send(&mut self, index: usize, topic: &Arc<Topic>) -> Admission {
+    fn send(&mut self, index: usize, topic: &Arc<Topic>, record: &Record<'_>, partition: u32) -> Admission {
         let event = &self.batch[index];
         let flight = self.flight();
-        let partition = self.partition(event, topic);
         let place = partition as usize;
         let warm = topic.warmth.is_warm(place, flight.second(), WARM_SECONDS);
         if !warm && topic.warmth.is_warming(place) {
             return Admission::Later;
         }
-        let key_bytes = event.key.as_deref().map_or(0, str::len);
-        let weight = weight(key_bytes, event.payload.len());
+        let weight = weight(record.key_bytes(), record.value_bytes());
         if !flight.reserve(weight) {
             return Admission::Full;
         }
         let headers = Headers::of(event);
-        let least = key_bytes + event.payload.len() + headers.bytes + 2 * headers.count;
+        let least = record.key_bytes() + record.value_bytes() + headers.bytes + 2 * headers.count;
         if !self.link.compressed && least > topic.limit() {
             flight.release(weight);
             return self.too_large(index, topic, least);
@@ -255,7 +262,7 @@ impl<'a> Delivery<'a> {
         }
         let produced = topic
             .handle
-            .produce(event, partition as i32, headers, Tag::new(self.slot, index));
+            .produce(record, partition as i32, headers, Tag::new(self.slot, index));
         if let Err(code) = produced {
             if !warm {
                 flight.cools(self.slot, index);
@@ -265,7 +272,7 @@ impl<'a> Delivery<'a> {
         }
         self.sent += 1;
         if let (Some(latest), Some(key)) = (&mut self.latest, &event.key) {
-            latest.insert(key, index);
+            latest.insert(key, (index, partition));
         }
         Admission::Done
     }
@@ -284,11 +291,28 @@ impl<'a> Delivery<'a> {
         self.fail(index, SinkError::park(words))
     }
 
-    /// Where an event goes: by its key as Java's client does, and without one to a partition of this batch's own.
-    fn partition(&mut self, event: &'a Event, topic: &Topic) -> u32 {
-        match &event.key {
-            Some(key) => partition_of(key.as_bytes(), topic.partitions),
-            None => *self
+    /// The source asks for a partition that the topic does not have, unless that has changed lately.
+    fn no_such_partition(&mut self, index: usize, topic: &Arc<Topic>, partition: u32) -> Admission {
+        let name = &self.batch[index].topic;
+        if !topic.limit_is_fresh(self.link, name) {
+            return Admission::Later;
+        }
+        let words = format!(
+            "topic {name}: the event asks for partition {}, and the topic has {} (from 0 on); add partitions, or correct what \
+             the event asks for",
+            partition.cast_signed(),
+            topic.partitions
+        );
+        self.fail(index, SinkError::park(words))
+    }
+
+    /// Where an event goes: where the source says, else by the record's key as Java's client does, and without one to a
+    /// partition of this batch's own.
+    fn partition(&mut self, event: &'a Event, record: &Record<'_>, topic: &Topic) -> u32 {
+        match (record.partition, record.key) {
+            (Some(partition), _) => partition.cast_unsigned(),
+            (None, Some(key)) => partition_of(key, topic.partitions),
+            (None, None) => *self
                 .unkeyed
                 .entry(&event.topic)
                 .or_insert_with(|| topic.next_partition()),

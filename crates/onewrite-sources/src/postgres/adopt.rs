@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
 
 use super::error::failed;
+use super::foreign::is_foreign;
 use super::session::{BEGIN, Parameters, fenced};
 use super::snapshot::Snapshot;
 
@@ -49,7 +50,8 @@ impl Beginning {
     /// The lowest of the recorded floors, with what is pending below it: what is pending above will be read anyway.
     async fn of(client: &Client, recorded: &[Row]) -> Result<Self, StoreError> {
         let mut floors = Vec::with_capacity(recorded.len());
-        for row in recorded {
+        // What was recorded over a table of others says nothing about the outbox.
+        for row in recorded.iter().filter(|row| !is_foreign(row.get(1))) {
             floors.push(Snapshot::parse(row.get(2), row.get(3))?);
         }
         let Some(floor) = floors.into_iter().min_by_key(Snapshot::extent) else {
@@ -72,7 +74,7 @@ impl Beginning {
 }
 
 /// Keeps the lease from changing hands until the transaction ends; `false` when it has.
-async fn holds(client: &Client, lease: &Lease) -> Result<bool, Error> {
+pub(super) async fn holds(client: &Client, lease: &Lease) -> Result<bool, Error> {
     const HOLDS: &str = "SELECT 1 FROM onewrite.relay WHERE name = $1 AND epoch = $2 FOR SHARE";
     let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&lease.epoch, Type::INT8)];
     Ok(client.execute_typed(HOLDS, &parameters).await? > 0)
@@ -97,7 +99,8 @@ async fn below(client: &Client, floor: &Snapshot, sequences: Vec<i64>) -> Result
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-async fn keep(client: &Client, lease: &Lease, share: &Share) -> Result<(), Error> {
+/// Takes a route over as it is.
+pub(super) async fn keep(client: &Client, lease: &Lease, share: &Share) -> Result<(), Error> {
     const KEEP: &str = "UPDATE onewrite.route SET epoch = $3 WHERE relay = $1 AND name = $2";
     let parameters: Parameters<'_> = vec![
         (&lease.relay, Type::TEXT),
@@ -132,7 +135,8 @@ async fn rebase(
     client.execute_typed(REBASE, &parameters).await.map(|_| ())
 }
 
-async fn remove_others(client: &Client, lease: &Lease, shares: &[Share]) -> Result<(), Error> {
+/// Removes the progress of routes that are gone.
+pub(super) async fn remove_others(client: &Client, lease: &Lease, shares: &[Share]) -> Result<(), Error> {
     const REMOVE: &str = "DELETE FROM onewrite.route WHERE relay = $1 AND name <> ALL($2)";
     let names: Vec<&str> = shares.iter().map(|share| share.route.as_str()).collect();
     client

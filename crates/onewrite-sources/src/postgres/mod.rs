@@ -17,6 +17,7 @@ pub(crate) mod connection;
 pub(crate) mod error;
 mod feed;
 mod filter;
+mod foreign;
 mod log;
 mod maintain;
 mod operations;
@@ -24,6 +25,7 @@ mod outbox;
 mod parking;
 mod progress;
 mod reading;
+mod record;
 mod redeliveries;
 mod rows;
 mod session;
@@ -36,6 +38,10 @@ pub use operations::{LONG_TRANSACTION, PostgresOperations};
 pub use outbox::PostgresOutbox;
 
 use self::connection::{CA_FILE, CONNECT_TIMEOUT, PASSWORD, URL};
+use self::foreign::fields::{
+    COLUMNS, CONVERTERS, MARK_COLUMN, MARK_VALUE, MESSAGES, ORDER_BY, PUBLICATION, ROUTER, SETTLE, TABLE, TOPIC,
+    UNMARKED_VALUE,
+};
 
 /// What can be configured of a PostgreSQL source.
 pub const FIELDS: &[Field] = &[
@@ -55,10 +61,12 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         name: "contract",
-        kind: Kind::Choice(&["native"]),
+        kind: Kind::Choice(&["native", "columns", "debezium"]),
         default: Some("native"),
         required: false,
-        doc: "Whose table the events are in. `native` is Onewrite's own.",
+        doc: "Whose outbox it is. `native` is Onewrite's own table. `columns` is any table, by the options `table` and `columns`. `debezium` \
+              is the table (or the logical messages) of Debezium's outbox event router, by `table` (or `messages`) and `router`; to Kafka \
+              go the records that Debezium would have written. See the guide docs/contracts.md.",
     },
     Field {
         name: "retention",
@@ -69,6 +77,18 @@ pub const FIELDS: &[Field] = &[
               which are in use by turns of an hour or, where the retention asks for it, of a little more than half of it: run \
               `onewrite migrate` after raising it, which fits the turns to it.",
     },
+    TABLE,
+    COLUMNS,
+    TOPIC,
+    SETTLE,
+    MARK_COLUMN,
+    MARK_VALUE,
+    UNMARKED_VALUE,
+    ORDER_BY,
+    MESSAGES,
+    ROUTER,
+    CONVERTERS,
+    PUBLICATION,
 ];
 
 /// Operations on the database that the options name.

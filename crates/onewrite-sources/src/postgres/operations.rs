@@ -23,6 +23,7 @@ use tokio_postgres::types::Type;
 
 use super::connection::Connector;
 use super::error::failed;
+use super::foreign::{self, Foreign};
 
 /// How old a transaction is when [`Operations::probe`] warns of it, unless it is told otherwise.
 pub const LONG_TRANSACTION: Duration = Duration::from_secs(300);
@@ -34,6 +35,8 @@ pub struct PostgresOperations {
     retention: Duration,
     long_transaction: Duration,
     thresholds: AlarmThresholds,
+    /// Where the events are, where that is not the native outbox.
+    foreign: Option<Foreign>,
 }
 
 /// How the relay is configured to find new events.
@@ -60,6 +63,7 @@ impl PostgresOperations {
             retention: options.duration("retention").unwrap_or_default(),
             long_transaction: LONG_TRANSACTION,
             thresholds: AlarmThresholds::default(),
+            foreign: Foreign::from_options(options)?,
         })
     }
 
@@ -93,7 +97,8 @@ impl PostgresOperations {
 #[async_trait]
 impl Operations for PostgresOperations {
     async fn status(&self) -> Result<Status, StoreError> {
-        status::read(&mut self.open().await?, self.retention, &self.thresholds).await
+        let foreign = self.foreign.as_ref();
+        status::read(&mut self.open().await?, self.retention, &self.thresholds, foreign).await
     }
 
     async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError> {
@@ -115,6 +120,9 @@ impl Operations for PostgresOperations {
 
     async fn replay(&self, request: &ReplayRequest) -> Result<Replay, StoreError> {
         request.check()?;
+        if let Some(foreign) = &self.foreign {
+            return Err(foreign.no_replay());
+        }
         replay::request(&mut self.open().await?, request).await
     }
 
@@ -140,7 +148,11 @@ impl Operations for PostgresOperations {
     }
 
     async fn probe(&self) -> Vec<Finding> {
-        probe::probe(self).await
+        let mut findings = probe::probe(self).await;
+        if let Some(foreign) = &self.foreign {
+            findings.extend(foreign::probe(&self.connector, foreign).await);
+        }
+        findings
     }
 }
 

@@ -16,6 +16,7 @@ use super::blocked::KEYS;
 use super::connection::Connector;
 use super::error::failed;
 use super::feed::Feed;
+use super::foreign::ForeignOutbox;
 use super::log::{self, Tail, slot};
 use super::redeliveries::Redeliveries;
 use super::session::{BEGIN, Parameters, Session, fenced, transaction};
@@ -31,6 +32,8 @@ pub struct PostgresOutbox {
     finding: Finding,
     /// The reader of the log, for the epoch of a lease, as long as a feed uses it.
     tail: StandardMutex<(i64, Weak<Tail>)>,
+    /// What takes the native outbox's place, where the contract is another.
+    foreign: Option<ForeignOutbox>,
 }
 
 /// How new events are found: the option `feed`.
@@ -60,12 +63,16 @@ impl PostgresOutbox {
                 _ => Finding::Auto,
             },
             tail: StandardMutex::new((0, Weak::new())),
+            foreign: ForeignOutbox::from_options(options)?,
         })
     }
 
-    /// Which database this is, for people.
-    pub fn place(&self) -> &str {
-        self.connector.place()
+    /// Which database this is, for people, and where in it the events are.
+    pub fn place(&self) -> String {
+        match &self.foreign {
+            Some(foreign) => format!("{}, {}", self.connector.place(), foreign.place()),
+            None => self.connector.place().to_owned(),
+        }
     }
 
     /// The reader of the log that the feeds of this lease share; `None` where the log is not to be read.
@@ -84,8 +91,6 @@ impl PostgresOutbox {
 
     /// Makes sure that what the option `feed` asks for can be, and that a slot that is not used any more holds no log back.
     async fn settle_finding(&self, lease: &Lease) -> Result<(), StoreError> {
-        const SLOT: &str = "UPDATE onewrite.relay SET slot = NULL FROM (SELECT slot FROM onewrite.relay WHERE name = $1) AS before \
-                            WHERE name = $1 AND epoch = $2 RETURNING before.slot";
         let session = Session::open(&self.connector, lease).await?;
         match self.finding {
             Finding::Auto => {}
@@ -99,16 +104,7 @@ impl PostgresOutbox {
                     return Err(StoreError::new(StoreFailure::Refused, words));
                 }
             }
-            Finding::Poll => {
-                let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&lease.epoch, Type::INT8)];
-                let rows = session.query("looking for a slot", SLOT, &parameters).await?;
-                if let Some(name) = rows.first().and_then(|row| row.get::<_, Option<&str>>(0))
-                    && slot::remove(session.client(), name).await?
-                {
-                    tracing::info!(relay = %lease.relay, slot = name, "the slot is dropped, since the relay polls now");
-                }
-                log::record(&session, "poll", "feed = \"poll\" asks for it", None).await?;
-            }
+            Finding::Poll => log::stop_following(&session, "feed = \"poll\" asks for it").await?,
         }
         Ok(())
     }
@@ -198,11 +194,17 @@ impl Outbox for PostgresOutbox {
     }
 
     async fn adopt(&self, lease: &Lease, shares: &[Share]) -> Result<(), StoreError> {
+        if let Some(foreign) = &self.foreign {
+            return foreign.adopt(&self.connector, lease, shares).await;
+        }
         adopt::adopt(self.connector.connect().await?, lease, shares).await?;
         self.settle_finding(lease).await
     }
 
     async fn feed(&self, lease: &Lease, share: &Share) -> Result<Box<dyn Source>, StoreError> {
+        if let Some(foreign) = &self.foreign {
+            return foreign.feed(&self.connector, lease, share).await;
+        }
         Ok(Box::new(
             Feed::open(&self.connector, lease, share, self.tail(lease)).await?,
         ))
@@ -241,6 +243,10 @@ impl Outbox for PostgresOutbox {
     }
 
     async fn maintain(&self, lease: &Lease) -> Result<Maintenance, StoreError> {
+        if self.foreign.is_some() {
+            // The segments are those of a relay over the native outbox.
+            return Ok(Maintenance::default());
+        }
         // A connection of its own: looking through a large segment must not keep the lease from being renewed.
         maintain::maintain(self.connector.connect().await?, lease, self.retention).await
     }

@@ -33,7 +33,7 @@ const PARK: &str = concat!(
 );
 
 /// Joining a handful of rows by index, whatever the statistics say.
-const BEGIN_PARKING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0; \
+pub(super) const BEGIN_PARKING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0; \
      SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashjoin = off; SET LOCAL jit = off";
 
 /// Sets events of the outbox aside under `route`, durably and fenced. `sequence` tells an event's sequence in the outbox.
@@ -105,7 +105,7 @@ pub(super) async fn park_again(session: &Session, route: &str, events: &[(i64, &
 type Pair<'a> = [(&'a (dyn tokio_postgres::types::ToSql + Sync), Type); 2];
 
 /// The columns of events to set aside, as arrays.
-struct Columns<'a> {
+pub(super) struct Columns<'a> {
     sequences: Vec<i64>,
     states: Vec<&'static str>,
     ids: Vec<uuid::Uuid>,
@@ -121,7 +121,8 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn new(events: &'a [Parking], sequence: impl Fn(&Parking) -> u64) -> Self {
+    /// The columns of these events; `sequence` tells the number that their place among the events set aside has.
+    pub fn new(events: &'a [Parking], sequence: impl Fn(&Parking) -> u64) -> Self {
         Self {
             sequences: events.iter().map(|parking| sequence(parking).cast_signed()).collect(),
             states: events.iter().map(state).collect(),
@@ -144,7 +145,8 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn bind(&self) -> Parameters<'_> {
+    /// Twelve parameters, in the order of the fields.
+    pub fn bind(&self) -> Parameters<'_> {
         vec![
             (&self.sequences, Type::INT8_ARRAY),
             (&self.states, Type::TEXT_ARRAY),

@@ -156,13 +156,13 @@ impl Chunk {
 /// Wraps a SELECT of at most `$1` rows in order of the sequence so that it stops after `$2` bytes of payload: a chunk of
 /// huge payloads never travels at once. The length of a payload that is stored apart is known without fetching it.
 pub(super) fn within_bytes(select: &str) -> String {
-    ordered_within_bytes(select, "sequence", "sequence")
+    ordered_within_bytes(select, &format!("sequence, id, {EVENT_RESULTS}"), "sequence")
 }
 
-/// The same for a SELECT in another order, with this column first.
-pub(super) fn ordered_within_bytes(select: &str, first: &str, order: &str) -> String {
+/// The same for a SELECT in another order, and with these columns as its result.
+pub(super) fn ordered_within_bytes(select: &str, results: &str, order: &str) -> String {
     format!(
-        "SELECT {first}, id, {EVENT_RESULTS} FROM (\
+        "SELECT {results} FROM (\
          SELECT chunk.*, sum(octet_length(payload)) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) \
          - octet_length(payload) AS before FROM ({select}) AS chunk) AS measured WHERE before < $2 ORDER BY {order}"
     )

@@ -91,10 +91,11 @@ impl Decoder {
 
 /// The last text of a column.
 #[derive(Debug, Default)]
-struct Shared(Option<Arc<str>>);
+pub(super) struct Shared(Option<Arc<str>>);
 
 impl Shared {
-    fn share(&mut self, text: &str) -> Arc<str> {
+    /// The text; the same one as before where it did not change.
+    pub fn share(&mut self, text: &str) -> Arc<str> {
         match &self.0 {
             Some(last) if **last == *text => last.clone(),
             _ => self.0.insert(text.into()).clone(),
@@ -102,7 +103,8 @@ impl Shared {
     }
 }
 
-fn read_headers(text: &str, defect: &mut Option<String>) -> Vec<(Arc<str>, Arc<str>)> {
+/// Reads the JSON text of headers; what is wrong with it becomes the defect.
+pub(super) fn read_headers(text: &str, defect: &mut Option<String>) -> Vec<(Arc<str>, Arc<str>)> {
     if text == "{}" {
         return Vec::new();
     }

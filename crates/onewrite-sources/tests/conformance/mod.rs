@@ -1,5 +1,6 @@
 //! The suite that every source must pass, on every database.
 
+mod foreign;
 mod postgres;
 mod sqlite;
 mod writing;
@@ -17,8 +18,12 @@ async fn conforms(mut harness: impl SourceHarness + 'static) {
 
 /// Migrates and opens a database, as the program does.
 async fn open(name: &str, texts: &[(&str, &str)]) -> Result<Opened, BoxError> {
+    let options = Options::from_texts("source", source_type(name)?.fields, texts)?;
+    open_with(name, options).await
+}
+
+async fn open_with(name: &str, options: Options) -> Result<Opened, BoxError> {
     let source = source_type(name)?;
-    let options = Options::from_texts("source", source.fields, texts)?;
     source.migrate(&options, MigrateRequest::default()).await?;
     Ok(source.open(&options)?)
 }

@@ -4,6 +4,8 @@ mod database;
 mod feed;
 mod parked;
 mod probe;
+mod replays;
 mod requests;
 mod slots;
 mod status;
+mod transactions;

@@ -1,9 +1,7 @@
 //! Alarms about the replication slots of relays, on the oldest and the newest server: their views differ.
 
-use std::time::Duration;
-
 use onewrite_core::Operations;
-use onewrite_core::alarm::{Alarm, AlarmKind, AlarmThresholds};
+use onewrite_core::alarm::{Alarm, AlarmKind};
 use onewrite_core::store::Status;
 use onewrite_testkit::servers::Postgres;
 
@@ -197,111 +195,4 @@ async fn a_slot_that_is_gone_is_told_while_its_relay_is_run() {
         alarms.iter().all(|alarm| alarm.subject != "slot onewrite_no_such_slot"),
         "{alarms:?}"
     );
-}
-
-/// What anybody does anywhere on the server holds back the log that a slot needs.
-#[tokio::test]
-async fn the_oldest_transaction_is_told_with_what_it_holds_back() {
-    for version in VERSIONS {
-        let server = Postgres::start(version, &[("max_prepared_transactions", "5")]).await;
-        let mut database = Database::on(&server).await.migrate().await;
-        let (role, operations) = database.configured(&[]).await;
-        database.run(&format!("GRANT pg_read_all_stats TO {role}")).await;
-        let at_once = AlarmThresholds {
-            floor_held: Duration::ZERO,
-            snapshot_held: Duration::ZERO,
-            ..AlarmThresholds::default()
-        };
-        let operations = operations.thresholds(at_once);
-        let held = async || {
-            let alarms = status(&operations).await.alarms;
-            let held: Vec<Alarm> = alarms
-                .into_iter()
-                .filter(|alarm| alarm.kind == AlarmKind::FloorHeld)
-                .collect();
-            held
-        };
-        assert_eq!(held().await, []);
-
-        let reader = database.connect().await;
-        reader
-            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 'a long report'")
-            .await
-            .expect("a reader");
-        let found = held().await;
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].message.contains("'a long report'"), "{found:?}");
-        assert!(
-            found[0].message.contains("dead rows of the relay's progress"),
-            "{found:?}"
-        );
-        reader.batch_execute("COMMIT").await.expect("it ends");
-
-        let writer = database.connect().await;
-        let pid: i32 = writer
-            .query_one("SELECT pg_backend_pid()", &[])
-            .await
-            .expect("a pid")
-            .get(0);
-        writer
-            .batch_execute("BEGIN; SELECT onewrite.append('t', 'k', '{}') AS forgotten")
-            .await
-            .expect("a writer");
-        let found = held().await;
-        assert_eq!(
-            (found.len(), found[0].subject.as_str()),
-            (1, format!("transaction of pid {pid}").as_str())
-        );
-        let words = &found[0].message;
-        for part in [
-            "idle in transaction",
-            "AS forgotten",
-            "outbox_",
-            "cannot be emptied",
-            "SELECT pg_terminate_backend(",
-        ] {
-            assert!(words.contains(part), "{version}: {words}");
-        }
-        assert!(!words.contains("write-ahead log"), "there is no slot: {words}");
-        writer
-            .batch_execute("PREPARE TRANSACTION 'forgotten'")
-            .await
-            .expect("prepared");
-
-        let found = held().await;
-        assert_eq!(
-            (found.len(), found[0].subject.as_str()),
-            (1, "prepared transaction 'forgotten'")
-        );
-        for part in ["cannot be emptied", "ROLLBACK PREPARED 'forgotten';"] {
-            assert!(found[0].message.contains(part), "{version}: {found:?}");
-        }
-        writer
-            .batch_execute("ROLLBACK PREPARED 'forgotten'")
-            .await
-            .expect("it ends");
-
-        // In another database, it matters once there is a slot.
-        let elsewhere = server.maintenance().connect().await;
-        elsewhere
-            .batch_execute("BEGIN; CREATE TABLE elsewhere ()")
-            .await
-            .expect("a writer");
-        assert_eq!(held().await, []);
-        elsewhere.batch_execute("ROLLBACK").await.expect("it ends");
-        database.run(MAKE).await;
-        database.run(RUN).await;
-        elsewhere
-            .batch_execute("BEGIN; CREATE TABLE elsewhere ()")
-            .await
-            .expect("a writer");
-        let found = held().await;
-        assert_eq!(found.len(), 1, "{found:?}");
-        for part in [
-            "in database postgres",
-            "the write-ahead log since it began is kept for the relay's slot",
-        ] {
-            assert!(found[0].message.contains(part), "{version}: {found:?}");
-        }
-    }
 }

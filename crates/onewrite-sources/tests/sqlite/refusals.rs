@@ -151,7 +151,7 @@ async fn a_writer_that_keeps_the_file_makes_it_unavailable_and_does_not_keep_any
     assert_eq!(error.failure, StoreFailure::Unavailable);
     assert_eq!(
         fixture.operations.status().await.expect("a status").routes[0].unsettled,
-        1
+        Some(1)
     );
     fixture.sql("COMMIT");
     assert_eq!(payloads(&feed.wait_for(2).await), ["2", "not yet"]);

@@ -326,7 +326,7 @@ fn route_status(state: &State, relay: &str, route: &str, row: &RouteRow) -> Rout
         route: route.to_owned(),
         state: row.state.as_str().to_owned(),
         halted: row.halted.clone(),
-        unsettled: unsettled.len() as i64,
+        unsettled: Some(unsettled.len() as i64),
         lag_seconds: oldest.map(|oldest| Timestamp::now().duration_since(oldest).as_secs_f64()),
         delivered: row.delivered as i64,
         failed: row.failed as i64,

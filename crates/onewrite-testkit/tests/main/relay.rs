@@ -93,7 +93,7 @@ impl Shop {
         let settled = async || {
             let status = self.database.status().await.ok()?;
             let of = |name: &&str| status.routes.iter().find(|route| route.route == *name);
-            let settled = routes.iter().filter_map(of).filter(|route| route.unsettled == 0);
+            let settled = routes.iter().filter_map(of).filter(|route| route.unsettled == Some(0));
             (settled.count() == routes.len()).then_some(())
         };
         wait::until(&format!("everything of {routes:?} is settled"), settled).await;
@@ -233,7 +233,7 @@ async fn a_dead_route_holds_back_no_other() {
     );
     let status = shop.database.status().await.unwrap();
     let waiting = status.routes.iter().find(|route| route.route == "dead").unwrap();
-    assert_eq!(waiting.unsettled as usize, shop.committed["b"]);
+    assert_eq!(waiting.unsettled, Some(shop.committed["b"] as i64));
 
     dead.start();
     shop.settled(&["alive", "dead"]).await;

@@ -4,6 +4,7 @@ mod conformance;
 mod outage;
 mod security;
 mod topics;
+mod verbatim;
 
 use onewrite_testkit::servers::Kafka;
 use uuid::Uuid;

@@ -20,7 +20,7 @@ pub(super) const FRAME_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub(super) const WAITING_BYTES: usize = 8 * 1024 * 1024;
 
 /// Payloads below this many bytes are copied out of the connection's buffer: an event that waits must not keep 64 KiB alive.
-pub(super) const COPIED_BYTES: usize = 4 * 1024;
+pub(crate) const COPIED_BYTES: usize = 4 * 1024;
 
 /// Shortest time between two ticks: each costs the database a commit.
 pub(super) const TICK_INTERVAL_MIN: Duration = Duration::from_millis(2);

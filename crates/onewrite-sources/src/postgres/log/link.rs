@@ -89,6 +89,12 @@ impl Link {
             ("database", config.get_dbname().unwrap_or(user)),
             ("replication", "database"),
             ("client_encoding", "UTF8"),
+            // The forms of texts, whatever the defaults of database and role are.
+            ("datestyle", "ISO"),
+            ("timezone", "UTC"),
+            ("intervalstyle", "postgres"),
+            ("extra_float_digits", "1"),
+            ("bytea_output", "hex"),
             ("application_name", config.get_application_name().unwrap_or_default()),
         ];
         parameters.extend(config.get_options().map(|options| ("options", options)));

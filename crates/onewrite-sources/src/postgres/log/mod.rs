@@ -18,6 +18,7 @@ mod tail;
 mod ticks;
 
 pub(super) use follower::{Follower, Window};
+pub(super) use limits::COPIED_BYTES;
 pub(super) use shared::{LogRow, Subscription};
-pub(super) use tail::{Tail, record};
+pub(super) use tail::{Tail, record, stop_following};
 pub(super) use ticks::Tick;

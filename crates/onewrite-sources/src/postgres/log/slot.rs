@@ -36,21 +36,41 @@ pub(crate) enum Prepared {
     Replaced(String),
 }
 
-/// What stands in the way of reading the log, each with what to do; empty when nothing does.
+/// What stands in the way of following the outbox over the log, each with what to do; empty when nothing does.
 ///
 /// # Errors
 /// When the server could not be asked.
 pub(crate) async fn obstacles(client: &Client) -> Result<Vec<String>, StoreError> {
+    const PUBLISHED: &str = "\
+        SELECT EXISTS (SELECT 1 FROM pg_publication_tables WHERE pubname = $1 AND schemaname = 'onewrite' AND tablename = 'outbox') \
+               AND EXISTS (SELECT 1 FROM pg_publication WHERE pubname = $1 AND pubinsert AND pubviaroot)";
+    let mut found = obstacles_of_server(client).await?;
+    let row = client.query_typed_one(PUBLISHED, &[(&PUBLICATION, Type::TEXT)]).await;
+    if !row.map_err(|error| failed(ASKING, error))?.get::<_, bool>(0) {
+        found.push(format!(
+            "the publication {PUBLICATION} is missing or publishes something else; as the owner of onewrite.outbox run \
+             DROP PUBLICATION IF EXISTS {PUBLICATION}; CREATE PUBLICATION {PUBLICATION} FOR TABLE onewrite.outbox \
+             WITH (publish = 'insert', publish_via_partition_root = true);"
+        ));
+    }
+    Ok(found)
+}
+
+const ASKING: &str = "asking whether the log can be read";
+
+/// What stands in the way of reading any log.
+///
+/// # Errors
+/// When the server could not be asked.
+pub(crate) async fn obstacles_of_server(client: &Client) -> Result<Vec<String>, StoreError> {
     const ASK: &str = "\
         SELECT current_setting('wal_level'), pg_is_in_recovery(), current_setting('max_replication_slots')::bigint, \
                (SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = current_user) \
                  OR EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'rds_replication' \
                             AND pg_has_role(current_user, oid, 'MEMBER')), \
-               quote_ident(current_user), \
-               EXISTS (SELECT 1 FROM pg_publication_tables WHERE pubname = $1 AND schemaname = 'onewrite' AND tablename = 'outbox'), \
-               EXISTS (SELECT 1 FROM pg_publication WHERE pubname = $1 AND pubinsert AND pubviaroot)";
-    let row = client.query_typed_one(ASK, &[(&PUBLICATION, Type::TEXT)]).await;
-    let row = row.map_err(|error| failed("asking whether the log can be read", error))?;
+               quote_ident(current_user)";
+    let row = client.query_typed_one(ASK, &[]).await;
+    let row = row.map_err(|error| failed(ASKING, error))?;
     let (wal_level, role): (&str, &str) = (row.get(0), row.get(4));
     let mut found = Vec::new();
     if wal_level != "logical" {
@@ -69,13 +89,6 @@ pub(crate) async fn obstacles(client: &Client) -> Result<Vec<String>, StoreError
             "the role may not read the log; as a superuser run ALTER ROLE {role} REPLICATION; (on Amazon RDS: GRANT rds_replication TO {role};)"
         ));
     }
-    if !(row.get(5) && row.get(6)) {
-        found.push(format!(
-            "the publication {PUBLICATION} is missing or publishes something else; as the owner of onewrite.outbox run \
-             DROP PUBLICATION IF EXISTS {PUBLICATION}; CREATE PUBLICATION {PUBLICATION} FOR TABLE onewrite.outbox \
-             WITH (publish = 'insert', publish_via_partition_root = true);"
-        ));
-    }
     Ok(found)
 }
 
@@ -86,22 +99,45 @@ pub(crate) async fn obstacles(client: &Client) -> Result<Vec<String>, StoreError
 /// `Refused` where a person must change something; `Unavailable` for what may pass, such as an old transaction that a new slot
 /// has to wait for, named in the words.
 pub(crate) async fn prepare(client: &Client, slot: &str) -> Result<Prepared, StoreError> {
+    match free(client, slot).await? {
+        None => {
+            create(client, slot).await?;
+            Ok(Prepared::Created)
+        }
+        Some(Health::Sound) => Ok(Prepared::Found),
+        Some(Health::Lost(reason)) => {
+            drop_slot(client, slot).await?;
+            create(client, slot).await?;
+            Ok(Prepared::Replaced(reason))
+        }
+    }
+}
+
+/// What has become of a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It can be read.
+    Sound,
+    /// The server has given it up, for this reason.
+    Lost(String),
+}
+
+/// Takes the slot over from whoever reads it, and tells what has become of it; `None` where there is none. The holder of the
+/// lease alone may call it.
+///
+/// # Errors
+/// `Refused` where the slot is somebody else's; `Unavailable` where its reader does not end.
+pub(crate) async fn free(client: &Client, slot: &str) -> Result<Option<Health>, StoreError> {
     let deadline = Instant::now() + SLOT_RELEASE_TIMEOUT;
     loop {
-        let Some(state) = State::of(client, slot).await? else {
-            create(client, slot).await?;
-            return Ok(Prepared::Created);
-        };
-        if let Some(pid) = state.active_pid {
-            take_over(client, slot, pid, deadline).await?;
-            continue;
+        match State::of(client, slot).await? {
+            None => return Ok(None),
+            Some(State {
+                active_pid: Some(pid), ..
+            }) => take_over(client, slot, pid, deadline).await?,
+            Some(State { lost: None, .. }) => return Ok(Some(Health::Sound)),
+            Some(State { lost: Some(reason), .. }) => return Ok(Some(Health::Lost(reason))),
         }
-        let Some(reason) = state.lost else {
-            return Ok(Prepared::Found);
-        };
-        drop_slot(client, slot).await?;
-        create(client, slot).await?;
-        return Ok(Prepared::Replaced(reason));
     }
 }
 
@@ -185,7 +221,12 @@ async fn take_over(client: &Client, slot: &str, pid: i32, deadline: Instant) -> 
     Ok(())
 }
 
-async fn create(client: &Client, slot: &str) -> Result<(), StoreError> {
+/// Creates the slot.
+///
+/// # Errors
+/// `Refused` where a person must change something; `Unavailable` for what may pass, such as an old transaction that the slot has
+/// to wait for, named in the words.
+pub(crate) async fn create(client: &Client, slot: &str) -> Result<(), StoreError> {
     const VERSION: &str = "SELECT current_setting('server_version_num')::int";
     let version = client.query_typed_one(VERSION, &[]).await;
     let version: i32 = version.map_err(|error| failed("asking for the version", error))?.get(0);

@@ -29,6 +29,15 @@ pub(crate) enum Frame {
     },
 }
 
+/// The form of values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// What each type sends; short and fast, where the types are known.
+    Binary,
+    /// What each type writes: every type can be read as a text.
+    Text,
+}
+
 /// A slot's stream. Dropping it closes the connection, which frees the slot.
 pub(crate) struct Stream {
     batches: mpsc::Receiver<Result<Vec<Frame>, StoreError>>,
@@ -37,17 +46,19 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Starts the stream of `slot` from where it was confirmed, with what `publications` publish and with logical messages.
+    /// Starts the stream of `slot` from where it was confirmed, with what `publication` publishes and with logical messages.
+    /// Values come in `form`.
     ///
     /// # Errors
     /// `Refused` for what a person must change, such as a missing privilege; else `Unavailable`.
-    pub async fn start(connector: &Connector, slot: &str, publication: &str) -> Result<Self, StoreError> {
+    pub async fn start(connector: &Connector, slot: &str, publication: &str, form: Form) -> Result<Self, StoreError> {
         let mut link = Link::open(connector).await?;
         // Identifiers in quotes, the list of publications as a text of identifiers.
         let list = format!("\"{}\"", publication.replace('"', "\"\"")).replace('\'', "''");
         let start = format!(
-            "START_REPLICATION SLOT \"{}\" LOGICAL 0/0 (proto_version '1', publication_names '{list}', binary 'true', messages 'true')",
-            slot.replace('"', "\"\"")
+            "START_REPLICATION SLOT \"{}\" LOGICAL 0/0 (proto_version '1', publication_names '{list}', binary '{}', messages 'true')",
+            slot.replace('"', "\"\""),
+            form == Form::Binary
         );
         link.start(&start).await?;
         let (sender, batches) = mpsc::channel(BATCHES);

@@ -20,7 +20,7 @@ use super::limits::{RETRY_FIRST, RETRY_MAX};
 use super::relation::Layout;
 use super::shared::{Shared, Subscription};
 use super::slot::{self, Prepared};
-use super::stream::{Frame, Stream};
+use super::stream::{Form, Frame, Stream};
 use super::ticks::{PREFIX, Tick, tick};
 
 /// Reads the log as long as it lives. The routes of a relay share one.
@@ -113,7 +113,7 @@ impl Reader {
         if prepared == Prepared::Found {
             slot::advance(client, &name).await?;
         }
-        let stream = Stream::start(&self.connector, &name, PUBLICATION).await?;
+        let stream = Stream::start(&self.connector, &name, PUBLICATION, Form::Binary).await?;
         self.tell_following(&session, &name, &prepared).await?;
         Ok((session, stream))
     }
@@ -189,6 +189,21 @@ pub(crate) async fn record(session: &Session, feed: &str, reason: &str, slot: Op
     let update = session.client().execute_typed(RECORD, &parameters);
     let held = session.transaction("recording the feed", BEGIN, update).await?;
     session.held(held)
+}
+
+/// Drops the slot that the relay had, so that it holds no log back, and writes down that it polls.
+pub(crate) async fn stop_following(session: &Session, reason: &str) -> Result<(), StoreError> {
+    const SLOT: &str = "UPDATE onewrite.relay SET slot = NULL FROM (SELECT slot FROM onewrite.relay WHERE name = $1) AS before \
+                        WHERE name = $1 AND epoch = $2 RETURNING before.slot";
+    let lease = session.lease();
+    let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&lease.epoch, Type::INT8)];
+    let rows = session.query("looking for a slot", SLOT, &parameters).await?;
+    if let Some(name) = rows.first().and_then(|row| row.get::<_, Option<&str>>(0))
+        && slot::remove(session.client(), name).await?
+    {
+        tracing::info!(relay = %lease.relay, slot = name, "the slot is dropped, since the relay polls now");
+    }
+    record(session, "poll", reason, None).await
 }
 
 /// What the messages of one stream are read with.

@@ -1,12 +1,14 @@
 //! Parked and held events: list, retry, skip, edit.
 
 use jiff::Timestamp;
+use onewrite_core::event::headers_from_json;
 use onewrite_core::store::{ParkedEdit, ParkedEvent, ParkedFilter};
 use onewrite_core::{StoreError, StoreFailure};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::super::error::failed;
+use super::super::record::headers_json;
 
 /// The columns of [`ParkedEvent`] in its order, but for the payload. Times travel as microseconds since 1970.
 const COLUMNS: &str = "id, relay, route, state, event_id, topic, key, type, content_type, headers::text, \
@@ -70,15 +72,26 @@ pub(super) fn check(id: i64, edit: &ParkedEdit) -> Result<(), StoreError> {
 
 /// Changes an event; `false` where there is none of this number.
 pub(super) async fn edit(client: &Client, id: i64, edit: &ParkedEdit) -> Result<bool, StoreError> {
+    // What the event's own contract lays down follows: its headers are these, and what has a payload is no tombstone.
     const EDIT: &str = "UPDATE onewrite.parked_event SET topic = coalesce($2, topic), payload = coalesce($3, payload), \
-                        content_type = coalesce($4, content_type), headers = coalesce($5::jsonb, headers) WHERE id = $1";
+                        content_type = coalesce($4, content_type), headers = coalesce($5::jsonb, headers), \
+                        record = record || CASE WHEN $6 IS NULL THEN '{}' ELSE jsonb_build_object('headers', $6::jsonb) END \
+                                        || CASE WHEN $3 IS NULL THEN '{}' ELSE '{\"tombstone\": false}'::jsonb END \
+                        WHERE id = $1";
     let headers = edit.headers.as_ref().map(serde_json::Value::to_string);
-    let binds: [(&(dyn ToSql + Sync), Type); 5] = [
+    // They were checked before.
+    let read = edit
+        .headers
+        .as_ref()
+        .and_then(|headers| headers_from_json(headers).ok());
+    let record = read.map(|headers| headers_json(&headers));
+    let binds: [(&(dyn ToSql + Sync), Type); 6] = [
         (&id, Type::INT8),
         (&edit.topic, Type::TEXT),
         (&edit.payload, Type::BYTEA),
         (&edit.content_type, Type::TEXT),
         (&headers, Type::TEXT),
+        (&record, Type::TEXT),
     ];
     let changed = client.execute_typed(EDIT, &binds).await;
     Ok(changed.map_err(|error| failed("changing a parked event", error))? > 0)

@@ -13,6 +13,7 @@ use tokio_postgres::{Client, Error, IsolationLevel, Row, Transaction};
 use super::super::alarms::{self, Slot, missing_slot, slots};
 use super::super::error::failed;
 use super::super::filter::Filter;
+use super::super::foreign::{self, Foreign, is_foreign};
 use super::history;
 
 const RELAYS: &str = "SELECT name, CASE WHEN expires_at > clock_timestamp() THEN holder END, epoch, \
@@ -39,6 +40,7 @@ pub(super) async fn read(
     client: &mut Client,
     retention: Duration,
     thresholds: &AlarmThresholds,
+    foreign: Option<&Foreign>,
 ) -> Result<Status, StoreError> {
     let doing = |error| failed("reading the status", error);
     let begin = client
@@ -48,8 +50,12 @@ pub(super) async fn read(
     transaction.batch_execute(BY_INDEX).await.map_err(doing)?;
     let schema_version = onewrite::postgres::current_version(&transaction).await.map_err(doing)?;
     let relays = transaction.query_typed(RELAYS, &[]).await.map_err(doing)?;
-    let mut routes = Vec::new();
+    let (mut routes, mut uncounted) = (Vec::new(), Vec::new());
     for row in transaction.query_typed(ROUTES, &[]).await.map_err(doing)? {
+        let definition: &str = row.get(2);
+        if is_foreign(definition) {
+            uncounted.push((routes.len(), definition.to_owned()));
+        }
         routes.push(route(&transaction, &row).await?);
     }
     let segments = transaction.query_typed(SEGMENTS, &[]).await.map_err(doing)?;
@@ -57,6 +63,11 @@ pub(super) async fn read(
     transaction.commit().await.map_err(doing)?;
     let slots = slots(client).await.map_err(doing)?;
     let replays = history::replays(client).await?;
+    if let Some(foreign) = foreign {
+        for (at, definition) in uncounted {
+            foreign::count(client, foreign, &definition, &mut routes[at]).await;
+        }
+    }
     Ok(Status {
         alarms: alarms::look(client, retention, thresholds).await?,
         schema_version,
@@ -92,9 +103,12 @@ async fn route(transaction: &Transaction<'_>, row: &Row) -> Result<RouteStatus, 
         );
         return Err(StoreError::new(StoreFailure::Refused, words));
     };
-    let (unsettled, lag_seconds) = unsettled(transaction, &share)
-        .await
-        .map_err(|error| failed(&format!("counting the unsettled events of route {route:?}"), error))?;
+    let (unsettled, lag_seconds) = match is_foreign(&definition) {
+        true => (None, None),
+        false => unsettled(transaction, &share)
+            .await
+            .map_err(|error| failed(&format!("counting the unsettled events of route {route:?}"), error))?,
+    };
     Ok(RouteStatus {
         relay,
         route,
@@ -111,7 +125,7 @@ async fn route(transaction: &Transaction<'_>, row: &Row) -> Result<RouteStatus, 
 }
 
 /// How many events of a share are committed and not settled, and the age of the oldest in seconds.
-async fn unsettled(transaction: &Transaction<'_>, share: &Share) -> Result<(i64, Option<f64>), Error> {
+async fn unsettled(transaction: &Transaction<'_>, share: &Share) -> Result<(Option<i64>, Option<f64>), Error> {
     let filter = Filter::new(share, 4);
     let mut binds: Vec<(&(dyn tokio_postgres::types::ToSql + Sync), Type)> = vec![
         (&share.relay, Type::TEXT),

@@ -10,7 +10,8 @@ use super::super::blocked::KEYS;
 use super::super::error::failed;
 use super::super::filter::Filter;
 use super::super::reading::{limits, ordered_within_bytes};
-use super::super::rows::Decoder;
+use super::super::record;
+use super::super::rows::{Decoder, EVENT_COLUMNS, EVENT_RESULTS};
 use super::super::session::{BEGIN, Parameters, Session};
 use super::Item;
 
@@ -57,10 +58,14 @@ impl Aside {
         let rows = session.transaction(READING, BEGIN, read).await?;
         let mut found = Vec::with_capacity(rows.len());
         for row in &rows {
-            let event = self
+            let mut event = self
                 .decoder
                 .event(row, 1, Position::new(0, 0))
                 .map_err(|error| failed(READING, error))?;
+            match row.get::<_, Option<&str>>(9).map(record::from_json).transpose() {
+                Ok(verbatim) => event.event.verbatim = verbatim.map(Box::new),
+                Err(words) => _ = event.defect.get_or_insert(words),
+            }
             found.push((Item::Aside(row.get(0)), event));
         }
         Ok(found)
@@ -78,8 +83,7 @@ impl Aside {
 /// Three arms: the route's own events under retry (those of the catch-all only while no route takes them), its held events
 /// of keys that nothing is parked of, and the catch-all's events under retry that the route takes.
 fn sql(takes: &str) -> String {
-    let columns =
-        "id AS number, sequence, event_id AS id, topic, key, type, content_type, headers, payload, occurred_at";
+    let columns = format!("id AS number, sequence, event_id AS id, {EVENT_COLUMNS}, record");
     let own = format!(
         "SELECT {columns} FROM onewrite.parked_event WHERE relay = $3 AND route = $4 AND state = 'retry' \
          AND id <> ALL($6) AND ($4 <> $5 OR ({takes})) ORDER BY sequence, number LIMIT $1"
@@ -98,5 +102,6 @@ fn sql(takes: &str) -> String {
     let all = format!(
         "SELECT * FROM (({own}) UNION ALL ({held}) UNION ALL ({adopted})) AS arms ORDER BY sequence, number LIMIT $1"
     );
-    format!("{KEYS} {}", ordered_within_bytes(&all, "number", "sequence, number"))
+    let results = format!("number, id, {EVENT_RESULTS}, record::text");
+    format!("{KEYS} {}", ordered_within_bytes(&all, &results, "sequence, number"))
 }

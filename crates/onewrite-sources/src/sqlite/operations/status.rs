@@ -64,7 +64,7 @@ fn routes(connection: &Connection) -> rusqlite::Result<Vec<RouteStatus>> {
             route,
             state: row.get(2)?,
             halted: row.get(3)?,
-            unsettled,
+            unsettled: Some(unsettled),
             lag_seconds,
             delivered: row.get(4)?,
             failed: row.get(5)?,

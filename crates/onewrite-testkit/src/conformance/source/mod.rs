@@ -32,8 +32,20 @@ pub trait SourceHarness: Send {
     async fn fresh(&mut self) -> Result<Subject, BoxError>;
 
     /// Whether two transactions can have written at the same time. A database that lets in one writer after the other declares
-    /// it here; the cases of overlapping transactions are empty for it, which is the only thing that is ever left out.
+    /// it here; the cases of overlapping transactions are empty for it.
     fn writers_overlap(&self) -> bool {
+        true
+    }
+
+    /// Whether settled events are kept for a while and can be replayed. A source over somebody else's table keeps nothing, and
+    /// declares it here; the cases of replays are empty for it. Nothing else is ever left out.
+    fn replays(&self) -> bool {
+        true
+    }
+
+    /// Whether the status can tell how many events are not settled. A source to which the log is the truth cannot, and declares it
+    /// here; it must then say so.
+    fn counts(&self) -> bool {
         true
     }
 

@@ -10,6 +10,9 @@ use super::session::{LONG, RELAY, Session, events, exactly, poison, topic, works
 use crate::conformance::Wrong;
 
 pub(super) async fn a_replay_brings_what_it_names_and_ends(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
+    if !harness.replays() {
+        return Ok(());
+    }
     let session = Session::with_routes(harness, &[("shop", topic("shop.*"))]).await?;
     let written = events(30, 3);
     session.commit(&written).await?;
@@ -58,6 +61,9 @@ pub(super) async fn a_replay_brings_what_it_names_and_ends(harness: &mut dyn Sou
 }
 
 pub(super) async fn a_replay_is_bounded_by_ids_or_otherwise(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
+    if !harness.replays() {
+        return Ok(());
+    }
     let session = Session::with_routes(harness, &[("shop", topic("shop.*"))]).await?;
     let written = events(9, 3);
     session.commit(&written).await?;
@@ -253,8 +259,11 @@ pub(super) async fn the_status_tells_what_is_unsettled_and_parked(
         route.failed,
         route.state.as_str(),
     );
-    let wanted = (9, 1, 0, 20, 4, "retrying");
-    if found != wanted || route.lag_seconds.is_none() || route.last_error.as_deref() != Some("no broker") {
+    let wanted = (harness.counts().then_some(9), 1, 0, 20, 4, "retrying");
+    if found != wanted
+        || route.lag_seconds.is_some() != harness.counts()
+        || route.last_error.as_deref() != Some("no broker")
+    {
         return Err(Wrong::new(
             format!("unsettled, parked, held, delivered, failed, state: {wanted:?}"),
             format!("{route:?}"),

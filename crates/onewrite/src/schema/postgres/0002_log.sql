@@ -26,6 +26,9 @@ ALTER TABLE onewrite.route
 -- The record of an event that came from a table with a contract of its own: its key, headers, partition and time at the broker.
 ALTER TABLE onewrite.parked_event ADD COLUMN record jsonb;
 
+-- Such an event has no sequence in the outbox; it is known again by its id.
+CREATE INDEX parked_event_by_event ON onewrite.parked_event (relay, route, event_id);
+
 CREATE OR REPLACE VIEW onewrite.status AS
 SELECT route.relay, route.name AS route, route.state, route.halted, relay.holder,
        relay.expires_at > clock_timestamp() AS lease_held, relay.renewed_at, route.delivered, route.failed,
