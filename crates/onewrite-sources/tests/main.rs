@@ -1,6 +1,7 @@
 //! The sources against real databases.
 
 mod conformance;
+mod foreign;
 mod debezium;
 mod postgres;
 mod postgres_operations;

@@ -14,7 +14,9 @@ pub fn options(texts: &[(&str, &str)], maps: &[Map<'_>]) -> Result<Options, Stri
     let mut options = Options::from_texts("source", fields, texts)?;
     for (name, entries) in maps {
         let field = fields.iter().find(|field| field.name == *name);
-        let entries = entries.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned()));
+        let entries = entries
+            .iter()
+            .map(|(key, text)| ((*key).to_owned(), (*text).to_owned()));
         options.set(
             field.ok_or(format!("{name}: unknown key"))?,
             Value::Map(BTreeMap::from_iter(entries)),

@@ -36,10 +36,11 @@ use onewrite_core::options::{Field, Kind, Options};
 pub use operations::{LONG_TRANSACTION, PostgresOperations};
 pub use outbox::PostgresOutbox;
 
-use self::foreign::fields::{
-    COLUMNS, CONVERTERS, MARK_COLUMN, MARK_VALUE, MESSAGES, ORDER_BY, PUBLICATION, ROUTER, SETTLE, TABLE, TOPIC, UNMARKED_VALUE,
-};
 use self::connection::{CA_FILE, CONNECT_TIMEOUT, PASSWORD, URL};
+use self::foreign::fields::{
+    COLUMNS, CONVERTERS, MARK_COLUMN, MARK_VALUE, MESSAGES, ORDER_BY, PUBLICATION, ROUTER, SETTLE, TABLE, TOPIC,
+    UNMARKED_VALUE,
+};
 
 /// What can be configured of a PostgreSQL source.
 pub const FIELDS: &[Field] = &[

@@ -55,7 +55,9 @@ pub(super) fn from_json(text: &str) -> Result<Verbatim, String> {
 
 /// The headers of a record, from an event's.
 pub(super) fn headers_json(headers: &Headers) -> String {
-    let headers: Vec<(&str, String)> = (headers.iter()).map(|(name, value)| (&**name, STANDARD.encode(&**value))).collect();
+    let headers: Vec<(&str, String)> = (headers.iter())
+        .map(|(name, value)| (&**name, STANDARD.encode(&**value)))
+        .collect();
     serde_json::to_string(&headers).unwrap_or_default()
 }
 
@@ -83,8 +85,16 @@ mod tests {
 
     #[test]
     fn what_is_no_record_is_told() {
-        assert!(from_json("{}").unwrap_err().starts_with("the record cannot be read: missing field"));
+        assert!(
+            from_json("{}")
+                .unwrap_err()
+                .starts_with("the record cannot be read: missing field")
+        );
         let text = to_json(&Verbatim::default()).replace("\"key\":null", "\"key\":\"?\"");
-        assert!(from_json(&text).unwrap_err().starts_with("the record holds what is no base64"));
+        assert!(
+            from_json(&text)
+                .unwrap_err()
+                .starts_with("the record holds what is no base64")
+        );
     }
 }

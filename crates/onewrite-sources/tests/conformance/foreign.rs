@@ -124,7 +124,11 @@ impl ForeignHarness {
 #[async_trait]
 impl SourceHarness for ForeignHarness {
     fn name(&self) -> String {
-        format!("a table whose rows are {} on PostgreSQL {}", self.kind.name, self.server.version())
+        format!(
+            "a table whose rows are {} on PostgreSQL {}",
+            self.kind.name,
+            self.server.version()
+        )
     }
 
     fn seed(&self) -> u64 {
@@ -220,7 +224,9 @@ async fn write(client: &mut Client, mut requests: UnboundedReceiver<Request>) ->
 /// As an application does that takes its aggregates' locks first.
 async fn append(transaction: &tokio_postgres::Transaction<'_>, events: &[Event]) -> Result<(), Error> {
     let keys: Vec<Option<&str>> = events.iter().map(|event| event.key.as_deref()).collect();
-    transaction.execute("SELECT onewrite.lock_keys(VARIADIC $1)", &[&keys]).await?;
+    transaction
+        .execute("SELECT onewrite.lock_keys(VARIADIC $1)", &[&keys])
+        .await?;
     for event in events {
         insert(transaction, &PlainRow::from(event)).await?;
     }

@@ -101,7 +101,9 @@ async fn a_partition_that_is_not_there_parks_the_event_and_stops_its_key() {
         (30, "asks for partition 3, and the topic has 3"),
         (32, "asks for partition -1"),
     ] {
-        let Outcome::Failed(error) = &outcomes[at] else { panic!() };
+        let Outcome::Failed(error) = &outcomes[at] else {
+            panic!()
+        };
         assert!(error.to_string().contains(told), "{error}");
     }
     assert_eq!(kafka.count("few").await, 30);

@@ -27,7 +27,9 @@ pub(crate) fn is_foreign(definition: &str) -> bool {
 /// What is recorded of a share: what it takes, and where from.
 fn definition(foreign: &Foreign, share: &Share) -> String {
     let plain = share.definition();
-    let Ok(serde_json::Value::Object(mut object)) = serde_json::from_str(&plain) else { return plain };
+    let Ok(serde_json::Value::Object(mut object)) = serde_json::from_str(&plain) else {
+        return plain;
+    };
     object.insert(SOURCE.to_owned(), source(foreign).into());
     serde_json::Value::Object(object).to_string()
 }
@@ -60,7 +62,9 @@ pub(super) async fn adopt(
     }
     let recorded = read(client, lease).await.map_err(wrong)?;
     let same = source(foreign);
-    let over_the_same = recorded.iter().filter(|row| !anew && source_of(row.get(1)).as_ref() == Some(&same));
+    let over_the_same = recorded
+        .iter()
+        .filter(|row| !anew && source_of(row.get(1)).as_ref() == Some(&same));
     let beginning = Progress::lowest(over_the_same.map(|row| Progress::from_row(row, 2)));
     for share in shares {
         let definition = definition(foreign, share);
@@ -126,9 +130,15 @@ mod tests {
 
     #[test]
     fn a_definition_says_where_events_come_from_and_can_still_be_read() {
-        let texts = [("url", "postgres://u@localhost/shop"), ("contract", "debezium"), ("table", "outbox")];
+        let texts = [
+            ("url", "postgres://u@localhost/shop"),
+            ("contract", "debezium"),
+            ("table", "outbox"),
+        ];
         let options = Options::from_texts("source", FIELDS, &texts).expect("texts that fit");
-        let foreign = Foreign::from_options(&options).expect("options that fit").expect("a foreign contract");
+        let foreign = Foreign::from_options(&options)
+            .expect("options that fit")
+            .expect("a foreign contract");
         let share = Share {
             relay: "r".into(),
             route: "a".into(),

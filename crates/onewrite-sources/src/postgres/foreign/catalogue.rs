@@ -54,7 +54,10 @@ impl TableColumn {
             return self.sql();
         }
         // The text that the type itself writes, which a cast does not always give.
-        format!("CASE WHEN {0} IS NOT NULL THEN pg_catalog.format('%s', {0}) END", self.sql())
+        format!(
+            "CASE WHEN {0} IS NOT NULL THEN pg_catalog.format('%s', {0}) END",
+            self.sql()
+        )
     }
 
     /// Whether its type is one that is read in its own form.

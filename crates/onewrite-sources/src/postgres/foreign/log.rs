@@ -116,7 +116,8 @@ impl LogFeed {
     async fn look(&self, limit: BatchLimit) -> Result<Standing, StoreError> {
         if let Standing::Empty = self.subscription.standing(limit) {
             let present = self.present().await?;
-            let is_behind = || matches!(self.subscription.standing(LEAST), Standing::Empty) && self.subscription.is_behind(present);
+            let is_behind =
+                || matches!(self.subscription.standing(LEAST), Standing::Empty) && self.subscription.is_behind(present);
             self.until(Instant::now() + CATCHING_UP, || !is_behind()).await;
         }
         Ok(self.subscription.standing(limit))
@@ -142,7 +143,10 @@ impl LogFeed {
     /// Up to where the log is on disk.
     async fn present(&self) -> Result<u64, StoreError> {
         const PRESENT: &str = "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint";
-        let rows = self.session.query("asking for the end of the log", PRESENT, &Vec::new()).await?;
+        let rows = self
+            .session
+            .query("asking for the end of the log", PRESENT, &Vec::new())
+            .await?;
         let row = rows.first().map(|row| row.try_get::<_, i64>(0)).transpose();
         let end = row.map_err(|error| failed("asking for the end of the log", error))?;
         Ok(end.unwrap_or_default().cast_unsigned())
@@ -163,7 +167,8 @@ impl Source for LogFeed {
                 self.session.fence().await?;
                 let events = self.subscription.take(count);
                 let first = self.numbers.draw(self.session.lease(), events.len());
-                self.out.extend(events.iter().map(|sourced| sourced.position).zip(first..));
+                self.out
+                    .extend(events.iter().map(|sourced| sourced.position).zip(first..));
                 Ok(events)
             }
         }

@@ -14,7 +14,16 @@ use super::template::{Part, Template};
 use crate::foreign::value::{Raw, Value, oid};
 
 /// What a column can be in an event, as people write it: `columns = { id = "…", … }`.
-pub(crate) const ROLES: &[&str] = &["id", "topic", "key", "type", "payload", "headers", "time", "content_type"];
+pub(crate) const ROLES: &[&str] = &[
+    "id",
+    "topic",
+    "key",
+    "type",
+    "payload",
+    "headers",
+    "time",
+    "content_type",
+];
 
 /// How rows of one table become events.
 #[derive(Debug)]
@@ -59,7 +68,9 @@ impl Mapping {
         };
         let mut role = |role: &str| {
             let named = roles.get(role);
-            named.map(|name| picked.pick(&format!("{section}.columns.{role}"), name)).transpose()
+            named
+                .map(|name| picked.pick(&format!("{section}.columns.{role}"), name))
+                .transpose()
         };
         let (id, payload) = (role("id")?, role("payload")?);
         let (topic_column, key, event_type) = (role("topic")?, role("key")?, role("type")?);
@@ -196,7 +207,10 @@ struct Picked<'a> {
 impl Picked<'_> {
     fn pick(&mut self, key: &str, name: &str) -> Result<usize, StoreError> {
         let found = &self.table.columns[self.table.find(key, name)?];
-        let known = self.columns.iter().position(|column| column.column.name == found.column.name);
+        let known = self
+            .columns
+            .iter()
+            .position(|column| column.column.name == found.column.name);
         Ok(known.unwrap_or_else(|| {
             self.columns.push(found.clone());
             self.columns.len() - 1
@@ -239,7 +253,10 @@ impl Reading<'_> {
             ref other => {
                 let time = other.time();
                 if time.is_none() {
-                    self.wrong(at, "is neither a timestamp nor a whole number of milliseconds since 1970");
+                    self.wrong(
+                        at,
+                        "is neither a timestamp nor a whole number of milliseconds since 1970",
+                    );
                 }
                 return time;
             }

@@ -133,7 +133,10 @@ mod tests {
             assert_eq!(TableName::parse(text).map(|name| name.quoted()).as_deref(), Ok(sql));
         }
         let shown = |text| TableName::parse(text).expect("a name").to_string();
-        assert_eq!((shown("outbox"), shown(r#""a.b".c"#)), ("public.outbox".to_owned(), r#""a.b".c"#.to_owned()));
+        assert_eq!(
+            (shown("outbox"), shown(r#""a.b".c"#)),
+            ("public.outbox".to_owned(), r#""a.b".c"#.to_owned())
+        );
     }
 
     #[test]
@@ -144,13 +147,20 @@ mod tests {
             ("a.b.c", "it has more than two parts; expected schema.table"),
             ("\"a", "a quote is not closed"),
             ("\"a\"b", "a quoted part is followed by something other than a dot"),
-            ("a\"b", "a quote stands inside a part; quote the whole part, and double quotes inside it"),
+            (
+                "a\"b",
+                "a quote stands inside a part; quote the whole part, and double quotes inside it",
+            ),
             ("a\0", "a name holds a NUL"),
         ] {
             assert_eq!(TableName::parse(text).unwrap_err(), told, "{text:?}");
         }
         let long = "ü".repeat(32);
-        assert!(TableName::parse(&long).unwrap_err().ends_with("has 64 bytes, and names in PostgreSQL have 63 at the most"));
+        assert!(
+            TableName::parse(&long)
+                .unwrap_err()
+                .ends_with("has 64 bytes, and names in PostgreSQL have 63 at the most")
+        );
     }
 
     #[test]

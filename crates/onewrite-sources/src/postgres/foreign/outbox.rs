@@ -68,7 +68,10 @@ impl ForeignOutbox {
         let is_new = log.prepare(client, lease, settings, had_progress).await?;
         adopt(client, lease, shares, settings, is_new).await?;
         let words = match is_new {
-            true => format!("the slot {} was made just now; the log says what is settled from here on", log.slot),
+            true => format!(
+                "the slot {} was made just now; the log says what is settled from here on",
+                log.slot
+            ),
             false => format!("the slot {} was there; the log says what is settled", log.slot),
         };
         tracing::info!(relay = %lease.relay, feed = "wal", "following the log: {words}");
@@ -81,15 +84,24 @@ impl ForeignOutbox {
     ///
     /// # Errors
     /// `Refused` where the database is not as it is configured.
-    pub async fn feed(&self, connector: &Connector, lease: &Lease, share: &Share) -> Result<Box<dyn Source>, StoreError> {
+    pub async fn feed(
+        &self,
+        connector: &Connector,
+        lease: &Lease,
+        share: &Share,
+    ) -> Result<Box<dyn Source>, StoreError> {
         if self.settings.is_rows() {
             let rows = Rows::open(connector, lease, share, &self.settings, self.numbers.clone()).await?;
             return Ok(Box::new(rows));
         }
         let reader = self.log.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let reader = reader.filter(|reader| reader.epoch == lease.epoch).ok_or_else(|| fenced(lease))?;
+        let reader = reader
+            .filter(|reader| reader.epoch == lease.epoch)
+            .ok_or_else(|| fenced(lease))?;
         let log = (&*reader, &self.settings);
-        Ok(Box::new(LogFeed::open(connector, lease, share, log, self.numbers.clone()).await?))
+        Ok(Box::new(
+            LogFeed::open(connector, lease, share, log, self.numbers.clone()).await?,
+        ))
     }
 
     /// Puts a reader in the place of the one before, whose routes are told.

@@ -20,7 +20,9 @@ use super::settings::{Foreign, Place, Truth};
 /// Looks at everything that is configured. What cannot be looked at is a finding of its own.
 pub(crate) async fn probe(connector: &Connector, foreign: &Foreign) -> Vec<Finding> {
     // That nobody answers was found before.
-    let Ok(client) = connector.connect().await else { return Vec::new() };
+    let Ok(client) = connector.connect().await else {
+        return Vec::new();
+    };
     let found = match &foreign.truth {
         Truth::Rows { .. } => rows(&client, foreign).await,
         Truth::Log => log(&client, foreign).await,
@@ -36,7 +38,10 @@ async fn rows(client: &Client, foreign: &Foreign) -> Result<Vec<Finding>, StoreE
         ..
     } = Prepared::new(client, foreign, &everything()).await?;
     let table = &reader.table;
-    let mut findings = vec![Finding::works(foreign.place_name(), "its columns are as they are configured")];
+    let mut findings = vec![Finding::works(
+        foreign.place_name(),
+        "its columns are as they are configured",
+    )];
     let column = quoted(&order.column.column.name);
     findings.push(if order.is_indexed {
         Finding::works("order", format!("by {column}, by an index"))
@@ -63,7 +68,10 @@ async fn log(client: &Client, foreign: &Foreign) -> Result<Vec<Finding>, StoreEr
     let mut findings = Vec::new();
     if let Place::Table(_) = &foreign.place {
         Reader::open(client, foreign, "").await?;
-        findings.push(Finding::works(foreign.place_name(), "its columns are as they are configured"));
+        findings.push(Finding::works(
+            foreign.place_name(),
+            "its columns are as they are configured",
+        ));
     }
     let obstacles = slot::obstacles_of_server(client).await?;
     match obstacles.is_empty() {
@@ -78,7 +86,10 @@ async fn log(client: &Client, foreign: &Foreign) -> Result<Vec<Finding>, StoreEr
 async fn publication(client: &Client, foreign: &Foreign) -> Result<Finding, StoreError> {
     const MAY: &str = "SELECT has_database_privilege(current_database(), 'CREATE') \
                        AND coalesce((SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = $1), true)";
-    let subject = foreign.publication.as_ref().map_or("publication".to_owned(), |name| format!("publication {name}"));
+    let subject = foreign
+        .publication
+        .as_ref()
+        .map_or("publication".to_owned(), |name| format!("publication {name}"));
     let log = Log {
         slot: String::new(),
         publication: foreign.publication.clone().unwrap_or_default(),
@@ -89,7 +100,11 @@ async fn publication(client: &Client, foreign: &Foreign) -> Result<Finding, Stor
         Some(Lack::Missing(create)) => create,
     };
     let table = match &foreign.place {
-        Place::Table(name) => Some(Table::read(client, &format!("{}.table", foreign.section), name).await?.oid),
+        Place::Table(name) => Some(
+            Table::read(client, &format!("{}.table", foreign.section), name)
+                .await?
+                .oid,
+        ),
         Place::Messages(_) => None,
     };
     let row = client.query_typed_one(MAY, &[(&table, Type::OID)]).await;
@@ -97,7 +112,9 @@ async fn publication(client: &Client, foreign: &Foreign) -> Result<Finding, Stor
         true => Finding::works(subject, "the relay creates it where it is missing"),
         false if foreign.publication.is_some() => Finding::broken(
             subject,
-            format!("it is missing, and this role may not create it; as a role with CREATE on the database that owns the table: {create}"),
+            format!(
+                "it is missing, and this role may not create it; as a role with CREATE on the database that owns the table: {create}"
+            ),
         ),
         false => Finding::warning(
             subject,
@@ -110,7 +127,9 @@ async fn publication(client: &Client, foreign: &Foreign) -> Result<Finding, Stor
 async fn rights(client: &Client, table: &Table, needed: &[&str]) -> Result<Vec<Finding>, StoreError> {
     const RIGHTS: &str = "SELECT r, quote_ident(current_user) FROM unnest($2::text[]) AS r \
                           WHERE NOT coalesce(has_table_privilege($1, r), false)";
-    let rows = client.query_typed(RIGHTS, &[(&table.oid, Type::OID), (&needed, Type::TEXT_ARRAY)]).await;
+    let rows = client
+        .query_typed(RIGHTS, &[(&table.oid, Type::OID), (&needed, Type::TEXT_ARRAY)])
+        .await;
     let rows = rows.map_err(|error| failed("reading privileges", error))?;
     let missing = rows.iter().map(|row| {
         let (right, role): (&str, &str) = (row.get(0), row.get(1));

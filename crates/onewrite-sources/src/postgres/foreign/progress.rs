@@ -54,11 +54,6 @@ impl Progress {
         Some(position) <= self.through && !self.pending.contains(&position)
     }
 
-    /// The commit below which everything is settled; `None` when that is everything that was handed out.
-    pub fn first_pending(&self) -> Option<u64> {
-        self.pending.first().map(|position| position.generation)
-    }
-
     /// Takes in a settlement of an incarnation that began at `carried`: what that had pending and the incarnation has not come to
     /// yet stays pending.
     pub fn settled(&self, carried: &BTreeSet<Position>, settlement: &Settlement) -> Self {
@@ -84,13 +79,17 @@ impl Progress {
 
     /// Reads a route's progress, under the fence.
     pub async fn load(session: &Session, route: &str) -> Result<Self, StoreError> {
-        const LOAD: &str = "SELECT epoch, log_commit, log_index, log_pending FROM onewrite.route WHERE relay = $1 AND name = $2";
+        const LOAD: &str =
+            "SELECT epoch, log_commit, log_index, log_pending FROM onewrite.route WHERE relay = $1 AND name = $2";
         let lease = session.lease();
         let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&route, Type::TEXT)];
         let read = session.client().query_typed_opt(LOAD, &parameters);
         let (row, _) = session.fenced("reading the recorded progress", BEGIN, read).await?;
         let Some(row) = row else {
-            let words = format!("route {route:?} of relay {:?} has no recorded progress; start the relay anew", lease.relay);
+            let words = format!(
+                "route {route:?} of relay {:?} has no recorded progress; start the relay anew",
+                lease.relay
+            );
             return Err(StoreError::new(StoreFailure::Refused, words));
         };
         session.held(u64::from(row.get::<_, i64>(0) == lease.epoch))?;

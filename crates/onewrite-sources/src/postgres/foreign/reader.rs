@@ -24,7 +24,7 @@ pub(super) struct Reader {
 
 #[derive(Debug)]
 enum Form {
-    Columns(Mapping),
+    Columns(Box<Mapping>),
     Debezium(Box<Routing>),
 }
 
@@ -42,11 +42,14 @@ impl Reader {
         let (form, time) = match &foreign.shape {
             Shape::Columns { roles, topic } => {
                 let mapping = Mapping::new(section, &table, roles, topic.as_ref())?;
-                (Form::Columns(mapping), roles.get("time").cloned())
+                (Form::Columns(Box::new(mapping)), roles.get("time").cloned())
             }
             Shape::Debezium(settings) => {
                 let routing = Routing::open(client, section, settings, &table, relay).await?;
-                (Form::Debezium(Box::new(routing)), settings.time_column().map(str::to_owned))
+                (
+                    Form::Debezium(Box::new(routing)),
+                    settings.time_column().map(str::to_owned),
+                )
             }
         };
         Ok(Self { table, form, time })
@@ -107,7 +110,9 @@ impl Reader {
     /// a change that is none.
     pub fn event(&mut self, operation: Operation, row: &[Raw], written: Timestamp, place: &str) -> Option<Found> {
         match (&mut self.form, operation) {
-            (Form::Columns(mapping), Operation::Insert | Operation::Snapshot) => Some(mapping.event(row, written, place)),
+            (Form::Columns(mapping), Operation::Insert | Operation::Snapshot) => {
+                Some(mapping.event(row, written, place))
+            }
             // Rows that are marked or deleted by whoever it may be.
             (Form::Columns(_), Operation::Update | Operation::Delete) => None,
             (Form::Debezium(routing), operation) => routing.event(operation, row, written, place),

@@ -36,7 +36,12 @@ const TOPIC_PREFIX: &str = "topic.prefix";
 const NULLS: &str = "fields.null.include";
 
 /// The options of columns that the router cannot do without.
-const NEEDED: [&str; 4] = ["table.field.event.id", "table.field.event.key", "table.field.event.payload", "route.by.field"];
+const NEEDED: [&str; 4] = [
+    "table.field.event.id",
+    "table.field.event.key",
+    "table.field.event.payload",
+    "route.by.field",
+];
 
 /// What the router makes topics with unless it is told otherwise.
 const REGEX: &str = "route.topic.regex";
@@ -68,7 +73,10 @@ impl RouterSettings {
     /// A column's name by the router's option.
     fn named(&self, option: &str) -> Option<&str> {
         let given = self.texts.get(option).map(|name| name.trim());
-        let usual = FIELDS.iter().find(|field| field.name == option).and_then(|field| field.default);
+        let usual = FIELDS
+            .iter()
+            .find(|field| field.name == option)
+            .and_then(|field| field.default);
         given.filter(|name| !name.is_empty()).or(usual)
     }
 
@@ -133,13 +141,26 @@ impl Routing {
     /// Topic and type in SQL over the table `t`; `None` where the router's regular expression says more than SQL can.
     pub fn topic_and_type_sql(&self) -> Option<(String, String)> {
         let settings = &self.settings;
-        let column = |option| self.columns.iter().find(|column| Some(&*column.column.name) == settings.named(option));
+        let column = |option| {
+            self.columns
+                .iter()
+                .find(|column| Some(&*column.column.name) == settings.named(option))
+        };
         let route_by = column("route.by.field").filter(|column| column.is_text_in_sql())?;
-        let usual = |option| FIELDS.iter().find(|field| field.name == option).and_then(|field| field.default);
+        let usual = |option| {
+            FIELDS
+                .iter()
+                .find(|field| field.name == option)
+                .and_then(|field| field.default)
+        };
         if settings.named(REGEX) != usual(REGEX) {
             return None;
         }
-        let replacement = settings.texts.get(REPLACEMENT).map(String::as_str).or_else(|| usual(REPLACEMENT))?;
+        let replacement = settings
+            .texts
+            .get(REPLACEMENT)
+            .map(String::as_str)
+            .or_else(|| usual(REPLACEMENT))?;
         let texts: Vec<&str> = replacement.split(GROUP).collect();
         if texts.iter().any(|text| text.contains(['$', '\\'])) {
             return None;
@@ -213,11 +234,14 @@ fn found(routed: Result<Option<Routed>, Problem>, failed: impl FnOnce(String) ->
 
 /// What the record holds is Debezium's affair; what other sinks are given beside it must be fit for them.
 fn checked(mut event: Event) -> Found {
-    event.headers.retain(|(name, value)| check_headers([(&**name, &**value)].into_iter()).is_ok());
+    event
+        .headers
+        .retain(|(name, value)| check_headers([(&**name, &**value)].into_iter()).is_ok());
     if check_headers(event.headers.iter().map(|(name, value)| (&**name, &**value))).is_err() {
         event.headers.clear();
     }
-    event.event_type = (event.event_type.take()).filter(|event_type| check_line("type", event_type, TYPE_BYTES_MAX).is_ok());
+    event.event_type =
+        (event.event_type.take()).filter(|event_type| check_line("type", event_type, TYPE_BYTES_MAX).is_ok());
     let defect = event.check().err().map(|invalid| invalid.to_string());
     (event, defect)
 }

@@ -99,10 +99,14 @@ impl Rows {
         self.statements.filter.bind(&mut parameters);
         let began = Instant::now();
         let read = self.session.client().query_typed(&self.statements.list, &parameters);
-        let rows = self.session.transaction(READING, self.statements.begin_listing, read).await?;
+        let rows = self
+            .session
+            .transaction(READING, self.statements.begin_listing, read)
+            .await?;
         self.look = began.elapsed();
         for row in &rows {
-            self.listed.push_back(listed(row).map_err(|error| failed(READING, error))?);
+            self.listed
+                .push_back(listed(row).map_err(|error| failed(READING, error))?);
         }
         Ok(())
     }
@@ -138,7 +142,9 @@ impl Rows {
             read = usize::try_from(place).unwrap_or_default();
             bytes += usize::try_from(size).unwrap_or_default();
             let key = self.listed[read - 1].key.clone();
-            let found = self.reader.event(Operation::Insert, &values, written.timestamp(), &key.join(" "));
+            let found = self
+                .reader
+                .event(Operation::Insert, &values, written.timestamp(), &key.join(" "));
             // What the contract passes over is settled with what comes after it.
             self.out.insert(number, key);
             let Some((event, defect)) = found else { continue };
@@ -180,9 +186,14 @@ impl Source for Rows {
     }
 
     async fn settle(&mut self, settlement: &Settlement) -> Result<(), StoreError> {
-        let Some(through) = settlement.through else { return Ok(()) };
+        let Some(through) = settlement.through else {
+            return Ok(());
+        };
         let is_pending = |number: u64| settlement.pending.binary_search(&Position::new(1, number)).is_ok();
-        let covered = self.out.range(..=through.sequence).filter(|(number, _)| !is_pending(**number));
+        let covered = self
+            .out
+            .range(..=through.sequence)
+            .filter(|(number, _)| !is_pending(**number));
         let numbers: Vec<u64> = covered.map(|(number, _)| *number).collect();
         let keys = Keys::of(numbers.iter().map(|number| &self.out[number]));
         let lease = self.session.lease();
@@ -288,7 +299,9 @@ impl<'a> Keys<'a> {
 
 fn listed(row: &Row) -> Result<Listed, tokio_postgres::Error> {
     let size = row.len() - 1;
-    let key = (0..size).map(|at| row.try_get::<_, &str>(at).map(Box::from)).collect::<Result<_, _>>()?;
+    let key = (0..size)
+        .map(|at| row.try_get::<_, &str>(at).map(Box::from))
+        .collect::<Result<_, _>>()?;
     let size: i64 = row.try_get(size)?;
     Ok(Listed {
         key,

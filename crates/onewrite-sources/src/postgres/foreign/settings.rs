@@ -12,8 +12,18 @@ use super::template::Template;
 
 /// Options that mean nothing to Onewrite's own table.
 const FOREIGN: &[&str] = &[
-    "table", "columns", "topic", "settle", "mark_column", "mark_value", "unmarked_value", "order_by", "messages", "router",
-    "converters", "publication",
+    "table",
+    "columns",
+    "topic",
+    "settle",
+    "mark_column",
+    "mark_value",
+    "unmarked_value",
+    "order_by",
+    "messages",
+    "router",
+    "converters",
+    "publication",
 ];
 
 /// Whose table the events are in, where it is not Onewrite's own.
@@ -97,12 +107,15 @@ impl Foreign {
             Some("columns") => reading.columns()?,
             Some("debezium") => reading.debezium()?,
             _ => {
-                reading.none_of(FOREIGN, "is for the contracts \"columns\" and \"debezium\"")?;
+                reading.none_of(FOREIGN, "it is for the contracts \"columns\" and \"debezium\"")?;
                 return Ok(None);
             }
         };
-        if options.duration("retention").is_some_and(|retention| !retention.is_zero()) {
-            let words = "is for the contract \"native\"; how long rows of other tables are kept is up to whoever deletes them";
+        if options
+            .duration("retention")
+            .is_some_and(|retention| !retention.is_zero())
+        {
+            let words = "it is for the contract \"native\"; how long rows of other tables are kept is up to whoever deletes them";
             return Err(reading.wrong("retention", words));
         }
         Ok(Some(foreign))
@@ -139,9 +152,15 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn columns(&self) -> Result<Foreign, StoreError> {
-        self.none_of(&["messages", "router", "converters"], "is for the contract \"debezium\"")?;
+        self.none_of(
+            &["messages", "router", "converters"],
+            "it is for the contract \"debezium\"",
+        )?;
         let Some(table) = self.table()? else {
-            return Err(self.wrong("table", "missing; the contract \"columns\" needs a table, such as \"public.outbox_messages\""));
+            return Err(self.wrong(
+                "table",
+                "missing; the contract \"columns\" needs a table, such as \"public.outbox_messages\"",
+            ));
         };
         let roles = self.map("columns");
         for (role, column) in &roles {
@@ -150,13 +169,19 @@ impl Reading<'_> {
                     Some(near) => format!("did you mean {near:?}?"),
                     None => format!("expected one of {}", ROLES.join(", ")),
                 };
-                return Err(self.wrong(&format!("columns.{role}"), &format!("an event has no {role:?}; {meant}")));
+                return Err(self.wrong(
+                    &format!("columns.{role}"),
+                    &format!("an event has no {role:?}; {meant}"),
+                ));
             }
             check(column).map_err(|words| self.wrong(&format!("columns.{role}"), &words))?;
         }
         for role in ["id", "payload"] {
             if !roles.contains_key(role) {
-                return Err(self.wrong("columns", &format!("{role} is missing; name the column that holds it, as {role} = \"…\"")));
+                return Err(self.wrong(
+                    "columns",
+                    &format!("{role} is missing; name the column that holds it, as {role} = \"…\""),
+                ));
             }
         }
         let topic = self.options.text("topic");
@@ -182,7 +207,10 @@ impl Reading<'_> {
     }
 
     fn debezium(&self) -> Result<Foreign, StoreError> {
-        self.none_of(&["columns", "topic"], "is for the contract \"columns\"; the router has options of its own for it")?;
+        self.none_of(
+            &["columns", "topic"],
+            "it is for the contract \"columns\"; the router has options of its own for it",
+        )?;
         let prefixes = self.options.list("messages");
         let place = match (self.table()?, prefixes.is_empty()) {
             (Some(table), true) => Place::Table(table),
@@ -197,7 +225,10 @@ impl Reading<'_> {
         let router = router.map_err(|(key, words)| self.wrong(key, &words))?;
         let truth = self.truth()?;
         if matches!((&place, &truth), (Place::Messages(_), Truth::Rows { .. })) {
-            return Err(self.wrong("settle", "logical messages are in the log alone; leave settle and feed out"));
+            return Err(self.wrong(
+                "settle",
+                "logical messages are in the log alone; leave settle and feed out",
+            ));
         }
         Ok(Foreign {
             section: self.options.section().to_owned(),
@@ -210,8 +241,11 @@ impl Reading<'_> {
     }
 
     fn table(&self) -> Result<Option<TableName>, StoreError> {
-        let Some(text) = self.options.text("table") else { return Ok(None) };
-        let name = TableName::parse(text).map_err(|words| self.wrong("table", &format!("{text:?} names no table: {words}")))?;
+        let Some(text) = self.options.text("table") else {
+            return Ok(None);
+        };
+        let name = TableName::parse(text)
+            .map_err(|words| self.wrong("table", &format!("{text:?} names no table: {words}")))?;
         if name.schema == "onewrite" {
             let words = format!("{name} is Onewrite's own; use contract = \"native\" for its outbox");
             return Err(self.wrong("table", &words));
@@ -228,7 +262,7 @@ impl Reading<'_> {
                 return Err(self.wrong("feed", words));
             }
             (None | Some("nothing"), _) => {
-                let words = "is for settle = \"delete\" and settle = \"mark\", where rows are polled";
+                let words = "it is for settle = \"delete\" and settle = \"mark\", where rows are polled";
                 self.none_of(&["order_by", "mark_column", "mark_value", "unmarked_value"], words)?;
                 return Ok(Truth::Log);
             }
@@ -240,11 +274,17 @@ impl Reading<'_> {
             }
             (Some("mark"), _) => self.mark()?,
             (Some(_), _) => {
-                self.none_of(&["mark_column", "mark_value", "unmarked_value"], "is for settle = \"mark\"")?;
+                self.none_of(
+                    &["mark_column", "mark_value", "unmarked_value"],
+                    "it is for settle = \"mark\"",
+                )?;
                 Settling::Delete
             }
         };
-        self.none_of(&["publication"], "is for settle = \"nothing\", where the log is read")?;
+        self.none_of(
+            &["publication"],
+            "it is for settle = \"nothing\", where the log is read",
+        )?;
         Ok(Truth::Rows {
             settling,
             order_by: self.name("order_by")?,
@@ -257,12 +297,15 @@ impl Reading<'_> {
             return Err(self.wrong("mark_column", words));
         };
         let text = |key: &str| match self.options.text(key) {
-            Some(text) if text.contains('\0') => Err(self.wrong(key, "holds a NUL, which no column can")),
+            Some(text) if text.contains('\0') => Err(self.wrong(key, "it holds a NUL, which no column can")),
             text => Ok(text.map(str::to_owned)),
         };
         let (marked, unmarked) = (text("mark_value")?, text("unmarked_value")?);
         if marked.is_some() && marked == unmarked {
-            return Err(self.wrong("unmarked_value", "is the same as mark_value; a settled row must differ from the others"));
+            return Err(self.wrong(
+                "unmarked_value",
+                "it is the same as mark_value; a settled row must differ from the others",
+            ));
         }
         Ok(Settling::Mark {
             column,
@@ -284,7 +327,10 @@ impl Reading<'_> {
     }
 
     fn map(&self, key: &str) -> BTreeMap<String, String> {
-        self.options.map(key).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        self.options
+            .map(key)
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
     }
 
     /// Refuses options that mean nothing here.
@@ -300,6 +346,12 @@ impl Reading<'_> {
     }
 
     fn wrong(&self, key: &str, words: &str) -> StoreError {
-        StoreError::new(StoreFailure::Refused, format!("{}.{key}: {words}", self.options.section()))
+        StoreError::new(
+            StoreFailure::Refused,
+            format!("{}.{key}: {words}", self.options.section()),
+        )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,10 @@ impl SettlingSql {
         let column = &table.columns[table.find(&format!("{section}.mark_column"), column)?];
         let wrong = |key: &str, words: &str| {
             let name = &column.column.name;
-            let words = format!("{section}.{key}: the column {name} is of type {}; {words}", column.sql_type);
+            let words = format!(
+                "{section}.{key}: the column {name} is of type {}; {words}",
+                column.sql_type
+            );
             StoreError::new(StoreFailure::Refused, words)
         };
         let own = |key: &str, value: &Option<String>| match value {
@@ -60,7 +63,10 @@ impl SettlingSql {
                 own("mark_value", marked)?;
                 own("unmarked_value", unmarked)?;
                 if !column.nullable {
-                    return Err(wrong("mark_column", "it is NOT NULL, so that every row would count as settled"));
+                    return Err(wrong(
+                        "mark_column",
+                        "it is NOT NULL, so that every row would count as settled",
+                    ));
                 }
                 (format!("{sql} IS NULL"), "now()".to_owned())
             }

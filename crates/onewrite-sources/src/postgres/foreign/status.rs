@@ -18,7 +18,8 @@ use super::settings::Foreign;
 use crate::foreign::value::oid;
 
 /// Counting looks at a row at a time, and whatever the statistics say, by an index where there is one.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL jit = off";
+const BEGIN: &str =
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL enable_seqscan = off; SET LOCAL jit = off";
 
 /// Counts what a route over the table of `foreign` has not settled, and how old the oldest is. What cannot be counted stays
 /// uncounted, and is told to the log: the rest of the status is worth having all the same.
@@ -26,7 +27,9 @@ pub(crate) async fn count(client: &Client, foreign: &Foreign, definition: &str, 
     if !foreign.is_rows() || source_of(definition) != Some(source(foreign)) {
         return;
     }
-    let Some(share) = Share::from_definition(&route.relay, &route.route, definition) else { return };
+    let Some(share) = Share::from_definition(&route.relay, &route.route, definition) else {
+        return;
+    };
     match unsettled(client, foreign, &share).await {
         Ok((count, lag)) => {
             route.unsettled = Some(count);

@@ -80,7 +80,10 @@ pub(super) async fn edit(client: &Client, id: i64, edit: &ParkedEdit) -> Result<
                         WHERE id = $1";
     let headers = edit.headers.as_ref().map(serde_json::Value::to_string);
     // They were checked before.
-    let read = edit.headers.as_ref().and_then(|headers| headers_from_json(headers).ok());
+    let read = edit
+        .headers
+        .as_ref()
+        .and_then(|headers| headers_from_json(headers).ok());
     let record = read.map(|headers| headers_json(&headers));
     let binds: [(&(dyn ToSql + Sync), Type); 6] = [
         (&id, Type::INT8),

@@ -170,7 +170,10 @@ pub(super) async fn the_status_tells_what_is_unsettled_and_parked(
         route.state.as_str(),
     );
     let wanted = (harness.counts().then_some(9), 1, 0, 20, 4, "retrying");
-    if found != wanted || route.lag_seconds.is_some() != harness.counts() || route.last_error.as_deref() != Some("no broker") {
+    if found != wanted
+        || route.lag_seconds.is_some() != harness.counts()
+        || route.last_error.as_deref() != Some("no broker")
+    {
         return Err(Wrong::new(
             format!("unsettled, parked, held, delivered, failed, state: {wanted:?}"),
             format!("{route:?}"),

@@ -127,7 +127,10 @@ impl Hub {
             came: came.clone(),
         };
         if state.is_over {
-            route.failure = Some((StoreFailure::Unavailable, "another holder of the lease reads the log".to_owned()));
+            route.failure = Some((
+                StoreFailure::Unavailable,
+                "another holder of the lease reads the log".to_owned(),
+            ));
         }
         state.routes.insert(number, route);
         drop(state);
@@ -213,7 +216,11 @@ impl Hub {
     /// How far the server may forget the log.
     pub(super) fn low(&self) -> u64 {
         let state = self.state();
-        let gone = state.floors.iter().filter(|(name, _)| !state.is_there(name)).map(|(_, floor)| *floor);
+        let gone = state
+            .floors
+            .iter()
+            .filter(|(name, _)| !state.is_there(name))
+            .map(|(_, floor)| *floor);
         let there = state.routes.values().map(|route| route.low(&state));
         gone.chain(there).min().unwrap_or_default()
     }
@@ -313,7 +320,9 @@ impl Subscription {
     /// Takes the first events that wait.
     pub fn take(&self, count: usize) -> Vec<Sourced> {
         let mut state = self.hub.state();
-        let Some(route) = state.routes.get_mut(&self.number) else { return Vec::new() };
+        let Some(route) = state.routes.get_mut(&self.number) else {
+            return Vec::new();
+        };
         let taken: Vec<Sourced> = route.waiting.drain(..count).collect();
         route.bytes -= taken.iter().map(|sourced| sourced.event.weight()).sum::<usize>();
         drop(state);

@@ -29,14 +29,22 @@ impl Relations {
         relay: &str,
         relation: &Relation,
     ) -> Result<(), StoreError> {
-        let Place::Table(name) = &foreign.place else { return Ok(()) };
+        let Place::Table(name) = &foreign.place else {
+            return Ok(());
+        };
         if relation.namespace.as_str() != name.schema || relation.name.as_str() != name.table {
             return Ok(());
         }
         let reader = Reader::open(client, foreign, relay).await?;
         let place = |column: &str| relation.columns.iter().position(|known| known.name.as_str() == column);
-        let places: Vec<Option<usize>> = (reader.columns().iter()).map(|column| place(&column.column.name)).collect();
-        let mut lacking = reader.columns().iter().zip(&places).filter(|(_, place)| place.is_none());
+        let places: Vec<Option<usize>> = (reader.columns().iter())
+            .map(|column| place(&column.column.name))
+            .collect();
+        let mut lacking = reader
+            .columns()
+            .iter()
+            .zip(&places)
+            .filter(|(_, place)| place.is_none());
         if let Some((column, _)) = lacking.find(|(column, _)| reader.needs(&column.column.name)) {
             let words = format!(
                 "{}: the log holds rows of {name} without the column {:?}: from before the table was changed, or the publication leaves \

@@ -102,7 +102,9 @@ impl Log {
             Place::Table(table) => Some(Table::read(client, &format!("{}.table", foreign.section), table).await?),
             Place::Messages(_) => None,
         };
-        let found = client.query_typed_opt(PUBLICATION, &[(&self.publication, Type::TEXT)]).await;
+        let found = client
+            .query_typed_opt(PUBLICATION, &[(&self.publication, Type::TEXT)])
+            .await;
         let Some(found) = found.map_err(|error| failed(LOOKING, error))? else {
             return Ok(Some(Lack::Missing(create(&name, foreign, table.as_ref()))));
         };
@@ -145,7 +147,9 @@ pub(crate) enum Lack {
 }
 
 fn create(name: &str, foreign: &Foreign, table: Option<&Table>) -> String {
-    let Some(table) = table else { return format!("CREATE PUBLICATION {name};") };
+    let Some(table) = table else {
+        return format!("CREATE PUBLICATION {name};");
+    };
     // Updates are published where the router has something to say about them, and where that does not make them fail.
     let publish = match foreign.contract == "debezium" && table.has_identity {
         true => "insert, update",
@@ -158,7 +162,8 @@ fn create(name: &str, foreign: &Foreign, table: Option<&Table>) -> String {
 }
 
 async fn publishes(client: &Client, publication: &str, table: &TableName) -> Result<bool, StoreError> {
-    const PUBLISHED: &str = "SELECT EXISTS (SELECT 1 FROM pg_publication_tables WHERE pubname = $1 AND schemaname = $2 AND tablename = $3)";
+    const PUBLISHED: &str =
+        "SELECT EXISTS (SELECT 1 FROM pg_publication_tables WHERE pubname = $1 AND schemaname = $2 AND tablename = $3)";
     let parameters = [
         (&publication as _, Type::TEXT),
         (&table.schema as _, Type::TEXT),

@@ -15,7 +15,6 @@ use super::super::super::log::stream::{Form, Frame, Stream};
 use super::super::super::rows::Microseconds;
 use super::super::super::session::Session;
 use super::super::limits::GATHERING;
-use super::super::reader::Reader;
 use super::super::routing::Found;
 use super::super::settings::{Foreign, Place, Shape};
 use super::hub::{Hub, Interrupt};
@@ -178,7 +177,9 @@ impl<'a> Reading<'a> {
             }
             Message::Relation(relation) => {
                 let (client, foreign) = (self.session.client(), &*self.tail.foreign);
-                self.relations.take(client, foreign, &self.tail.lease.relay, &relation).await?;
+                self.relations
+                    .take(client, foreign, &self.tail.lease.relay, &relation)
+                    .await?;
                 None
             }
             Message::Insert { relation, new } => self.change(Operation::Insert, relation, Some(&new)),
@@ -201,12 +202,17 @@ impl<'a> Reading<'a> {
             Operation::Update | Operation::Delete => transaction.between(),
         };
         let row = tuple.map(|tuple| changed(layout, tuple)).unwrap_or_default();
-        sourced(position, reader.event(operation, &row, transaction.committed, &position.to_string()))
+        sourced(
+            position,
+            reader.event(operation, &row, transaction.committed, &position.to_string()),
+        )
     }
 
     /// A message of the prefixes that are asked for. One that is no part of a transaction stands for itself.
     fn message(&mut self, message: &LogicalMessage) -> Option<Sourced> {
-        let (Place::Messages(prefixes), Shape::Debezium(settings)) = (&self.tail.foreign.place, &self.tail.foreign.shape) else {
+        let (Place::Messages(prefixes), Shape::Debezium(settings)) =
+            (&self.tail.foreign.place, &self.tail.foreign.shape)
+        else {
             return None;
         };
         if !prefixes.iter().any(|prefix| *prefix == message.prefix.as_str()) {

@@ -11,7 +11,7 @@ use crate::foreign::value::oid;
 
 /// Statements over one table for one share. Rows are named by their primary key, each column of it as a text.
 #[derive(Debug)]
-pub(super) struct Statements {
+pub(crate) struct Statements {
     /// Begins a transaction in which [`list`](Self::list) goes by the index that there is.
     pub begin_listing: &'static str,
     /// Lists the unsettled rows of the share in order: their keys, and about how large each is. `$1` is how many at the most; the
@@ -56,9 +56,14 @@ impl Statements {
         let source = format!("{} AS t", table.name.quoted());
         let unsettled = &settling.unsettled;
         let names = listed(key.iter().enumerate(), |(at, _)| format!("key_{at}"));
-        let texts = listed(key.iter().enumerate(), |(at, column)| format!("({})::text AS key_{at}", column.sql()));
+        let texts = listed(key.iter().enumerate(), |(at, column)| {
+            format!("({})::text AS key_{at}", column.sql())
+        });
         let size = sum(columns, about);
-        let tie = order.tie.as_ref().map_or(String::new(), |tie| format!(", {tie} AS tie"));
+        let tie = order
+            .tie
+            .as_ref()
+            .map_or(String::new(), |tie| format!(", {tie} AS tie"));
         let by_tie = if order.tie.is_some() { ", tie" } else { "" };
         let left_out = unnested(key.len(), 2);
         let list = format!(
@@ -69,10 +74,14 @@ impl Statements {
             filter.sql
         );
         let same_key = |keys: &str| {
-            let same = |(at, column): (usize, &&TableColumn)| format!("{} = {keys}.key_{at}::{}", column.sql(), column.sql_type);
+            let same = |(at, column): (usize, &&TableColumn)| {
+                format!("{} = {keys}.key_{at}::{}", column.sql(), column.sql_type)
+            };
             key.iter().enumerate().map(same).collect::<Vec<_>>().join(" AND ")
         };
-        let values = listed(columns.iter().enumerate(), |(at, column)| format!("{} AS value_{at}", column.value_sql()));
+        let values = listed(columns.iter().enumerate(), |(at, column)| {
+            format!("{} AS value_{at}", column.value_sql())
+        });
         let read = listed(columns.iter().enumerate(), |(at, _)| format!("value_{at}"));
         let size = sum(columns, exactly);
         let fetch = format!(
@@ -122,7 +131,9 @@ fn listed<T>(items: impl Iterator<Item = T>, mut text: impl FnMut(T) -> String) 
 /// The size of the columns whose values vary in length.
 fn sum(columns: &[TableColumn], size: impl Fn(&TableColumn) -> String) -> String {
     let sizes = columns.iter().filter(|column| column.varies);
-    let sizes: Vec<String> = sizes.map(|column| format!("coalesce({}, 0)::bigint", size(column))).collect();
+    let sizes: Vec<String> = sizes
+        .map(|column| format!("coalesce({}, 0)::bigint", size(column)))
+        .collect();
     match sizes.is_empty() {
         true => "0::bigint".to_owned(),
         false => sizes.join(" + "),
