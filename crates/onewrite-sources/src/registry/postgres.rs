@@ -24,7 +24,7 @@ pub(super) const TYPE: SourceType = SourceType {
 
 fn open(options: &Options) -> Result<Opened, StoreError> {
     let outbox = PostgresOutbox::from_options(options)?;
-    let place = format!("{}, feed poll", outbox.place());
+    let place = outbox.place();
     Ok(Opened {
         outbox: Arc::new(outbox),
         operations: Arc::new(operations(options)?),
