@@ -3,6 +3,8 @@
 BUILD_PACKAGES=(build-essential ca-certificates)
 BROKER_CLIENT_PACKAGES=(pkg-config libssl-dev libsasl2-dev zlib1g-dev)
 SERVER_PACKAGES=(maven unzip xz-utils sqlite3)
+# For pg_recvlogical.
+BENCH_PACKAGES=(postgresql-client)
 CARGO_DENY_VERSION=0.20.2
 CARGO_FUZZ_VERSION=0.13.2
 # krafka, whose broker the tests run inside themselves, needs it; the product builds with the rust-version of Cargo.toml.

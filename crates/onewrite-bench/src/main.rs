@@ -4,6 +4,7 @@
 mod broker;
 mod docs;
 mod drain;
+mod held;
 mod idle;
 mod latency;
 mod machine;
@@ -13,6 +14,7 @@ mod progress;
 mod relay;
 mod report;
 mod servers;
+mod slots;
 mod spread;
 mod tax;
 mod workload;
@@ -32,6 +34,7 @@ async fn main() -> Result<()> {
     let program = options.program()?;
     // What is told about the program is asked first: a wrong one should not cost minutes.
     let machine = Machine::look(&program)?;
+    let receiver = options.wants(Part::Drain).then(drain::receiver).transpose()?;
     say("starting PostgreSQL and Kafka");
     let servers = Servers::start(program).await;
     let plan = options.plan();
@@ -53,8 +56,13 @@ async fn main() -> Result<()> {
                 .context("measuring the producer's tax")?,
         );
     }
-    if options.wants(Part::Drain) {
-        report.drain = Some(drain::measure(&servers, &plan).await.context("measuring the drain")?);
+    if let Some(receiver) = receiver {
+        let runs = drain::measure(&servers, &plan, receiver).await;
+        report.drain = Some(runs.context("measuring the drain")?);
+    }
+    if options.wants(Part::Held) {
+        let runs = held::measure(&servers, &plan).await;
+        report.held = Some(runs.context("measuring beside a transaction that stays open")?);
     }
     say("stopping the servers");
     drop(servers);

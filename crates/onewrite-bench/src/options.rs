@@ -1,5 +1,6 @@
 //! The command line, and what it comes to.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,9 +14,11 @@ use serde::Serialize;
 #[command(name = "onewrite-bench", max_term_width = 120)]
 #[command(after_help = "\
 Examples:
-  ./x bench                           everything, about six minutes
-  ./x bench --quick                   everything in about a minute, to see whether something changed much
+  ./x bench                           everything, about a quarter of an hour
+  ./x bench --quick                   everything in two or three minutes, to see whether something changed much
   ./x bench --only drain --runs 5     the drain and its memory, five times
+  ./x bench --only held --held 600    throughput beside a transaction that has been open for ten minutes
+  ./x bench --feed poll               the relay with this feed alone
   ./x bench --json figures.json       the figures for a program as well
   ./x bench --write-docs              puts the figures into docs/benchmarks.md
 
@@ -33,6 +36,12 @@ pub struct Options {
     /// Measure these only
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<Part>,
+    /// How old a transaction elsewhere is when its effect is measured, in seconds [default: 60, with --quick 5]
+    #[arg(long, value_name = "SECONDS")]
+    held: Option<u32>,
+    /// Measure the relay with each of these feeds
+    #[arg(long, value_name = "FEEDS", value_delimiter = ',', default_value = "wal,poll")]
+    feed: Vec<Feed>,
     /// Also write the figures into this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -50,17 +59,43 @@ pub enum Part {
     /// Events a second out of a backlog, beside the raw limits; memory and CPU of the relay meanwhile
     #[value(alias = "memory")]
     Drain,
-    /// From commit to consumer at 1,000 events a second
+    /// From commit to consumer at 1,000 and at 5,000 events a second
     Latency,
     /// CPU of a relay that has nothing to do
     Idle,
     /// What the outbox costs the application's transactions
     Tax,
+    /// Throughput while a transaction stays open in another database
+    Held,
+}
+
+/// How the relay learns of new rows: the key `source.feed` of its configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Feed {
+    /// From the server's log
+    Wal,
+    /// By questions
+    Poll,
+    /// As the relay chooses
+    Auto,
+}
+
+impl fmt::Display for Feed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Wal => "wal",
+            Self::Poll => "poll",
+            Self::Auto => "auto",
+        })
+    }
 }
 
 /// How much of everything.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
+    /// The feeds of the relay, each measured by itself.
+    pub feeds: Vec<Feed>,
     /// Events of the drain.
     pub events: usize,
     /// Repetitions.
@@ -73,6 +108,10 @@ pub struct Plan {
     pub tax_rounds: usize,
     /// How long each variant lasts in a round.
     pub tax: Duration,
+    /// How long a transaction is held open elsewhere before its effect is measured.
+    pub held: Duration,
+    /// Events of each measurement of that.
+    pub held_events: usize,
 }
 
 impl Options {
@@ -103,12 +142,15 @@ impl Options {
         let pick = |usual: u64, quick: u64| if self.quick { quick } else { usual };
         let events = self.events.map_or(pick(1_000_000, 100_000), u64::from);
         Plan {
+            feeds: self.feed.clone(),
             events: usize::try_from(events).expect("fits"),
             runs: usize::try_from(self.runs).expect("fits"),
             latency: Duration::from_secs(pick(30, 5)),
             idle: Duration::from_secs(pick(10, 5)),
             tax_rounds: if self.quick { 3 } else { 7 },
             tax: Duration::from_secs(pick(4, 1)),
+            held: Duration::from_secs(self.held.map_or(pick(60, 5), u64::from)),
+            held_events: usize::try_from(events / 5).expect("fits"),
         }
     }
 }
@@ -117,7 +159,7 @@ impl Options {
 mod tests {
     use clap::Parser;
 
-    use super::{Options, Part};
+    use super::{Feed, Options, Part};
 
     #[test]
     fn parts_and_amounts_are_read() {
@@ -125,7 +167,10 @@ mod tests {
         assert!(options.wants(Part::Drain) && options.wants(Part::Tax) && !options.wants(Part::Idle));
         let plan = options.plan();
         assert_eq!((plan.events, plan.runs), (100_000, 2));
+        assert_eq!(plan.feeds, [Feed::Wal, Feed::Poll]);
         assert!(Options::parse_from(["onewrite-bench"]).wants(Part::Latency));
+        let options = Options::parse_from(["onewrite-bench", "--feed", "auto"]);
+        assert_eq!(options.plan().feeds, [Feed::Auto]);
         assert!(Options::try_parse_from(["onewrite-bench", "--runs", "0"]).is_err());
     }
 }

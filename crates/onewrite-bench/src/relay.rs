@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use crate::options::Feed;
 use crate::process::{self, Usage};
 
 /// How long a relay may take to stop.
@@ -23,6 +24,8 @@ pub struct Configuration {
     pub relay: String,
     /// The database's address.
     pub database: String,
+    /// How it learns of new rows.
+    pub feed: Feed,
     /// The broker's address.
     pub brokers: String,
     /// Where the process works: the database server's own directory, so that whatever ends the server ends it too.
@@ -121,12 +124,13 @@ fn text(configuration: &Configuration) -> String {
     let Configuration {
         relay,
         database,
+        feed,
         brokers,
         ..
     } = configuration;
     format!(
         "name = {relay:?}\n\
-         [source]\ntype = \"postgres\"\nurl = {database:?}\nfeed = \"poll\"\nretention = \"7d\"\n\
+         [source]\ntype = \"postgres\"\nurl = {database:?}\nfeed = \"{feed}\"\nretention = \"7d\"\n\
          [sinks.events]\ntype = \"kafka\"\nbrokers = [{brokers:?}]\n\
          [[routes]]\nname = \"all\"\nsink = \"events\"\n"
     )

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use onewrite_testkit::servers::{Database, Kafka, Postgres};
 
+use crate::options::Feed;
 use crate::process;
 use crate::relay::{self, Configuration};
 use crate::workload::{PARTITIONS, TOPIC};
@@ -40,9 +41,9 @@ impl Servers {
     }
 
     /// A new database with an empty outbox, and the configuration of a relay from it to the broker.
-    pub async fn outbox(&self, relay: &str) -> Result<(Database, Configuration)> {
+    pub async fn outbox(&self, relay: &str, feed: Feed) -> Result<(Database, Configuration)> {
         let database = self.postgres.database().await;
-        let configuration = self.configuration(relay, &database);
+        let configuration = self.configuration(relay, &database, feed);
         relay::migrate(&configuration).await?;
         Ok((database, configuration))
     }
@@ -58,11 +59,12 @@ impl Servers {
     }
 
     /// The configuration of another relay, which begins where the outbox begins.
-    pub fn configuration(&self, relay: &str, database: &Database) -> Configuration {
+    pub fn configuration(&self, relay: &str, database: &Database, feed: Feed) -> Configuration {
         Configuration {
             program: self.program.clone(),
             relay: relay.to_owned(),
             database: database.url.clone(),
+            feed,
             brokers: self.kafka.bootstrap(),
             directory: self.postgres.data_directory(),
         }

@@ -10,7 +10,7 @@ use onewrite_testkit::servers::Database;
 use serde::Serialize;
 use tokio_postgres::types::ToSql;
 
-use crate::options::Plan;
+use crate::options::{Feed, Plan};
 use crate::progress::{say, thousands};
 use crate::servers::Servers;
 use crate::workload::{TOPIC, TYPE, Workload};
@@ -49,7 +49,7 @@ pub struct Round {
 
 /// Goes round the variants, each time beginning with another.
 pub async fn measure(servers: &Servers, plan: &Plan) -> Result<Vec<Round>> {
-    let (database, _) = servers.outbox("bench-tax").await?;
+    let (database, _) = servers.outbox("bench-tax", Feed::Auto).await?;
     let client = database.connect().await;
     client
         .batch_execute(TABLES)

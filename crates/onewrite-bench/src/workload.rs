@@ -54,11 +54,16 @@ impl Workload {
         &self.keys[number.wrapping_mul(7_919) % KEYS]
     }
 
-    /// Puts so many events into an outbox, and leaves nothing of that to be done later: neither by a vacuum, which the first
-    /// reader of a fresh row otherwise does in part, nor by a checkpoint.
+    /// Puts so many events into an outbox.
     pub async fn fill(&self, database: &Database, events: usize) -> Result<()> {
         let writers = (0..WRITERS).map(|writer| self.write(database, writer, events));
         try_join_all(writers).await.context("filling the outbox")?;
+        Ok(())
+    }
+
+    /// Leaves nothing of that to be done later: neither by a vacuum, which the first reader of a fresh row otherwise does in
+    /// part, nor by a checkpoint.
+    pub async fn settle(database: &Database) -> Result<()> {
         let client = database.connect().await;
         for statement in ["VACUUM (ANALYZE) onewrite.outbox", "CHECKPOINT"] {
             client.batch_execute(statement).await.context(statement)?;

@@ -37,6 +37,10 @@ pub fn pages() -> Vec<Page> {
             text: adapter("Sink", "[sinks.events]", sink.name, sink.description, sink.fields),
         });
     }
+    pages.push(Page {
+        path: "from-debezium.md".to_owned(),
+        text: format!("{GENERATED}{}", crate::commands::import_debezium::page()),
+    });
     pages
 }
 

@@ -13,13 +13,16 @@ pub const EXIT_CLEAN: u8 = 0;
 pub const EXIT_FAILED: u8 = 1;
 /// The command line or the configuration is wrong; nothing was done.
 pub const EXIT_USAGE: u8 = 2;
+/// What was asked for is done, and a person has to look at a part of it, which the command has told.
+pub const EXIT_INCOMPLETE: u8 = 3;
 
 /// An error of a command with its exit code and, where there is one, an advice.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.
     pub exit: u8,
-    error: anyhow::Error,
+    /// `None` where the command itself has said all there is to say.
+    error: Option<anyhow::Error>,
     help: Option<String>,
 }
 
@@ -28,7 +31,7 @@ impl Failure {
     pub fn usage(words: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
             exit: EXIT_USAGE,
-            error: anyhow::Error::msg(words.into()),
+            error: Some(anyhow::Error::msg(words.into())),
             help: Some(help.into()),
         }
     }
@@ -37,7 +40,7 @@ impl Failure {
     pub fn failed(error: impl Into<anyhow::Error>) -> Self {
         Self {
             exit: EXIT_FAILED,
-            error: error.into(),
+            error: Some(error.into()),
             help: None,
         }
     }
@@ -46,7 +49,16 @@ impl Failure {
     pub fn configuration(error: impl Into<anyhow::Error>) -> Self {
         Self {
             exit: EXIT_USAGE,
-            error: error.into(),
+            error: Some(error.into()),
+            help: None,
+        }
+    }
+
+    /// An exit code alone, where the command itself has said all there is to say.
+    pub fn told(exit: u8) -> Self {
+        Self {
+            exit,
+            error: None,
             help: None,
         }
     }
@@ -61,15 +73,19 @@ impl Failure {
     /// Whether whoever read standard output went away, such as `head` in a pipe: nobody needs to be told.
     pub fn is_closed_output(&self) -> bool {
         self.error
-            .downcast_ref::<std::io::Error>()
+            .as_ref()
+            .and_then(|error| error.downcast_ref::<std::io::Error>())
             .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
     }
 
-    /// What is shown on standard error.
+    /// What is shown on standard error; nothing where all is said.
     pub fn text(&self) -> String {
-        let mut text = format!("error: {}\n", self.error);
-        let mut said = self.error.to_string();
-        let mut cause: Option<&(dyn Error + 'static)> = self.error.source();
+        let Some(error) = &self.error else {
+            return String::new();
+        };
+        let mut text = format!("error: {error}\n");
+        let mut said = error.to_string();
+        let mut cause: Option<&(dyn Error + 'static)> = error.source();
         while let Some(error) = cause {
             let words = error.to_string();
             // Several clients repeat their cause's words in their own; once is enough.
@@ -101,7 +117,7 @@ impl From<StoreError> for Failure {
         };
         Self {
             exit: EXIT_FAILED,
-            error: error.into(),
+            error: Some(error.into()),
             help: help.map(str::to_owned),
         }
     }

@@ -1,6 +1,7 @@
 //! The engine of the relay: the contracts of sources, sinks and stores, and everything between them that needs no I/O:
 //! lanes, batching, retry, settlement, lifecycle. It names no broker and no database.
 
+pub mod alarm;
 pub mod backoff;
 pub mod envelope;
 pub mod error;

@@ -70,3 +70,42 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How often emptied outbox segments are looked for.
 pub const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How much of the write-ahead log a relay's replication slot may keep before that is an alarm, in bytes: four files of the
+/// usual size. A slot holds what its reader has not seen, and that is milliseconds' worth.
+pub const WAL_RETAINED_THRESHOLD: i64 = 64 * 1024 * 1024;
+
+/// The same where the slot's reader has seen nearly all of it and no transaction holds it back, in bytes. A server moves a slot
+/// on every 15 s or so; one that writes 60 MB a second keeps this much in between.
+pub const WAL_RETAINED_UNEXPLAINED_THRESHOLD: i64 = 1024 * 1024 * 1024;
+
+/// How long a relay may have been gone before its replication slot counts as unused: a restart and a change of machine are over
+/// by then.
+pub const SLOT_UNUSED_THRESHOLD: Duration = Duration::from_secs(60);
+
+/// How old a transaction that wrote something, or uses a segment, may be before that is an alarm. An application's take
+/// milliseconds; from a minute on somebody is waiting for its events.
+pub const FLOOR_HELD_THRESHOLD: Duration = Duration::from_secs(60);
+
+/// The same of a transaction that only reads. It holds back no event and no segment, but the removal of the dead rows that
+/// every record of progress leaves behind: about 12,000 of each busy route in this time.
+pub const SNAPSHOT_HELD_THRESHOLD: Duration = Duration::from_secs(600);
+
+/// How old a transaction must be that counts as what keeps a segment from being emptied: younger ones are gone at the next try.
+pub const SEGMENT_USED_THRESHOLD: Duration = Duration::from_secs(5);
+
+/// How long after their time settled events may still be there, where a database removes them one by one, before that is an
+/// alarm: as long as a usual segment.
+pub const REMOVAL_LATE_THRESHOLD: Duration = Duration::from_secs(3600);
+
+/// How many times as large as when it was told last an alarm's figure is when it is told again.
+pub const ALARM_WORSE: f64 = 2.0;
+
+/// After how many looks in a row without it an alarm counts as over: a figure around its threshold comes and goes.
+pub const ALARM_LOOKS: u32 = 2;
+
+/// How long counting the events of a replay may take; the answer then leaves the count out.
+pub const REPLAY_COUNT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a replay that is through is still shown.
+pub const REPLAY_SHOWN: Duration = Duration::from_secs(3600);

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::alarm::{AlarmNews, AlarmWatch};
 use crate::backoff::Backoff;
 use crate::error::{SinkError, StoreError, StoreFailure, chain};
 use crate::event::Event;
@@ -257,23 +258,36 @@ impl Relay {
 
     /// Beside everything else, since it may take its time; never ends.
     async fn keep_tidy(&self, lease: &Lease) {
+        let mut watch = AlarmWatch::default();
         loop {
             tokio::time::sleep_until(Instant::now() + MAINTENANCE_INTERVAL).await;
-            self.maintain(lease).await;
+            self.maintain(lease, &mut watch).await;
         }
     }
 
-    async fn maintain(&self, lease: &Lease) {
+    async fn maintain(&self, lease: &Lease, watch: &mut AlarmWatch) {
         match self.outbox.maintain(lease).await {
             Ok(done) => {
                 for name in done.emptied {
                     tracing::info!(segment = %name, "emptied: every event in it is settled and past the retention");
                 }
-                for reason in done.blocked {
-                    tracing::warn!(reason = %reason, "a segment could not be emptied; trying again later");
-                }
+                watch.look(done.alarms).into_iter().for_each(tell);
             }
             Err(error) => tracing::warn!(error = %chain(&error), "the outbox could not be tidied; trying again later"),
+        }
+    }
+}
+
+fn tell(news: AlarmNews) {
+    match news {
+        AlarmNews::Begins(alarm) => {
+            tracing::warn!(alarm = alarm.kind.as_str(), subject = %alarm.subject, "{}", alarm.message);
+        }
+        AlarmNews::Worse(alarm) => {
+            tracing::warn!(alarm = alarm.kind.as_str(), subject = %alarm.subject, "worse than before: {}", alarm.message);
+        }
+        AlarmNews::Over { kind, subject } => {
+            tracing::info!(alarm = kind.as_str(), %subject, "the alarm is over");
         }
     }
 }

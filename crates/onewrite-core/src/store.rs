@@ -9,6 +9,7 @@ use onewrite::event::{InvalidEvent, check_headers, check_line, check_payload, ch
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::alarm::Alarm;
 use crate::error::{StoreError, StoreFailure};
 use crate::event::headers_from_json;
 use crate::limits::CONTENT_TYPE_BYTES_MAX;
@@ -124,13 +125,13 @@ pub struct RouteControl {
     pub halted: Option<String>,
 }
 
-/// What [`Outbox::maintain`] did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What [`Outbox::maintain`] did and saw.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Maintenance {
     /// What was emptied, by name.
     pub emptied: Vec<String>,
-    /// What could be emptied but for something passing, and what that is.
-    pub blocked: Vec<String>,
+    /// What a person should know.
+    pub alarms: Vec<Alarm>,
 }
 
 /// What the on-call commands need of the database.
@@ -147,11 +148,14 @@ pub trait Operations: Send + Sync {
     async fn skip(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError>;
     /// Changes a parked event before a retry; `false` when there is no such event. Refused when it would break a limit.
     async fn edit(&self, id: i64, edit: &ParkedEdit) -> Result<bool, StoreError>;
-    /// Asks for events that are still in the table to be delivered again, and returns the request's number. Refused, with the
-    /// names there are, when there is no such relay or route.
-    async fn replay(&self, request: &ReplayRequest) -> Result<i64, StoreError>;
+    /// Asks for events that are still in the table to be delivered again. Refused, with the names there are, when there is no
+    /// such relay or route, and when an event that the request begins or ends with is not in the table.
+    async fn replay(&self, request: &ReplayRequest) -> Result<Replay, StoreError>;
     /// Pauses or resumes a route (`None`: every route of the relay) and returns how many there were. Resuming also clears a halt.
     async fn set_paused(&self, relay: &str, route: Option<&str>, paused: bool) -> Result<u64, StoreError>;
+    /// Gives a relay up for good: its routes, what is parked under them, its replays and what the database keeps for it, so that
+    /// nothing is kept for it any more. Refused when there is none of this name, and while a process runs it.
+    async fn forget(&self, relay: &str) -> Result<Forgotten, StoreError>;
     /// Tells what works and what does not, for `onewrite check`.
     async fn probe(&self) -> Vec<Finding>;
 }
@@ -267,38 +271,125 @@ pub struct ReplayRequest {
     pub key: Option<String>,
     /// These ids.
     pub ids: Vec<Uuid>,
+    /// From this sequence of the outbox on.
+    pub from_sequence: Option<i64>,
+    /// Up to this sequence, which is included.
+    pub to_sequence: Option<i64>,
+    /// From the event of this id on.
+    pub from_id: Option<Uuid>,
+    /// Up to the event of this id, which is included.
+    pub to_id: Option<Uuid>,
 }
 
 impl ReplayRequest {
     /// Checks that it says something that can be.
     ///
     /// # Errors
-    /// `Refused`, when it names no bound at all, or a time that ends before it begins.
+    /// `Refused`, when it names no bound at all, two for one end, or an end before its beginning.
     pub fn check(&self) -> Result<(), StoreError> {
         let refused = |words: String| Err(StoreError::new(StoreFailure::Refused, words));
-        let Self {
-            since,
-            until,
-            topic,
-            key,
-            ids,
-            ..
-        } = self;
-        if since.is_none() && until.is_none() && topic.is_none() && key.is_none() && ids.is_empty() {
-            return refused("a replay of everything is not taken; name a time, a topic, a key or ids".to_owned());
+        if !self.is_bounded() {
+            let words = "a replay of everything is not taken; name a time, a topic, a key, ids, or a sequence";
+            return refused(words.to_owned());
         }
-        match (since, until) {
+        if self.from_sequence.is_some() && self.from_id.is_some() || self.to_sequence.is_some() && self.to_id.is_some()
+        {
+            return refused("an end of a replay is named by a sequence or by an id; leave one of them out".to_owned());
+        }
+        if let (Some(from), Some(to)) = (self.from_sequence, self.to_sequence)
+            && from > to
+        {
+            return refused(format!(
+                "a replay from sequence {from} to {to} holds nothing; exchange the two"
+            ));
+        }
+        match (self.since, self.until) {
             (Some(since), Some(until)) if since >= until => refused(format!(
                 "a replay from {since} until {until} holds nothing; exchange the two"
             )),
             _ => Ok(()),
         }
     }
+
+    /// Whether it names anything but the relay and the route.
+    pub fn is_bounded(&self) -> bool {
+        let anything = Self {
+            relay: self.relay.clone(),
+            route: self.route.clone(),
+            ..Self::default()
+        };
+        *self != anything
+    }
+
+    /// What of the request is no longer in the table, in words. Ids that it begins or ends with must be sequences by now.
+    pub fn gone(&self, retained: &Retained) -> Option<String> {
+        let first = retained.since?;
+        let later = self.since.is_some_and(|since| since >= first)
+            || self.from_sequence.is_some_and(|from| from >= retained.from_sequence);
+        (!later).then(|| {
+            format!(
+                "events recorded before {first} (below sequence {}) are no longer kept, but for what was not settled; they \
+                 do not come again",
+                retained.from_sequence
+            )
+        })
+    }
+}
+
+/// A replay that was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Replay {
+    /// Its number.
+    #[serde(rename = "replay")]
+    pub id: i64,
+    /// How many events it holds, counted up to [`UNSETTLED_COUNT_MAX`](crate::limits::UNSETTLED_COUNT_MAX); `None` when counting
+    /// them took longer than [`REPLAY_COUNT_TIMEOUT`](crate::limits::REPLAY_COUNT_TIMEOUT).
+    pub events: Option<i64>,
+    /// What of the request is no longer in the table, in words.
+    pub gone: Option<String>,
+    /// How far back the table reaches.
+    pub retained: Retained,
+}
+
+/// How far back the table's history reaches without a gap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Retained {
+    /// Everything recorded later is still there. `None` when nothing was ever removed.
+    pub since: Option<Timestamp>,
+    /// Everything from this sequence on is still there.
+    pub from_sequence: i64,
+}
+
+impl Retained {
+    /// That an event which a replay begins or ends with is not in the table, and what is.
+    pub fn lacks(&self, id: Uuid) -> String {
+        let history = match self.since {
+            Some(since) => format!(
+                "it holds everything recorded after {since}, from sequence {} on",
+                self.from_sequence
+            ),
+            None => "nothing was ever removed from it, so no event of this id was appended".to_owned(),
+        };
+        format!("event {id} is not in the outbox; {history}")
+    }
+}
+
+/// What [`Operations::forget`] gave up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Forgotten {
+    /// The names of its routes.
+    pub routes: Vec<String>,
+    /// How many parked and held events went with them.
+    pub parked: u64,
+    /// The replication slot that was dropped, where it had one.
+    pub slot: Option<String>,
 }
 
 /// Everything that `onewrite status` shows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Status {
+    /// What a person should know, the most pressing first.
+    pub alarms: Vec<Alarm>,
     /// The schema's version.
     pub schema_version: i64,
     /// Every relay that ever held a lease.
@@ -307,6 +398,10 @@ pub struct Status {
     pub routes: Vec<RouteStatus>,
     /// The outbox's segments; one where the database needs none.
     pub segments: Vec<SegmentStatus>,
+    /// How far back replays reach.
+    pub retained: Retained,
+    /// Replays that are not through, and those that are since not longer than [`REPLAY_SHOWN`](crate::limits::REPLAY_SHOWN).
+    pub replays: Vec<ReplayStatus>,
 }
 
 /// One relay in a [`Status`].
@@ -320,6 +415,32 @@ pub struct RelayStatus {
     pub epoch: i64,
     /// Seconds since the lease was renewed.
     pub renewed_seconds_ago: Option<f64>,
+    /// How it finds new events, `wal` or `poll`; `None` until it has recorded that.
+    pub feed: Option<String>,
+    /// Why so, in its own words.
+    pub feed_reason: Option<String>,
+    /// Its place in the database's log, where it has one.
+    pub slot: Option<SlotStatus>,
+}
+
+/// A relay's replication slot in a [`RelayStatus`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SlotStatus {
+    /// Its name.
+    pub name: String,
+    /// The server's word for how safe what it needs is: `reserved`, `extended`, `unreserved` or `lost`; or `missing`, when there
+    /// is no such slot.
+    pub wal_status: String,
+    /// The server process that reads for the relay at present.
+    pub active_pid: Option<i32>,
+    /// Bytes of the log that are kept for it.
+    pub retained_bytes: Option<i64>,
+    /// Bytes of the log that the relay has not seen yet.
+    pub unseen_bytes: Option<i64>,
+    /// Bytes that may be written before the server gives it up; `None` where nothing bounds it.
+    pub safe_bytes: Option<i64>,
+    /// Why the server gave it up, where it says that.
+    pub invalidation_reason: Option<String>,
 }
 
 /// One route in a [`Status`].
@@ -359,4 +480,23 @@ pub struct SegmentStatus {
     pub bytes: i64,
     /// Whether new events go there now.
     pub current: bool,
+}
+
+/// One replay in a [`Status`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReplayStatus {
+    /// Its number.
+    pub id: i64,
+    /// Its relay.
+    pub relay: String,
+    /// The route under which it is delivered.
+    pub route: String,
+    /// How many events it held when it was asked for; see [`Replay::events`].
+    pub events: Option<i64>,
+    /// How many are still to be delivered, counted in the same bounds.
+    pub left: Option<i64>,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// When it was through.
+    pub finished_at: Option<Timestamp>,
 }

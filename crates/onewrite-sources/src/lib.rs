@@ -1,5 +1,6 @@
 //! The databases that hold an outbox: a folder each, and one registry.
 
+mod behind;
 #[cfg(feature = "postgres")]
 pub mod foreign;
 mod pace;
@@ -9,3 +10,4 @@ pub mod registry;
 mod runs;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod words;

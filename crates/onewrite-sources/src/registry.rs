@@ -29,7 +29,7 @@ pub struct SourceType {
 
 type Open = fn(&Options) -> Result<Opened, StoreError>;
 type Migrate = fn(Options, MigrateRequest) -> BoxFuture<'static, Result<Migrated, StoreError>>;
-type Script = fn(&MigrateRequest) -> Result<String, StoreError>;
+type Script = fn(&Options, &MigrateRequest) -> Result<String, StoreError>;
 
 impl SourceType {
     /// Makes the database's two faces from options that were read against [`fields`](Self::fields). It connects to nothing yet.
@@ -52,8 +52,8 @@ impl SourceType {
     ///
     /// # Errors
     /// As of [`migrate`](Self::migrate).
-    pub fn script(&self, request: &MigrateRequest) -> Result<String, StoreError> {
-        (self.script)(request)
+    pub fn script(&self, options: &Options, request: &MigrateRequest) -> Result<String, StoreError> {
+        (self.script)(options, request)
     }
 }
 
@@ -80,7 +80,7 @@ pub struct Opened {
 /// What a migration is asked for beside the newest version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MigrateRequest {
-    /// How long a segment of the outbox is in use; `None` leaves it as it is.
+    /// How long a segment of the outbox is in use; `None` leaves it as it is, unless the configured retention asks for more.
     pub rotation: Option<Duration>,
     /// Roles that get what an application needs.
     pub grant_application: Vec<String>,
@@ -95,6 +95,8 @@ pub struct Migrated {
     pub applied: Vec<i64>,
     /// The version that the schema is at now.
     pub version: i64,
+    /// What else was done, and what is left for somebody else to do, in words.
+    pub notes: Vec<String>,
 }
 
 /// The types of sources that are built in, in the order in which lists show them.

@@ -40,8 +40,16 @@ pub const PRUNE_ROWS_MAX: i64 = 10_000;
 /// Shortest time that one segment of a PostgreSQL outbox is in use before the next one's turn, in seconds.
 pub const ROTATION_SECONDS_MIN: u32 = 1;
 
-/// Longest time that one segment of a PostgreSQL outbox is in use, in seconds: a week. Space is only freed by whole segments.
-pub const ROTATION_SECONDS_MAX: u32 = 7 * 24 * 3600;
+/// Longest time that one segment of a PostgreSQL outbox is in use, in seconds: 31 days. Space is only freed by whole segments.
+pub const ROTATION_SECONDS_MAX: u32 = 31 * 24 * 3600;
+
+/// How much longer than the retention two rotations must be, in seconds. A segment can be emptied from the end of its turn until
+/// two rotations later; within what the retention leaves of that the relay looks every 30 s, and a look may meet a lock.
+pub const ROTATION_SLACK_SECONDS: u32 = 120;
+
+/// Longest time that events in a PostgreSQL outbox can be kept after they were settled, in seconds: what fits into two of the
+/// longest rotations.
+pub const RETENTION_SECONDS_MAX: u32 = 2 * ROTATION_SECONDS_MAX - ROTATION_SLACK_SECONDS;
 
 /// Longest name of a role, in bytes: PostgreSQL silently cuts longer ones, and they would mean another role.
 pub const ROLE_BYTES_MAX: usize = 63;

@@ -11,7 +11,7 @@ mod migrate;
 pub use append::{append, append_all, append_under_row_lock};
 pub use error::{AppendError, InboxError, MigrateError};
 pub use inbox::{prune_inbox, receive};
-pub use migrate::{current_version, grant, migrate};
+pub use migrate::{current_rotation, current_version, grant, migrate};
 
 pub use crate::schema::postgres::grants::{Grant, Privileges};
 pub use crate::schema::postgres::{MigrateOptions, Rotation};

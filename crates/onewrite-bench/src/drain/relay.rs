@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use onewrite_testkit::servers::Database;
 
 use crate::broker::Ends;
 use crate::process::Usage;
-use crate::relay::Relay;
+use crate::relay::{Configuration, Relay};
 use crate::servers::Servers;
 use crate::workload::TOPIC;
 
@@ -31,18 +30,17 @@ pub struct Drained {
     pub broker_cpu_seconds: f64,
 }
 
-/// Starts a relay of this name, and stops it when all events are at the broker.
+/// Starts a relay, and stops it when all events are at the broker.
 ///
 /// # Errors
 /// When it gets stuck, ends by itself, or delivers more than there was.
-pub async fn drain(servers: &Servers, database: &Database, name: &str, events: usize) -> Result<Drained> {
+pub async fn drain(servers: &Servers, configuration: &Configuration, events: usize) -> Result<Drained> {
     let brokers = servers.kafka.bootstrap();
     let ends = Arc::new(tokio::task::spawn_blocking(move || Ends::connect(&brokers, TOPIC)).await??);
     let before = total(&ends).await?;
-    let configuration = servers.configuration(name, database);
     let (database_before, broker_before) = servers.cpu_seconds()?;
     let began = Instant::now();
-    let mut relay = Relay::start(&configuration)?;
+    let mut relay = Relay::start(configuration)?;
     let (mut arrived, mut moved) = (0, began);
     while arrived < events {
         tokio::time::sleep(pause(arrived, events, began.elapsed())).await;

@@ -9,19 +9,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
+use onewrite_testkit::servers::Database;
 use serde::Serialize;
 
-use crate::options::Plan;
-use crate::progress::say;
+use crate::options::{Feed, Plan};
+use crate::progress::{say, thousands};
 use crate::relay::Relay;
 use crate::servers::Servers;
+use crate::slots;
 use consumer::Consumer;
 
 /// Events a second.
-pub const RATE: u32 = 1_000;
+pub const RATES: [u32; 2] = [1_000, 5_000];
 
-/// Events before those that count: connections, statements and the broker's virtual machine get warm.
-const WARM_UP: usize = 5 * RATE as usize;
+/// Seconds before those that count: connections, statements and the broker's virtual machine get warm.
+const WARM_UP: u32 = 5;
 
 /// How long an event may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,6 +31,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What one run came to.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Run {
+    /// The relay's feed.
+    pub feed: Feed,
+    /// Events a second.
+    pub rate: u32,
+    /// The three spans.
+    pub spans: Spans,
+}
+
+/// How long it took, three times.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Spans {
+    /// Events a second that were committed: less than the rate where the machine did not manage it.
+    pub committed: f64,
     /// From just before COMMIT is sent until a consumer has the record.
     pub delivery: Percentiles,
     /// The commit itself, which is part of that: from just before COMMIT is sent until it returned.
@@ -52,45 +67,62 @@ pub struct Percentiles {
 
 /// When what happened to each event, in nanoseconds since one beginning; nought: not yet.
 struct Times {
+    rate: u32,
     beginning: Instant,
     committing: Vec<AtomicU64>,
     committed: Vec<AtomicU64>,
     consumed: Vec<AtomicU64>,
 }
 
-/// Runs a relay from an empty outbox, and events through it on a fixed schedule.
+/// Runs a relay of each feed from an empty outbox, and events through it on a fixed schedule, at each rate.
 pub async fn measure(servers: &Servers, plan: &Plan) -> Result<Vec<Run>> {
-    let (database, configuration) = servers.outbox("bench-latency").await?;
-    let relay = Relay::start(&configuration)?;
     let mut runs = Vec::new();
-    for number in 1..=plan.runs {
-        say(format!(
-            "latency, run {number}: {RATE} events a second for {:?}",
-            plan.latency
-        ));
-        let events = WARM_UP + (plan.latency.as_secs_f64() * f64::from(RATE)) as usize;
-        let times = Arc::new(Times::new(events));
-        let consumer = Consumer::start(&servers.kafka.bootstrap(), times.clone()).await?;
-        writer::write(&database, &times).await.context("writing events")?;
-        consumer
-            .finish()
-            .await
-            .with_context(|| format!("the relay said:\n{}", relay.words()))?;
-        let run = times.judge()?;
-        say(format!(
-            "latency, run {number}: p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, max {:.1} ms",
-            run.delivery.p50, run.delivery.p99, run.delivery.p999, run.delivery.max
-        ));
-        runs.push(run);
+    for feed in &plan.feeds {
+        let name = format!("bench-latency-{feed}");
+        let (database, configuration) = servers.outbox(&name, *feed).await?;
+        let relay = Relay::start(&configuration)?;
+        for rate in RATES {
+            for number in 1..=plan.runs {
+                say(format!(
+                    "latency, {feed}, run {number}: {rate} events a second for {:?}",
+                    plan.latency
+                ));
+                let spans = run(servers, &database, &relay, rate, plan.latency).await?;
+                let Percentiles { p50, p99, p999, max } = spans.delivery;
+                say(format!(
+                    "latency, {feed}, run {number}: p50 {p50:.1} ms, p99 {p99:.1} ms, p99.9 {p999:.1} ms, max {max:.1} ms, at {}/s",
+                    thousands(spans.committed)
+                ));
+                runs.push(Run {
+                    feed: *feed,
+                    rate,
+                    spans,
+                });
+            }
+        }
+        relay.stop().await?;
+        slots::drop_left(&database).await?;
     }
-    relay.stop().await?;
     Ok(runs)
 }
 
+async fn run(servers: &Servers, database: &Database, relay: &Relay, rate: u32, lasting: Duration) -> Result<Spans> {
+    let seconds = f64::from(WARM_UP) + lasting.as_secs_f64();
+    let times = Arc::new(Times::new(rate, (seconds * f64::from(rate)) as usize));
+    let consumer = Consumer::start(&servers.kafka.bootstrap(), times.clone()).await?;
+    writer::write(database, &times).await.context("writing events")?;
+    consumer
+        .finish()
+        .await
+        .with_context(|| format!("the relay said:\n{}", relay.words()))?;
+    times.judge()
+}
+
 impl Times {
-    fn new(events: usize) -> Self {
+    fn new(rate: u32, events: usize) -> Self {
         let empty = || (0..events).map(|_| AtomicU64::new(0)).collect();
         Self {
+            rate,
             // The schedule begins when everybody is ready.
             beginning: Instant::now() + Duration::from_millis(500),
             committing: empty(),
@@ -105,7 +137,12 @@ impl Times {
 
     /// When the schedule wants an event.
     fn due(&self, event: usize) -> Duration {
-        Duration::from_secs(1) / RATE * u32::try_from(event).expect("far fewer")
+        Duration::from_secs(1) / self.rate * u32::try_from(event).expect("far fewer")
+    }
+
+    /// Events before those that count.
+    fn warm_up(&self) -> usize {
+        (WARM_UP * self.rate) as usize
     }
 
     /// Notes that something happened to an event now.
@@ -114,12 +151,14 @@ impl Times {
         what[event].store(now.max(1), Ordering::Relaxed);
     }
 
-    fn judge(&self) -> Result<Run> {
+    fn judge(&self) -> Result<Spans> {
+        let (mut first, mut last) = (u64::MAX, 0);
         let mut histograms = [(); 3].map(|()| Histogram::<u64>::new(3).expect("three digits are allowed"));
-        for event in WARM_UP..self.events() {
+        for event in self.warm_up()..self.events() {
             let at = |what: &[AtomicU64]| what[event].load(Ordering::Relaxed);
             let (committing, committed, consumed) = (at(&self.committing), at(&self.committed), at(&self.consumed));
             ensure!(consumed > 0, "event {event} was not consumed");
+            (first, last) = (first.min(committing), last.max(committed));
             let due = u64::try_from(self.due(event).as_nanos())?;
             let spans = [
                 consumed.saturating_sub(committing),
@@ -131,7 +170,8 @@ impl Times {
             }
         }
         let [delivery, commit, schedule] = histograms.map(|histogram| Percentiles::of(&histogram));
-        Ok(Run {
+        Ok(Spans {
+            committed: (self.events() - self.warm_up()) as f64 / Duration::from_nanos(last - first).as_secs_f64(),
             delivery,
             commit,
             schedule,
@@ -182,21 +222,22 @@ mod tests {
 
     #[test]
     fn the_warm_up_does_not_count() {
-        let times = Times::new(WARM_UP + 2);
+        let times = Times::new(1_000, 6_001);
         let set = |what: &[AtomicU64], event: usize, after: u64| {
             let due = u64::try_from(times.due(event).as_nanos()).unwrap();
             what[event].store(due + after, Ordering::Relaxed);
         };
-        for event in WARM_UP..times.events() {
+        for event in times.warm_up()..times.events() {
             set(&times.committing, event, 1_000_000);
             set(&times.committed, event, 2_000_000);
             set(&times.consumed, event, 5_000_000);
         }
-        let run = times.judge().unwrap();
+        let spans = times.judge().unwrap();
         let near = |found: f64, wanted: f64| (found - wanted).abs() < 0.01;
+        assert!(near(spans.committed, 1_000.0), "{spans:?}");
         assert!(
-            near(run.delivery.max, 4.0) && near(run.commit.max, 1.0) && near(run.schedule.p50, 5.0),
-            "{run:?}"
+            near(spans.delivery.max, 4.0) && near(spans.commit.max, 1.0) && near(spans.schedule.p50, 5.0),
+            "{spans:?}"
         );
     }
 }

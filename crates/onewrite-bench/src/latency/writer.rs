@@ -10,14 +10,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::Times;
 use crate::workload::{TOPIC, TYPE, Workload};
 
-/// Connections that take transactions in turn. Each has eight milliseconds before it delays its next.
-const WRITERS: usize = 8;
+/// Transactions a second of each connection; they take them in turn. Each has eight milliseconds before it delays its next.
+const RATE_OF_EACH: u32 = 125;
 
 /// Writes all events, each in a transaction of its own that has an insert and a commit.
 pub async fn write(database: &Database, times: &Arc<Times>) -> Result<()> {
     let workload = Arc::new(Workload::new());
     let (mut channels, mut writers) = (Vec::new(), Vec::new());
-    for _ in 0..WRITERS {
+    for _ in 0..times.rate / RATE_OF_EACH {
         let client = database.connect().await;
         let (channel, due) = unbounded_channel();
         channels.push(channel);

@@ -7,12 +7,12 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::latency::{self, RATE};
+use crate::latency;
 use crate::machine::Machine;
 use crate::options::Plan;
 use crate::progress::thousands;
 use crate::workload::{PARTITIONS, PAYLOAD_BYTES};
-use crate::{drain, idle, tax};
+use crate::{drain, held, idle, tax};
 use table::Table;
 
 /// Everything that was measured.
@@ -28,6 +28,8 @@ pub struct Report {
     pub idle: Option<Vec<idle::Run>>,
     /// The producer's tax.
     pub tax: Option<Vec<tax::Round>>,
+    /// Throughput beside a transaction that stays open.
+    pub held: Option<Vec<held::Run>>,
 }
 
 impl Report {
@@ -40,6 +42,7 @@ impl Report {
             latency: None,
             idle: None,
             tax: None,
+            held: None,
         }
     }
 }
@@ -61,7 +64,7 @@ pub fn markdown(report: &Report) -> String {
         let seconds = report.plan.latency.as_secs();
         let _ = writeln!(
             text,
-            "Each latency run, {seconds} s at {RATE} events/s, in milliseconds:\n\n{}",
+            "Each latency run, {seconds} s, in milliseconds:\n\n{}",
             latencies(runs)
         );
     }
@@ -100,8 +103,9 @@ fn write_machine(text: &mut String, machine: &Machine) {
 
 fn drains(runs: &[drain::Run]) -> Table {
     let columns = [
-        "run",
+        "feed",
         "COPY/s",
+        "pg_recvlogical/s",
         "librdkafka/s",
         "relay/s",
         "ratio",
@@ -111,11 +115,12 @@ fn drains(runs: &[drain::Run]) -> Table {
         "Kafka",
     ];
     let mut table = Table::new(&columns);
-    for (number, run) in runs.iter().enumerate() {
+    for run in runs {
         table.row([
-            (number + 1).to_string(),
-            thousands(run.copy),
-            thousands(run.produce),
+            run.feed.to_string(),
+            thousands(run.limits.copy),
+            thousands(run.limits.receive),
+            thousands(run.limits.produce),
             thousands(run.relay),
             format!("{:.2}", run.ratio()),
             format!("{:.1} MB", run.peak_bytes as f64 / 1e6),
@@ -128,16 +133,32 @@ fn drains(runs: &[drain::Run]) -> Table {
 }
 
 fn latencies(runs: &[latency::Run]) -> Table {
-    let mut table = Table::new(&["run", "from … to", "p50", "p99", "p99.9", "max"]);
-    for (number, run) in runs.iter().enumerate() {
+    let columns = [
+        "from … to",
+        "feed",
+        "wanted/s",
+        "committed/s",
+        "p50",
+        "p99",
+        "p99.9",
+        "max",
+    ];
+    let mut table = Table::new(&columns);
+    for run in runs {
         let spans = [
-            ("commit sent → consumer", run.delivery),
-            ("commit sent → commit returned", run.commit),
-            ("schedule → consumer", run.schedule),
+            ("commit sent → consumer", run.spans.delivery),
+            ("commit sent → commit returned", run.spans.commit),
+            ("schedule → consumer", run.spans.schedule),
         ];
         for (name, found) in spans {
             let values = found.named().map(|(_, value)| format!("{value:.2}"));
-            table.row([(number + 1).to_string(), name.to_owned()].into_iter().chain(values));
+            let words = [
+                name.to_owned(),
+                run.feed.to_string(),
+                thousands(run.rate.into()),
+                thousands(run.spans.committed),
+            ];
+            table.row(words.into_iter().chain(values));
         }
     }
     table

@@ -1,13 +1,12 @@
 //! `onewrite init`: a commented configuration to begin with.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io::Write;
 
 use clap::Args;
 use onewrite_sinks::registry::{sink_type, sink_types};
 use onewrite_sources::registry::{source_type, source_types};
 
-use super::Context;
+use super::{Context, new_file};
 use crate::configuration::example::example;
 use crate::failure::Failure;
 use crate::output;
@@ -50,20 +49,8 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
         ));
     };
     let file = context.file();
-    let mut options = OpenOptions::new();
-    options
-        .write(true)
-        .create(true)
-        .truncate(arguments.force)
-        .create_new(!arguments.force);
-    let mut out = options.open(&file).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Failure::usage(
-            format!("{file} is there already"),
-            "add --force to overwrite it, or name another with `-c FILE`",
-        ),
-        _ => Failure::failed(anyhow::Error::new(error).context(format!("{file} cannot be written"))),
-    })?;
-    out.write_all(example(source, sink).as_bytes())?;
+    let help = "add --force to overwrite it, or name another with `-c FILE`";
+    new_file(&file, arguments.force, help)?.write_all(example(source, sink).as_bytes())?;
     output::text(&format!(
         "wrote {file}: {} to {}; change what it marks, then `onewrite migrate`, `onewrite check`, `onewrite run`",
         source.name, sink.name

@@ -32,7 +32,8 @@ pub struct Arguments {
     /// A role that gets what a relay needs: to read the outbox and to write its own progress
     #[arg(long, value_name = "ROLE")]
     grant_relay: Vec<String>,
-    /// How long a segment of the outbox is in use before the next one's turn, such as 10m or 1h (PostgreSQL)
+    /// How long a segment of the outbox is in use before the next one's turn, such as 10m or 1h (PostgreSQL). Left out, it stays as
+    /// it is, and is raised where `retention` in the configuration asks for more
     #[arg(long, value_name = "TIME", value_parser = time)]
     rotation: Option<Duration>,
     /// Answer in JSON
@@ -50,7 +51,10 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     };
     if arguments.print {
         // Nothing was asked of a database, so what is refused is what the command line says.
-        let script = source.source_type.script(&request).map_err(Failure::configuration)?;
+        let script = source
+            .source_type
+            .script(&source.section.options, &request)
+            .map_err(Failure::configuration)?;
         return Ok(output::text(&script)?);
     }
     let migrated = source
@@ -72,7 +76,12 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
             .iter()
             .chain(&arguments.grant_relay)
             .collect();
-        output::json(&json!({"version": migrated.version, "applied": migrated.applied, "granted": granted}))?;
+        output::json(&json!({
+            "version": migrated.version,
+            "applied": migrated.applied,
+            "granted": granted,
+            "notes": migrated.notes,
+        }))?;
         return Ok(());
     }
     let mut text = match migrated.applied.as_slice() {
@@ -84,6 +93,9 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     }
     for role in &arguments.grant_relay {
         text.push_str(&format!("{role} may relay events\n"));
+    }
+    for note in &migrated.notes {
+        text.push_str(&format!("{note}\n"));
     }
     Ok(output::text(&text)?)
 }

@@ -3,6 +3,8 @@
 mod check;
 mod confirm;
 mod demo;
+mod forget;
+pub(crate) mod import_debezium;
 mod init;
 mod migrate;
 mod moment;
@@ -12,6 +14,8 @@ mod replay;
 mod run;
 mod status;
 
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -62,6 +66,8 @@ enum Command {
     Replay(replay::Arguments),
     Pause(pause::PauseArguments),
     Resume(pause::ResumeArguments),
+    ImportDebezium(import_debezium::Arguments),
+    Forget(forget::Arguments),
 }
 
 /// Runs a command.
@@ -76,6 +82,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Init(arguments) => init::run(&arguments, &context),
         Command::Run(arguments) => run::run(&arguments, &context),
+        Command::ImportDebezium(arguments) => import_debezium::run(&arguments),
         Command::Demo(arguments) => {
             logging::start(&logging::silent(), context.log(), context.log_variable())?;
             runtime()?.block_on(demo::run(&arguments)).map_err(Failure::failed)
@@ -96,7 +103,10 @@ async fn operate(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Replay(arguments) => replay::run(&arguments, context).await,
         Command::Pause(arguments) => pause::pause(&arguments, context).await,
         Command::Resume(arguments) => pause::resume(&arguments, context).await,
-        Command::Demo(_) | Command::Init(_) | Command::Run(_) => unreachable!("these set themselves up"),
+        Command::Demo(_) | Command::Init(_) | Command::Run(_) | Command::ImportDebezium(_) => {
+            unreachable!("these set themselves up")
+        }
+        Command::Forget(arguments) => forget::run(&arguments, context).await,
     }
 }
 
@@ -105,6 +115,16 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(Failure::failed)
+}
+
+/// Opens a file for writing that is not there yet, or with `force` is replaced. `help` says what else to do.
+fn new_file(file: &str, force: bool, help: &str) -> Result<File, Failure> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(force).create_new(!force);
+    options.open(file).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::usage(format!("{file} is there already"), help),
+        _ => Failure::failed(anyhow::Error::new(error).context(format!("{file} cannot be written"))),
+    })
 }
 
 /// What every command works in.

@@ -59,10 +59,16 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
 /// The status for people.
 fn text(status: &Status, settings: &Settings, place: &str) -> String {
     let size: i64 = status.segments.iter().map(|segment| segment.bytes).sum();
-    let mut text = format!(
-        "outbox {place}: {}, schema version {}\n",
+    let mut text = alarms(status);
+    let _ = writeln!(
+        text,
+        "outbox {place}: {}, schema version {}{}",
         bytes(size),
-        status.schema_version
+        status.schema_version,
+        status
+            .retained
+            .since
+            .map_or(String::new(), |since| format!(", replays reach back to {since}"))
     );
     let mut relays: Vec<&str> = status.routes.iter().map(|route| route.relay.as_str()).collect();
     relays.extend(status.relays.iter().map(|relay| relay.name.as_str()));
@@ -71,11 +77,77 @@ fn text(status: &Status, settings: &Settings, place: &str) -> String {
     relays.dedup();
     for relay in relays {
         let _ = writeln!(text, "\nrelay {}: {}", printable(relay), holder(status, relay));
+        text.push_str(&feed(status, relay));
         let routes: Vec<&RouteStatus> = status.routes.iter().filter(|route| route.relay == relay).collect();
         if !routes.is_empty() {
             let _ = write!(text, "{}", table(&routes, is_run(status, relay)));
         }
+        text.push_str(&replays(status, relay));
         text.push_str(&hints(&routes));
+    }
+    text
+}
+
+/// The alarms, before everything else.
+fn alarms(status: &Status) -> String {
+    let mut text = String::new();
+    for alarm in &status.alarms {
+        let (kind, subject) = (alarm.kind.as_str(), printable(&alarm.subject));
+        let _ = writeln!(text, "! {kind}: {subject}: {}\n", printable(&alarm.message));
+    }
+    text
+}
+
+/// How a relay finds new events, and its place in the log.
+fn feed(status: &Status, relay: &str) -> String {
+    let mut text = String::new();
+    let Some(relay) = status.relays.iter().find(|known| known.name == relay) else {
+        return text;
+    };
+    if let Some(feed) = &relay.feed {
+        let reason = relay
+            .feed_reason
+            .as_ref()
+            .map_or(String::new(), |reason| format!(": {}", printable(reason)));
+        let _ = writeln!(text, "feed {}{reason}", printable(feed));
+    }
+    if let Some(slot) = &relay.slot {
+        let reader = match slot.active_pid {
+            Some(pid) => format!("read by pid {pid}"),
+            None => "read by nobody".to_owned(),
+        };
+        let kept = slot.retained_bytes.map_or("nothing".to_owned(), bytes);
+        let reason = slot
+            .invalidation_reason
+            .as_ref()
+            .map_or(String::new(), |reason| format!(" ({})", printable(reason)));
+        let (name, wal_status) = (printable(&slot.name), printable(&slot.wal_status));
+        let _ = writeln!(
+            text,
+            "slot {name}: {wal_status}{reason}, {reader}, keeps {kept} of the log"
+        );
+    }
+    text
+}
+
+/// How far replays are.
+fn replays(status: &Status, relay: &str) -> String {
+    let mut text = String::new();
+    for replay in status.replays.iter().filter(|replay| replay.relay == relay) {
+        let (id, route) = (replay.id, printable(&replay.route));
+        let of = replay
+            .events
+            .map_or(String::new(), |events| format!(" of {}", count(events)));
+        let state = match (replay.finished_at, replay.left) {
+            (Some(at), _) => format!("through since {at:.0}"),
+            (None, Some(left)) => format!("{}{of} events to go", count(left)),
+            (None, None) => "under way".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "replay {id} of {route}, asked for at {:.0}: {state}",
+            replay.requested_at
+        );
     }
     text
 }
@@ -162,4 +234,83 @@ fn hints(routes: &[&RouteStatus]) -> String {
         }
     }
     hints
+}
+
+#[cfg(test)]
+mod tests {
+    use onewrite_core::alarm::{Alarm, AlarmKind};
+    use onewrite_core::store::{RelayStatus, ReplayStatus, Retained, SlotStatus};
+
+    use super::*;
+
+    fn status() -> Status {
+        let slot = SlotStatus {
+            name: "onewrite_shop".to_owned(),
+            wal_status: "reserved".to_owned(),
+            active_pid: Some(4711),
+            retained_bytes: Some(1_200_000),
+            unseen_bytes: Some(0),
+            safe_bytes: None,
+            invalidation_reason: None,
+        };
+        let replay = ReplayStatus {
+            id: 3,
+            relay: "shop".to_owned(),
+            route: "orders".to_owned(),
+            events: Some(5_000),
+            left: Some(1_200),
+            requested_at: "2026-11-24T08:00:00.123Z".parse().expect("a time"),
+            finished_at: None,
+        };
+        Status {
+            alarms: vec![Alarm {
+                kind: AlarmKind::FloorHeld,
+                subject: "transaction of pid 9".to_owned(),
+                message: "open for 5 min: \u{1b}[2J".to_owned(),
+                figure: Some(300.0),
+            }],
+            schema_version: 3,
+            relays: vec![RelayStatus {
+                name: "shop".to_owned(),
+                holder: Some("host:1".to_owned()),
+                epoch: 1,
+                renewed_seconds_ago: Some(0.4),
+                feed: Some("wal".to_owned()),
+                feed_reason: Some("the server allows it".to_owned()),
+                slot: Some(slot),
+            }],
+            routes: Vec::new(),
+            segments: Vec::new(),
+            retained: Retained::default(),
+            replays: vec![replay],
+        }
+    }
+
+    #[test]
+    fn alarms_come_first_and_cannot_command_the_terminal() {
+        assert_eq!(
+            alarms(&status()),
+            "! floor_held: transaction of pid 9: open for 5 min: \\u{1b}[2J\n\n"
+        );
+    }
+
+    #[test]
+    fn a_relay_is_shown_with_its_feed_its_slot_and_its_replays() {
+        let mut status = status();
+        assert_eq!(
+            feed(&status, "shop"),
+            "feed wal: the server allows it\n\
+             slot onewrite_shop: reserved, read by pid 4711, keeps 1.2 MB of the log\n"
+        );
+        assert_eq!(
+            replays(&status, "shop"),
+            "replay 3 of orders, asked for at 2026-11-24T08:00:00Z: 1,200 of 5,000 events to go\n"
+        );
+        status.replays[0].finished_at = Some(status.replays[0].requested_at);
+        assert!(replays(&status, "shop").ends_with(": through since 2026-11-24T08:00:00Z\n"));
+        assert_eq!(
+            (feed(&status, "other"), replays(&status, "other")),
+            (String::new(), String::new())
+        );
+    }
 }

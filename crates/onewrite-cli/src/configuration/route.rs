@@ -137,7 +137,7 @@ pub fn wrong_name(name: &str) -> Option<String> {
 }
 
 /// Longest name of a relay, a route or a sink, in bytes: it stands in log lines, tables and metrics.
-const NAME_BYTES_MAX: usize = 64;
+pub const NAME_BYTES_MAX: usize = 64;
 
 /// Shortest time that a route may be told to wait.
 const TIME_MIN: Duration = BACKOFF_FIRST;

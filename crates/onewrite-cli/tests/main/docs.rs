@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use onewrite_cli::documentation::pages;
+use onewrite_core::alarm::AlarmKind;
 
 /// Set to rewrite the pages instead of comparing them.
 const UPDATE: &str = "ONEWRITE_UPDATE_DOCS";
@@ -29,4 +30,16 @@ fn docs_are_those_of_the_program() {
         "these pages under docs/ are stale: {stale:?}; write them anew with\n  \
          {UPDATE}=1 cargo test -p onewrite-cli --test main docs"
     );
+}
+
+#[test]
+fn every_alarm_has_its_section_in_the_runbook() {
+    let runbook = include_str!("../../../../docs/operations.md");
+    for kind in AlarmKind::ALL {
+        let heading = format!("\n### `{}`\n", kind.as_str());
+        assert!(
+            runbook.contains(&heading),
+            "docs/operations.md lacks a section {heading:?}"
+        );
+    }
 }

@@ -20,6 +20,8 @@ const COMMANDS: &[&[&str]] = &[
     &["replay"],
     &["pause"],
     &["resume"],
+    &["import-debezium"],
+    &["forget"],
 ];
 
 /// Set to rewrite the file instead of comparing it.

@@ -4,6 +4,7 @@ mod configuration;
 mod docs;
 mod end_to_end;
 mod help;
+mod import_debezium;
 mod init;
 mod operations;
 mod program;

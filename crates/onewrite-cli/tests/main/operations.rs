@@ -1,5 +1,7 @@
 //! The commands for operators, against an SQLite outbox.
 
+use onewrite_core::routing::{Match, Share};
+use onewrite_testkit::wait::until_blocking;
 use serde_json::{Value, json};
 
 use crate::program::Program;
@@ -10,11 +12,11 @@ fn migrate_creates_once_and_check_finds_all_well() {
     let shop = Shop::new();
     assert_eq!(
         shop.program.json(&["migrate", "--json"]),
-        json!({"version": 1, "applied": [], "granted": []})
+        json!({"version": 2, "applied": [], "granted": [], "notes": []})
     );
     assert_eq!(
         shop.program.run(&["migrate"]).out,
-        "the schema is at version 1 already\n"
+        "the schema is at version 2 already\n"
     );
     let answer = shop.program.json(&["check", "--json"]);
     assert_eq!(answer["ok"], true, "{answer}");
@@ -285,17 +287,32 @@ fn replayed_events_come_once_more() {
         "shop.orders",
         "--json",
     ]);
-    assert_eq!(answer["route"], "orders");
+    assert_eq!(
+        (&answer["route"], &answer["replay"], &answer["events"]),
+        (&json!("orders"), &json!(1), &json!(2))
+    );
     shop.until_delivered(4);
+    until_blocking("the replay is through", || {
+        let status = shop.program.json(&["status", "--json"]);
+        (status["replays"][0]["finished_at"].is_string() && status["replays"][0]["left"] == 0).then_some(())
+    });
+    let text = shop.program.run(&["status"]).out;
+    assert!(text.contains("replay 1 of orders, asked for at "), "{text}");
+    let text = shop
+        .program
+        .run(&["replay", "--route", "orders", "--from-sequence", "2"])
+        .out;
+    assert!(text.starts_with("replay 2, 1 event: the relay delivers them"), "{text}");
+    shop.until_delivered(5);
     let payloads: Vec<_> = shop.delivered().into_iter().map(|(_, payload)| payload).collect();
-    assert_eq!(payloads, [json!(1), json!(2), json!(1), json!(2)]);
+    assert_eq!(payloads, [json!(1), json!(2), json!(1), json!(2), json!(2)]);
     assert_eq!(running.stop().code, 0);
     let said = shop.program.run(&["replay", "--route", "orders"]);
     assert_eq!(
         (said.code, said.err.as_str()),
         (
             2,
-            "error: which events are to be replayed is missing\nhelp: give at least one of --since, --until, --topic, --key and --id\n"
+            "error: which events are to be replayed is missing\nhelp: give at least one of --since, --until, --topic, --key, --id, and --from or --to with an id or a sequence\n"
         )
     );
     let said = shop.program.run(&[
@@ -308,6 +325,74 @@ fn replayed_events_come_once_more() {
         "2026-11-23",
     ]);
     assert_eq!(said.code, 2, "{}", said.err);
+}
+
+#[test]
+fn a_replay_from_an_event_that_is_not_there_is_refused_with_its_id() {
+    let shop = Shop::new();
+    let id = "0c9fe1a4-6f1e-4b4e-9d8a-1f0c5d0e2a77";
+    let said = shop.program.run(&["replay", "--route", "orders", "--from-id", id]);
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(
+        said.err.starts_with(&format!("error: event {id} is not in the outbox")),
+        "{}",
+        said.err
+    );
+    let said = shop
+        .program
+        .run(&["replay", "--route", "orders", "--from-id", id, "--from-sequence", "1"]);
+    assert_eq!(said.code, 2, "{}", said.err);
+}
+
+/// A relay under another name once ran here, and keeps every event for itself.
+#[test]
+fn a_relay_that_nobody_runs_is_an_alarm_until_it_is_given_up() {
+    let shop = Shop::new();
+    shop.append("shop.orders", &["1"]);
+    let everything = Share {
+        relay: "shop-old".to_owned(),
+        route: "all".to_owned(),
+        wanted: Match::default(),
+        taken: Vec::new(),
+    };
+    let connection = rusqlite::Connection::open(shop.program.path("shop.db")).unwrap();
+    connection
+        .execute_batch(&format!(
+            "INSERT INTO onewrite_relay (name, epoch) VALUES ('shop-old', 1); \
+             INSERT INTO onewrite_route (relay, name, definition, sequence) VALUES ('shop-old', 'all', '{}', 0); \
+             UPDATE onewrite_outbox SET occurred_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-3 hours')",
+            everything.definition()
+        ))
+        .unwrap();
+    let alarms = shop.program.json(&["status", "--json"])["alarms"].clone();
+    assert_eq!(
+        (&alarms[0]["kind"], &alarms[0]["subject"]),
+        (&json!("segment_blocked"), &json!("onewrite_outbox"))
+    );
+    let text = shop.program.run(&["status"]).out;
+    assert!(
+        text.starts_with("! segment_blocked: onewrite_outbox: rows from sequence 1 on"),
+        "{text}"
+    );
+    let said = shop.program.run(&["forget", "--relay", "shop-old"]);
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (
+            2,
+            "error: give up the relay \"shop-old\", whose furthest route has 1 events before it, and 0 parked events with it? \
+             Nobody can be asked here, so nothing was done\nhelp: add --yes to go ahead without being asked\n"
+        )
+    );
+    assert_eq!(
+        shop.program.json(&["forget", "--relay", "shop-old", "--yes", "--json"]),
+        json!({"relay": "shop-old", "forgotten": {"routes": ["all"], "parked": 0, "slot": null}})
+    );
+    assert_eq!(shop.program.json(&["status", "--json"])["alarms"], json!([]));
+    let said = shop.program.run(&["forget", "--relay", "shop-old", "--yes"]);
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (1, "error: there is no relay \"shop-old\"; recorded are: none\n")
+    );
 }
 
 #[test]

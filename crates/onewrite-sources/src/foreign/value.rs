@@ -13,8 +13,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jiff::Timestamp;
-use jiff::civil::{Date, Time};
+use jiff::civil::{Date, DateTime, Time};
+use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 pub use numeric::Numeric;
@@ -140,8 +140,9 @@ impl Value {
             Self::Bytea(bytes) => hexadecimal(bytes).into(),
             Self::Date(days) => date(*days).into(),
             Self::Time(microseconds) => time_of_day(*microseconds).into(),
-            Self::Timestamp(microseconds) => moment(*microseconds).trim_end_matches('Z').to_owned().into(),
-            Self::Timestamptz(microseconds) => moment(*microseconds).into(),
+            Self::Timestamp(microseconds) => moment(*microseconds).into(),
+            Self::Timestamptz(end @ (i64::MIN | i64::MAX)) => moment(*end).into(),
+            Self::Timestamptz(microseconds) => (moment(*microseconds) + "Z").into(),
         })
     }
 
@@ -173,6 +174,8 @@ impl Value {
     }
 }
 
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
 fn nearest(microseconds: i64) -> Timestamp {
     let end = if microseconds < 0 {
         Timestamp::MIN
@@ -182,11 +185,22 @@ fn nearest(microseconds: i64) -> Timestamp {
     Timestamp::from_microsecond(microseconds).unwrap_or(end)
 }
 
+/// In UTC, where its year is one of the calendar's four digits.
+pub(super) fn civil(microseconds: i64) -> Option<DateTime> {
+    EPOCH
+        .checked_add(SignedDuration::from_micros(microseconds))
+        .ok()
+        .filter(|civil| civil.year() > 0)
+}
+
 fn moment(microseconds: i64) -> String {
     match microseconds {
         i64::MIN => "-infinity".to_owned(),
         i64::MAX => "infinity".to_owned(),
-        finite => nearest(finite).to_string(),
+        finite => civil(finite).map_or_else(
+            || format!("{finite} microseconds since 1970"),
+            |civil| civil.to_string(),
+        ),
     }
 }
 
@@ -207,7 +221,7 @@ fn time_of_day(microseconds: i64) -> String {
     if microseconds >= read::DAY {
         return "24:00:00".to_owned();
     }
-    let elapsed = jiff::SignedDuration::from_micros(microseconds);
+    let elapsed = SignedDuration::from_micros(microseconds);
     (Time::midnight().checked_add(elapsed)).map_or_else(|error| error.to_string(), |time| time.to_string())
 }
 

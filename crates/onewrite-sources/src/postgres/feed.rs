@@ -20,7 +20,7 @@ use self::following::Following;
 use super::connection::Connector;
 use super::error::failed;
 use super::log::{Tail, Window};
-use super::reading::{Reader, is_cut};
+use super::reading::{Chunk, Reader, is_cut};
 use super::rows::Decoder;
 use super::session::{BEGIN_READING, LAST_SEQUENCE, Session, fenced};
 use super::snapshot::Snapshot;
@@ -32,6 +32,9 @@ const PASS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Rows of other routes after which to move past them at once: reading over them again takes milliseconds by then.
 const PASS_ROWS: i64 = 10_000;
+
+/// How many chunks are measured after a payload that is not light: such payloads come together.
+const HEAVY_CHUNKS: u32 = 16;
 
 /// Hands out a route's events.
 pub(super) struct Feed {
@@ -46,6 +49,8 @@ pub(super) struct Feed {
     /// The last sequence value drawn before the last fence: transactions that have no xid by then draw later ones, and to
     /// every snapshot taken after it those are all at or above its xmax.
     low: i64,
+    /// How many chunks are still to be measured.
+    heavy: u32,
     pace: Pace,
     /// When progress was last recorded, and the bound of the floor that was.
     passed_at: Instant,
@@ -83,6 +88,7 @@ impl Feed {
                 .collect(),
             carried_read: 0,
             low,
+            heavy: 0,
             pace: Pace::new(),
             passed_at: Instant::now(),
             passed_low: windows.base().low,
@@ -124,19 +130,32 @@ impl Feed {
         if let Some(log) = self.log.as_mut().filter(|log| log.has_ready()) {
             return log.hand_out(&mut self.windows, limit);
         }
-        let Some(reading) = self.windows.reading() else {
-            return Ok(Vec::new());
+        while let Some(reading) = self.windows.reading() {
+            let read = self.reader.window(
+                self.session.client(),
+                reading.base,
+                reading.upper,
+                reading.cursor,
+                limit,
+                self.heavy == 0,
+            );
+            let (chunk, low) = self.session.fenced(READING, BEGIN_READING, read).await?;
+            self.low = low;
+            if !self.is_too_heavy(&chunk) {
+                return self.hand_out(&chunk);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Whether a light read met a payload that is not light before anything else, so that it has to be read otherwise.
+    fn is_too_heavy(&mut self, chunk: &Chunk) -> bool {
+        self.heavy = if chunk.is_heavy {
+            HEAVY_CHUNKS
+        } else {
+            self.heavy.saturating_sub(1)
         };
-        let read = self.reader.window(
-            self.session.client(),
-            reading.base,
-            reading.upper,
-            reading.cursor,
-            limit,
-        );
-        let (rows, low) = self.session.fenced(READING, BEGIN_READING, read).await?;
-        self.low = low;
-        self.hand_out(&rows, limit)
+        chunk.is_heavy && chunk.rows.is_empty()
     }
 
     /// Goes on with what came over the log, if anything did.
@@ -178,18 +197,22 @@ impl Feed {
         if present.snapshot.xmax() < base.xmax() {
             return Err(restored(base, &present.snapshot));
         }
+        let light = self.heavy == 0;
         let read = self
             .reader
-            .window(self.session.client(), base, &present.snapshot, 0, limit);
-        let rows = self.session.transaction(READING, BEGIN_READING, read).await?;
-        if rows.is_empty() {
+            .window(self.session.client(), base, &present.snapshot, 0, limit, light);
+        let chunk = self.session.transaction(READING, BEGIN_READING, read).await?;
+        if chunk.rows.is_empty() && !chunk.is_cut {
             self.caught_up();
             self.pass(present).await?;
             return Ok(Vec::new());
         }
         self.low = self.session.fence().await?;
         self.windows.open(present.snapshot);
-        self.hand_out(&rows, limit)
+        if self.is_too_heavy(&chunk) {
+            return self.read_on(limit).await;
+        }
+        self.hand_out(&chunk)
     }
 
     async fn present(&mut self) -> Result<Present, StoreError> {
@@ -248,11 +271,10 @@ impl Feed {
         }
     }
 
-    fn hand_out(&mut self, rows: &[Row], limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
+    fn hand_out(&mut self, chunk: &Chunk) -> Result<Vec<Sourced>, StoreError> {
         let windows = &mut self.windows;
-        let decoder = &mut self.decoder;
-        let events = decode(rows, decoder, |sequence| windows.hand_out(sequence))?;
-        if !is_cut(events.len(), bytes(&events), limit) {
+        let events = decode(&chunk.rows, &mut self.decoder, |sequence| windows.hand_out(sequence))?;
+        if !chunk.is_cut {
             self.windows.complete();
             self.caught_up();
         }

@@ -1,16 +1,22 @@
 //! Emptying segments of the outbox that nobody needs any more.
 
+mod needs;
+
 use std::time::Duration;
 
 use onewrite::schema::postgres::SEGMENTS;
+use onewrite_core::alarm::AlarmThresholds;
 use onewrite_core::store::Maintenance;
 use onewrite_core::{Lease, StoreError};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::{Client, Error};
 
+use super::alarms;
 use super::error::failed;
-use super::session::{BEGIN, fenced};
+use super::session::{BEGIN_READING, Parameters, fenced};
+
+pub(super) use needs::{Need, needs};
 
 const EMPTYING: &str = "looking for segments to empty";
 
@@ -20,149 +26,104 @@ const LOCK: &str = "SET LOCAL lock_timeout = '200ms'";
 /// See [`Outbox::maintain`](onewrite_core::Outbox::maintain).
 pub(super) async fn maintain(client: Client, lease: &Lease, retention: Duration) -> Result<Maintenance, StoreError> {
     let wrong = |error: Error| failed(EMPTYING, error);
-    let keeper = Keeper { client, retention };
-    let clock = keeper.clock(lease).await.map_err(wrong)?.ok_or_else(|| fenced(lease))?;
-    let mut maintenance = Maintenance::default();
+    let keeper = Keeper {
+        client,
+        lease,
+        retention,
+    };
+    let current = keeper.current().await.map_err(wrong)?.ok_or_else(|| fenced(lease))?;
+    let mut emptied = Vec::new();
     for segment in 0..i64::from(SEGMENTS) {
         // The next one is about to be written to again, and inserts that are under way may be late for this one.
-        if segment == clock.current || segment == (clock.current + 1) % i64::from(SEGMENTS) {
+        if segment == current || segment == (current + 1) % i64::from(SEGMENTS) {
             continue;
         }
         let name = format!("outbox_{segment}");
-        match keeper.empty(&name).await.map_err(wrong)? {
-            Outcome::Nothing => {}
-            Outcome::Emptied => maintenance.emptied.push(name),
-            Outcome::Blocked(by) => maintenance.blocked.push(format!("{name}: {by}")),
+        if keeper.empty(&name).await.map_err(wrong)? {
+            emptied.push(name);
         }
     }
-    if retention.as_secs() > 2 * clock.rotation {
-        maintenance.blocked.push(format!(
-            "events are to be kept for {} s, but segments are written to in turn every {} s and never get so old; \
-             `onewrite migrate` can set a rotation of at least half the retention",
-            retention.as_secs(),
-            clock.rotation
-        ));
-    }
-    Ok(maintenance)
+    let alarms = alarms::look(&keeper.client, retention, &AlarmThresholds::default()).await?;
+    Ok(Maintenance { emptied, alarms })
 }
 
-struct Keeper {
+struct Keeper<'a> {
     client: Client,
+    lease: &'a Lease,
     retention: Duration,
 }
 
-struct Clock {
-    current: i64,
-    rotation: u64,
-}
-
-enum Outcome {
-    Nothing,
-    Emptied,
-    Blocked(String),
-}
-
-impl Keeper {
+impl Keeper<'_> {
     /// Which segment is written to now; `None` when the lease is another's.
-    async fn clock(&self, lease: &Lease) -> Result<Option<Clock>, Error> {
-        const CLOCK: &str = "\
-            SELECT floor(extract(epoch FROM clock_timestamp()) / value::bigint)::bigint % $3, value::bigint \
+    async fn current(&self) -> Result<Option<i64>, Error> {
+        const CURRENT: &str = "\
+            SELECT floor(extract(epoch FROM clock_timestamp()) / value::bigint)::bigint % $3 \
             FROM onewrite.setting, onewrite.relay \
             WHERE setting.name = 'rotation_seconds' AND relay.name = $1 AND relay.epoch = $2";
         let segments = i64::from(SEGMENTS);
-        let row = self
-            .client
-            .query_typed_opt(
-                CLOCK,
-                &[
-                    (&lease.relay, Type::TEXT),
-                    (&lease.epoch, Type::INT8),
-                    (&segments, Type::INT8),
-                ],
-            )
-            .await?;
-        Ok(row.map(|row| Clock {
-            current: row.get(0),
-            rotation: row.get::<_, i64>(1).unsigned_abs(),
-        }))
+        let mut parameters = self.lease_parameters();
+        parameters.push((&segments, Type::INT8));
+        let row = self.client.query_typed_opt(CURRENT, &parameters).await?;
+        Ok(row.map(|row| row.get(0)))
     }
 
-    async fn empty(&self, segment: &str) -> Result<Outcome, Error> {
+    /// Empties a segment if it holds anything and all of it may go; `false` when it stays as it is.
+    async fn empty(&self, segment: &str) -> Result<bool, Error> {
         // First without the lock, so that a look that takes long disturbs nobody.
         let Some(newest) = self.newest(segment).await? else {
-            return Ok(Outcome::Nothing);
+            return Ok(false);
         };
-        if let Some(needed) = self.needed(segment).await? {
-            return Ok(Outcome::Blocked(needed));
+        self.client.batch_execute(BEGIN_READING).await?;
+        let needed = !needs(&self.client, segment).await?.is_empty();
+        self.client.batch_execute("COMMIT").await?;
+        if needed || self.is_recent(segment, 0).await? {
+            return Ok(false);
         }
-        if self.is_recent(segment, 0).await? {
-            return Ok(Outcome::Nothing);
-        }
-        self.client.batch_execute(BEGIN).await?;
-        let outcome = self.empty_locked(segment, newest).await;
-        let end = if matches!(outcome, Ok(Outcome::Emptied)) {
-            "COMMIT"
-        } else {
-            "ROLLBACK"
+        self.client.batch_execute(BEGIN_READING).await?;
+        let emptied = match self.empty_locked(segment, newest).await {
+            // Somebody uses it. It is left for the next time, and if that lasts, an alarm tells who.
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => false,
+            other => other?,
         };
+        let end = if emptied { "COMMIT" } else { "ROLLBACK" };
         self.client.batch_execute(end).await?;
-        outcome
+        Ok(emptied)
     }
 
-    /// The same once more under the lock, where nothing can be added: only then is the answer true.
-    async fn empty_locked(&self, segment: &str, newest: i64) -> Result<Outcome, Error> {
+    /// The same once more under the lock, where nothing can be added: only then is the answer true. Each look here is a few
+    /// probes of an index, however large the segment is, since every reader of the outbox waits meanwhile.
+    async fn empty_locked(&self, segment: &str, newest: i64) -> Result<bool, Error> {
         let lock = format!("{LOCK}; LOCK TABLE ONLY onewrite.{segment} IN ACCESS EXCLUSIVE MODE");
-        match self.client.batch_execute(&lock).await {
-            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-                let by = "a transaction that is still open uses it; it is emptied once that has ended".to_owned();
-                return Ok(Outcome::Blocked(by));
-            }
-            other => other?,
+        self.client.batch_execute(&lock).await?;
+        let may_go = needs(&self.client, segment).await?.is_empty()
+            && !self.is_recent(segment, newest).await?
+            && self.note_end_of_history(segment).await?;
+        if may_go {
+            let truncate = format!("TRUNCATE ONLY onewrite.{segment}");
+            self.client.batch_execute(&truncate).await?;
         }
-        if let Some(needed) = self.needed(segment).await? {
-            return Ok(Outcome::Blocked(needed));
-        }
-        if self.is_recent(segment, newest).await? {
-            return Ok(Outcome::Nothing);
-        }
-        self.client
-            .batch_execute(&format!("TRUNCATE ONLY onewrite.{segment}"))
-            .await?;
-        Ok(Outcome::Emptied)
+        Ok(may_go)
+    }
+
+    /// Writes down up to where the outbox's history is gone with this segment; `false` when the lease is another's by now.
+    async fn note_end_of_history(&self, segment: &str) -> Result<bool, Error> {
+        let note = format!(
+            "UPDATE onewrite.relay SET emptied_through = greatest(emptied_through, newest.sequence), \
+             emptied_until = greatest(emptied_until, newest.occurred_at) \
+             FROM (SELECT sequence, occurred_at FROM onewrite.{segment} ORDER BY sequence DESC LIMIT 1) AS newest \
+             WHERE relay.name = $1 AND relay.epoch = $2"
+        );
+        Ok(self.client.execute_typed(&note, &self.lease_parameters()).await? > 0)
+    }
+
+    fn lease_parameters(&self) -> Parameters<'_> {
+        vec![(&self.lease.relay, Type::TEXT), (&self.lease.epoch, Type::INT8)]
     }
 
     /// The highest sequence in it; `None` when it is empty.
     async fn newest(&self, segment: &str) -> Result<Option<i64>, Error> {
         let sql = format!("SELECT max(sequence) FROM onewrite.{segment}");
         Ok(self.client.query_typed_one(&sql, &[]).await?.get(0))
-    }
-
-    /// Who needs an event of it: a route of any relay, or a replay.
-    async fn needed(&self, segment: &str) -> Result<Option<String>, Error> {
-        let routes = format!(
-            "SELECT relay, name FROM onewrite.route WHERE EXISTS (SELECT 1 FROM onewrite.{segment} \
-             WHERE xid >= pg_snapshot_xmin(floor_snapshot::pg_snapshot) \
-             AND NOT pg_visible_in_snapshot(xid, floor_snapshot::pg_snapshot)) \
-             OR EXISTS (SELECT 1 FROM onewrite.{segment} WHERE sequence = ANY(pending)) ORDER BY relay, name LIMIT 1"
-        );
-        let replays = format!(
-            "SELECT id FROM onewrite.replay WHERE finished_at IS NULL \
-             AND progress < (SELECT max(sequence) FROM onewrite.{segment}) \
-             AND up_to >= (SELECT min(sequence) FROM onewrite.{segment}) ORDER BY id LIMIT 1"
-        );
-        let none = "SELECT 1 FROM onewrite.route LIMIT 1";
-        let (any, route, replay) = futures::try_join!(
-            self.client.query_typed_opt(none, &[]),
-            self.client.query_typed_opt(&routes, &[]),
-            self.client.query_typed_opt(&replays, &[])
-        )?;
-        let by_route = |row: Row| {
-            let (relay, route): (&str, &str) = (row.get(0), row.get(1));
-            format!("route {route:?} of relay {relay:?} has not settled all of it")
-        };
-        let by_replay = |row: Row| format!("replay {} is not through with it", row.get::<_, i64>(0));
-        let by_nobody = any.is_none().then(|| "no route has recorded any progress".to_owned());
-        Ok(by_nobody.or(route.map(by_route)).or(replay.map(by_replay)))
     }
 
     /// Whether an event above this sequence is younger than the retention.

@@ -11,6 +11,7 @@ macro_rules! still_held {
 }
 
 mod adopt;
+mod alarms;
 mod blocked;
 pub(crate) mod connection;
 pub(crate) mod error;
@@ -54,7 +55,7 @@ pub const FIELDS: &[Field] = &[
         default: Some("auto"),
         required: false,
         doc: "How new events are found. `wal` follows the write-ahead log and brings events within milliseconds; it needs \
-              wal_level = logical and a role with REPLICATION. `poll` asks the database again and again, every 2 ms while there are \
+              the wal_level `logical` and a role with REPLICATION. `poll` asks the database again and again, every 2 ms while there are \
               events and every 250 ms while there are none; it needs no privilege beyond reading. `auto` follows the log where that \
               is possible and polls where and while it is not; `onewrite status` tells which and why.",
     },
@@ -72,8 +73,9 @@ pub const FIELDS: &[Field] = &[
         kind: Kind::Duration,
         default: Some("0s"),
         required: false,
-        doc: "How long events are kept at least after they were recorded, for replays. Space is freed by whole segments, so a \
-              retention of more than two rotations (an hour each unless `onewrite migrate` set another) frees none.",
+        doc: "How long events are kept at least after they were recorded, for replays; at most `61d`. Space is freed by whole segments, \
+              which are in use by turns of an hour or, where the retention asks for it, of a little more than half of it: run \
+              `onewrite migrate` after raising it, which fits the turns to it.",
     },
     TABLE,
     COLUMNS,

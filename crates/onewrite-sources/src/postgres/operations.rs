@@ -1,5 +1,8 @@
 //! What operators ask of a PostgreSQL outbox: each call connects, does one thing and leaves.
 
+mod forget;
+mod history;
+mod log;
 mod parked;
 mod privileges;
 mod probe;
@@ -10,16 +13,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use onewrite::schema::postgres::LATEST;
+use onewrite_core::alarm::AlarmThresholds;
 use onewrite_core::options::Options;
 use onewrite_core::sink::Finding;
-use onewrite_core::store::{ParkedEdit, ParkedEvent, ParkedFilter, ReplayRequest, Status};
+use onewrite_core::store::{Forgotten, ParkedEdit, ParkedEvent, ParkedFilter, Replay, ReplayRequest, Status};
 use onewrite_core::{Operations, StoreError, StoreFailure};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::connection::Connector;
 use super::error::failed;
-use super::foreign::{self, Foreign};
+use super::foreign::Foreign;
 
 /// How old a transaction is when [`Operations::probe`] warns of it, unless it is told otherwise.
 pub const LONG_TRANSACTION: Duration = Duration::from_secs(300);
@@ -27,9 +31,20 @@ pub const LONG_TRANSACTION: Duration = Duration::from_secs(300);
 /// [`Operations`] for PostgreSQL.
 pub struct PostgresOperations {
     connector: Connector,
+    feed: WantedFeed,
+    retention: Duration,
     long_transaction: Duration,
+    thresholds: AlarmThresholds,
     /// Where the events are, where that is not the native outbox.
     foreign: Option<Foreign>,
+}
+
+/// How the relay is configured to find new events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WantedFeed {
+    Auto,
+    Wal,
+    Poll,
 }
 
 impl PostgresOperations {
@@ -40,7 +55,14 @@ impl PostgresOperations {
     pub fn from_options(options: &Options) -> Result<Self, StoreError> {
         Ok(Self {
             connector: Connector::from_options(options)?,
+            feed: match options.text("feed") {
+                Some("wal") => WantedFeed::Wal,
+                Some("poll") => WantedFeed::Poll,
+                _ => WantedFeed::Auto,
+            },
+            retention: options.duration("retention").unwrap_or_default(),
             long_transaction: LONG_TRANSACTION,
+            thresholds: AlarmThresholds::default(),
             foreign: Foreign::from_options(options)?,
         })
     }
@@ -49,6 +71,13 @@ impl PostgresOperations {
     #[must_use]
     pub fn long_transaction(mut self, age: Duration) -> Self {
         self.long_transaction = age;
+        self
+    }
+
+    /// Sets from when on [`Operations::status`] raises its alarms.
+    #[must_use]
+    pub fn thresholds(mut self, thresholds: AlarmThresholds) -> Self {
+        self.thresholds = thresholds;
         self
     }
 
@@ -68,7 +97,13 @@ impl PostgresOperations {
 #[async_trait]
 impl Operations for PostgresOperations {
     async fn status(&self) -> Result<Status, StoreError> {
-        status::read(&mut self.open().await?, self.foreign.as_ref()).await
+        status::read(
+            &mut self.open().await?,
+            self.retention,
+            &self.thresholds,
+            self.foreign.as_ref(),
+        )
+        .await
     }
 
     async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError> {
@@ -88,12 +123,12 @@ impl Operations for PostgresOperations {
         parked::edit(&self.open().await?, id, edit).await
     }
 
-    async fn replay(&self, request: &ReplayRequest) -> Result<i64, StoreError> {
+    async fn replay(&self, request: &ReplayRequest) -> Result<Replay, StoreError> {
         request.check()?;
         if let Some(foreign) = &self.foreign {
             return Err(foreign.no_replay());
         }
-        replay::request(&self.open().await?, request).await
+        replay::request(&mut self.open().await?, request).await
     }
 
     async fn set_paused(&self, relay: &str, route: Option<&str>, paused: bool) -> Result<u64, StoreError> {
@@ -113,12 +148,12 @@ impl Operations for PostgresOperations {
             .map_err(|error| failed("pausing or resuming routes", error))
     }
 
+    async fn forget(&self, relay: &str) -> Result<Forgotten, StoreError> {
+        forget::forget(&mut self.open().await?, relay).await
+    }
+
     async fn probe(&self) -> Vec<Finding> {
-        let mut findings = probe::probe(&self.connector, self.long_transaction).await;
-        if let Some(foreign) = &self.foreign {
-            findings.extend(foreign::probe(&self.connector, foreign).await);
-        }
-        findings
+        probe::probe(self).await
     }
 }
 

@@ -97,7 +97,10 @@ impl PostgresOutbox {
             Finding::Wal => {
                 let obstacles = slot::obstacles(session.client()).await?;
                 if !obstacles.is_empty() {
-                    let words = format!("feed = \"wal\" cannot follow the log: {}", obstacles.join("; "));
+                    let words = format!(
+                        "feed = \"wal\" cannot follow the log: {}. Or set feed = \"auto\" or \"poll\", which poll meanwhile",
+                        obstacles.join("; ")
+                    );
                     return Err(StoreError::new(StoreFailure::Refused, words));
                 }
             }

@@ -10,9 +10,16 @@ use super::rows::{EVENT_COLUMNS, EVENT_RESULTS};
 use super::session::Parameters;
 use super::snapshot::Snapshot;
 
+/// Payloads up to this many bytes are light: PostgreSQL keeps them in the row, and many of them can be read without measuring.
+const LIGHT_BYTES: usize = 2 * 1024;
+
+/// Where the payload stands among the columns of a row.
+const PAYLOAD: usize = 7;
+
 /// Reads the outbox for one share. Rows come as sequence, id, and the columns that [`Decoder`](super::rows::Decoder) reads.
 #[derive(Debug)]
 pub(super) struct Reader {
+    light: String,
     later: String,
     later_and_earlier: String,
     filter: Filter,
@@ -29,11 +36,20 @@ impl Reader {
         let filter = Filter::new(share, FIRST);
         let columns = format!("sequence, id, {EVENT_COLUMNS}");
         // Transactions that began to write after the base snapshot: their rows lie at the end of the table.
-        let later = format!(
-            "SELECT {columns} FROM onewrite.outbox WHERE sequence > greatest($3, $4) AND xid >= $5::text::xid8 \
-             AND pg_visible_in_snapshot(xid, $6::text::pg_snapshot) AND {} ORDER BY sequence LIMIT $1",
-            filter.sql
-        );
+        let later = |columns: &str| {
+            format!(
+                "SELECT {columns} FROM onewrite.outbox WHERE sequence > greatest($3, $4) AND xid >= $5::text::xid8 \
+                 AND pg_visible_in_snapshot(xid, $6::text::pg_snapshot) AND {} ORDER BY sequence LIMIT $1",
+                filter.sql
+            )
+        };
+        // Adding up the lengths costs the server more than all the rest.
+        let light_payload = format!("CASE WHEN octet_length(payload) <= {LIGHT_BYTES} THEN payload END");
+        let light = later(&format!(
+            "sequence, id, {}",
+            EVENT_RESULTS.replace("payload", &light_payload)
+        ));
+        let later = later(&columns);
         // Transactions that were under way in the base snapshot and have ended since: their rows lie anywhere.
         let earlier = format!(
             "SELECT rows.* FROM unnest($7::text[]::xid8[]) AS ended (xid) CROSS JOIN LATERAL (\
@@ -48,6 +64,7 @@ impl Reader {
             listed_filter.sql
         );
         Self {
+            light,
             later: within_bytes(&later),
             later_and_earlier: within_bytes(&both),
             filter,
@@ -56,9 +73,8 @@ impl Reader {
         }
     }
 
-    /// What `upper` sees and `base` does not, with sequences above `cursor`, in order of the sequence.
-    ///
-    /// Everything that can be read is read when fewer rows than the limit come and [`is_cut`] says no.
+    /// What `upper` sees and `base` does not, with sequences above `cursor`, in order of the sequence. `light` reads faster,
+    /// and ends before the first payload that is not; that one may be the very first.
     pub async fn window(
         &self,
         client: &Client,
@@ -66,15 +82,20 @@ impl Reader {
         upper: &Snapshot,
         cursor: u64,
         limit: BatchLimit,
-    ) -> Result<Vec<Row>, Error> {
-        let (events, bytes) = limits(limit);
+        light: bool,
+    ) -> Result<Chunk, Error> {
+        let (mut events, bytes) = limits(limit);
         let (cursor, xmax, upper_text) = (cursor.cast_signed(), base.xmax().to_string(), upper.text());
         let ended: Vec<String> = base.ended_until(upper).map(|xid| xid.to_string()).collect();
-        let sql = if ended.is_empty() {
-            &self.later
-        } else {
-            &self.later_and_earlier
+        let light = light && ended.is_empty();
+        let sql = match (light, ended.is_empty()) {
+            (true, _) => &self.light,
+            (false, true) => &self.later,
+            (false, false) => &self.later_and_earlier,
         };
+        if light {
+            events = events.min((bytes / LIGHT_BYTES as i64).max(1));
+        }
         let mut parameters: Parameters<'_> = vec![
             (&events, Type::INT8),
             (&bytes, Type::INT8),
@@ -85,7 +106,12 @@ impl Reader {
             (&ended, Type::TEXT_ARRAY),
         ];
         self.filter.bind(&mut parameters);
-        client.query_typed(sql, &parameters).await
+        let rows = client.query_typed(sql, &parameters).await?;
+        Ok(Chunk::new(
+            rows,
+            usize::try_from(events).unwrap_or(usize::MAX),
+            limit.bytes,
+        ))
     }
 
     /// The rows of these sequences that the share takes.
@@ -98,6 +124,32 @@ impl Reader {
         ];
         self.listed_filter.bind(&mut parameters);
         client.query_typed(&self.listed, &parameters).await
+    }
+}
+
+/// Rows of a window.
+pub(super) struct Chunk {
+    pub rows: Vec<Row>,
+    /// Whether there may be more.
+    pub is_cut: bool,
+    /// Whether it ends before a payload that is not light.
+    pub is_heavy: bool,
+}
+
+impl Chunk {
+    fn new(mut rows: Vec<Row>, events: usize, bytes: usize) -> Self {
+        let length = |row: &Row| row.try_get::<_, Option<&[u8]>>(PAYLOAD).ok().flatten().map(<[u8]>::len);
+        let mut read = 0;
+        let heavy = rows
+            .iter()
+            .position(|row| length(row).map(|length| read += length).is_none());
+        let is_cut = heavy.is_some() || rows.len() >= events || read >= bytes.max(1);
+        rows.truncate(heavy.unwrap_or(rows.len()));
+        Self {
+            rows,
+            is_cut,
+            is_heavy: heavy.is_some(),
+        }
     }
 }
 

@@ -44,10 +44,11 @@ async fn migrate(options: Options, request: MigrateRequest) -> Result<Migrated, 
     Ok(Migrated {
         applied,
         version: LATEST,
+        notes: Vec::new(),
     })
 }
 
-fn script(request: &MigrateRequest) -> Result<String, StoreError> {
+fn script(_: &Options, request: &MigrateRequest) -> Result<String, StoreError> {
     refuse_what_sqlite_has_not(request)?;
     Ok(print(0))
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use onewrite_core::store::Maintenance;
 use onewrite_core::{Lease, StoreError};
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::{Connection, Row};
 use tokio::time::Instant;
 
+use super::alarms;
 use super::worker::Worker;
 
 /// Rows that one transaction looks at, and so deletes, at the most: a writer waits no longer than that takes.
@@ -29,8 +30,9 @@ pub(super) async fn maintain(worker: &Worker, lease: &Lease, retention: Duration
     let (mut cursor, mut deleted) = (0, 0);
     loop {
         let began = Instant::now();
+        let relay = lease.relay.clone();
         let chunk = worker.fenced("deleting settled events", lease, move |transaction| {
-            delete_chunk(transaction, cursor, retention)
+            delete_chunk(transaction, &relay, cursor, retention)
         });
         let chunk = chunk.await?;
         deleted += chunk.deleted;
@@ -41,20 +43,19 @@ pub(super) async fn maintain(worker: &Worker, lease: &Lease, retention: Duration
         // As long a break as the work was long, so that half of the time is the writers'.
         tokio::time::sleep(began.elapsed()).await;
     }
-    let relay = lease.relay.clone();
-    let abandoned = worker.run("looking for abandoned routes", move |connection| {
-        abandoned(connection, &relay)
+    let alarms = worker.run("looking for alarms", move |connection| {
+        alarms::look(connection, retention)
     });
     let emptied = (deleted > 0).then(|| format!("{deleted} rows of onewrite_outbox"));
     Ok(Maintenance {
         emptied: emptied.into_iter().collect(),
-        blocked: abandoned.await?.into_iter().collect(),
+        alarms: alarms.await?,
     })
 }
 
 /// Looks at the next rows above `cursor` that every route of every relay settled and no replay is still to read, and deletes
 /// those that are past the retention. It ends where a whole chunk is too young: rows are in the order of time, more or less.
-fn delete_chunk(connection: &Connection, cursor: i64, retention: Duration) -> rusqlite::Result<Chunk> {
+fn delete_chunk(connection: &Connection, relay: &str, cursor: i64, retention: Duration) -> rusqlite::Result<Chunk> {
     // Replays of routes that are gone will never end.
     const SETTLED: &str = "\
         SELECT min((SELECT min(sequence) FROM onewrite_route), coalesce((SELECT min(progress) FROM onewrite_replay AS replay \
@@ -75,17 +76,16 @@ fn delete_chunk(connection: &Connection, cursor: i64, retention: Duration) -> ru
         .prepare_cached(PENDING)?
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    let mut delete = connection.prepare_cached("DELETE FROM onewrite_outbox WHERE sequence = ?1")?;
     let mut rows = connection.prepare_cached(ROWS)?;
     let row = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, bool>(2)?));
     let rows = rows.query_map((cursor, settled, retention.as_secs_f64(), CHUNK_ROWS as i64), row)?;
     let rows: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
-    let (mut bytes, mut any_old) = (0, false);
+    let (mut bytes, mut any_old, mut doomed) = (0, false, Vec::new());
     for (sequence, payload, is_old) in &rows {
         any_old |= is_old;
         chunk.cursor = *sequence;
         if *is_old && !pending.contains(sequence) {
-            chunk.deleted += delete.execute([sequence])? as u64;
+            doomed.push(*sequence);
             bytes += payload;
         }
         if bytes >= CHUNK_BYTES {
@@ -93,23 +93,21 @@ fn delete_chunk(connection: &Connection, cursor: i64, retention: Duration) -> ru
         }
     }
     chunk.more = any_old && (rows.len() == CHUNK_ROWS || bytes >= CHUNK_BYTES);
+    chunk.deleted = doomed.len() as u64;
+    delete(connection, relay, &doomed)?;
     Ok(chunk)
 }
 
-/// A route of another relay that nobody runs and that keeps rows from being deleted which this relay has settled; in words.
-fn abandoned(connection: &mut Connection, relay: &str) -> rusqlite::Result<Option<String>> {
-    const ABANDONED: &str = "\
-        SELECT route.relay, route.name, route.sequence FROM onewrite_route AS route \
-        LEFT JOIN onewrite_relay AS relay ON relay.name = route.relay \
-        WHERE route.relay <> ?1 AND coalesce(relay.holder IS NULL OR relay.expires_at <= unixepoch('subsec'), true) \
-        AND route.sequence < (SELECT min(sequence) FROM onewrite_route WHERE relay = ?1) \
-        ORDER BY route.sequence LIMIT 1";
-    let words = |row: &Row<'_>| {
-        let (relay, route, sequence): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok(format!(
-            "rows of onewrite_outbox above {sequence} are kept for route {route:?} of relay {relay:?}, which no process runs; \
-             if it is gone for good, delete its rows of onewrite_route"
-        ))
-    };
-    connection.query_row(ABANDONED, [relay], words).optional()
+/// Deletes rows, ascending, and writes down up to where the outbox's history is gone with them.
+fn delete(connection: &Connection, relay: &str, sequences: &[i64]) -> rusqlite::Result<()> {
+    const NOTE: &str = "\
+        UPDATE onewrite_relay SET removed_through = max(coalesce(removed_through, 0), ?2), \
+          removed_until = nullif(max(coalesce(removed_until, ''), coalesce((SELECT strftime('%Y-%m-%dT%H:%M:%fZ', occurred_at) \
+            FROM onewrite_outbox WHERE sequence = ?2), '')), '') WHERE name = ?1";
+    let Some(last) = sequences.last() else { return Ok(()) };
+    connection.prepare_cached(NOTE)?.execute((relay, last))?;
+    let mut delete = connection.prepare_cached("DELETE FROM onewrite_outbox WHERE sequence = ?1")?;
+    sequences
+        .iter()
+        .try_for_each(|sequence| delete.execute([sequence]).map(|_| ()))
 }

@@ -5,6 +5,7 @@
 //! nothing after a power cut, and so does the relay.
 
 mod adopt;
+mod alarms;
 mod error;
 mod feed;
 mod maintain;

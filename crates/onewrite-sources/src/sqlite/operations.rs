@@ -1,14 +1,18 @@
 //! What operators ask of an SQLite outbox: each call opens the file, does one thing and leaves.
 
+mod forget;
+mod history;
 mod parked;
 mod probe;
 mod replay;
 mod status;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use onewrite_core::options::Options;
 use onewrite_core::sink::Finding;
-use onewrite_core::store::{ParkedEdit, ParkedEvent, ParkedFilter, ReplayRequest, Status};
+use onewrite_core::store::{Forgotten, ParkedEdit, ParkedEvent, ParkedFilter, Replay, ReplayRequest, Status};
 use onewrite_core::{Operations, StoreError, StoreFailure};
 use rusqlite::Connection;
 
@@ -18,6 +22,7 @@ use super::worker::Worker;
 /// [`Operations`] for SQLite.
 pub struct SqliteOperations {
     place: Place,
+    retention: Duration,
 }
 
 impl SqliteOperations {
@@ -28,6 +33,7 @@ impl SqliteOperations {
     pub fn from_options(options: &Options) -> Result<Self, StoreError> {
         Ok(Self {
             place: Place::from_options(options)?,
+            retention: options.duration("retention").unwrap_or_default(),
         })
     }
 
@@ -43,7 +49,11 @@ impl SqliteOperations {
 #[async_trait]
 impl Operations for SqliteOperations {
     async fn status(&self) -> Result<Status, StoreError> {
-        self.run("reading the status", status::read).await
+        let retention = self.retention;
+        self.run("reading the status", move |connection| {
+            status::read(connection, retention)
+        })
+        .await
     }
 
     async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError> {
@@ -85,7 +95,7 @@ impl Operations for SqliteOperations {
         .await
     }
 
-    async fn replay(&self, request: &ReplayRequest) -> Result<i64, StoreError> {
+    async fn replay(&self, request: &ReplayRequest) -> Result<Replay, StoreError> {
         request.check()?;
         let request = request.clone();
         let asked = self
@@ -109,6 +119,16 @@ impl Operations for SqliteOperations {
         })
         .await
         .map(|rows| rows as u64)
+    }
+
+    async fn forget(&self, relay: &str) -> Result<Forgotten, StoreError> {
+        let relay = relay.to_owned();
+        let forgotten = self
+            .run("giving up the relay", move |connection| {
+                forget::forget(connection, &relay)
+            })
+            .await?;
+        forgotten.map_err(|problem| StoreError::new(StoreFailure::Refused, problem))
     }
 
     async fn probe(&self) -> Vec<Finding> {

@@ -11,6 +11,7 @@ use onewrite_core::routing::Share;
 use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, Sourced, StoreError};
 
 use self::replays::Replays;
+pub(super) use self::replays::count;
 use super::parking::{park, park_again};
 use super::place::Place;
 use super::worker::Worker;

@@ -157,7 +157,7 @@ fn decimals() {
     let json = [("value.converter", JSON), ("value.converter.schemas.enable", "false")];
     let numbers = [json[0], json[1], ("value.converter.decimal.format", "NUMERIC")];
     let fixed = ("payload", oid::NUMERIC, (20 << 16 | 10) + 4, Some("0.0000000500"));
-    assert_eq!(value(&numbers, fixed).as_deref(), Ok("0.0000000500"));
+    assert_eq!(value(&numbers, fixed).as_deref(), Ok("5.00E-8"));
     assert_eq!(value(&[("value.converter", STRING)], fixed).as_deref(), Ok("5.00E-8"));
     let free = ("payload", oid::NUMERIC, -1, Some("-12.3400"));
     assert_eq!(value(&json, free).as_deref(), Ok(r#"{"scale":2,"value":"+y4="}"#));
@@ -169,12 +169,13 @@ fn decimals() {
             r#""version":1,"doc":"Variable scaled decimal"},"payload":{"scale":2,"value":"+y4="}}"#
         ))
     );
-    let not_a_number = ("payload", oid::NUMERIC, -1, Some("NaN"));
-    assert!(
-        value(&json, not_a_number)
-            .unwrap_err()
-            .contains("decimal.handling.mode")
-    );
+    let not_a_number = user(&[("payload", oid::NUMERIC, -1, Some("NaN"))]);
+    let refused = inserted(&[], &json, &not_a_number);
+    assert!(matches!(refused, Err(Problem::Failed(words)) if words.contains("required value")));
+    let header = [("table.fields.additional.placement", "n:header")];
+    let routed = inserted(&header, &json, &user(&[("n", oid::NUMERIC, -1, Some("NaN"))])).unwrap();
+    assert_eq!(routed.verbatim.headers[1], ("n".into(), None));
+    assert!(routed.warning.is_some_and(|words| words.contains("column n is NaN")));
     assert!(
         value(&[("value.converter", STRING)], free)
             .unwrap_err()

@@ -3,5 +3,6 @@
 mod converters;
 mod expansion;
 mod messages;
+mod recorded;
 mod router;
 mod rows;

@@ -3,8 +3,8 @@
 //! Of its 44 cases five have no counterpart: a log has no records of other kinds (heartbeats, tombstones) that the router would
 //! have to tell from rows.
 
-use onewrite_sources::foreign::debezium::{Operation, Problem, Router};
-use onewrite_sources::foreign::value::oid;
+use onewrite_sources::foreign::debezium::{Operation, Problem, Remains, Router, Table, TableColumn};
+use onewrite_sources::foreign::value::{Column, Raw, oid};
 
 use super::rows::{Cell, PLAIN, USER, change, inserted, line, texts, user};
 
@@ -13,115 +13,117 @@ const ID: &str = "id=da8d6de6-3b77-45ff-8f44-57db55a7a06c";
 /// Options, changes to the row of a user, and the record, of which `ID` is left out.
 type Case = (&'static [(&'static str, &'static str)], &'static [Cell], &'static str);
 
+const PLACEMENT: &str = "table.fields.additional.placement";
+
+const RECORDS: &[Case] = &[
+    (&[], &[], "outbox.event.User 10711fa5 _ \"{}\""),
+    (
+        &[("table.field.event.key", "type")],
+        &[],
+        "outbox.event.User UserCreated _ \"{}\"",
+    ),
+    (
+        &[("route.by.field", "type")],
+        &[],
+        "outbox.event.UserCreated 10711fa5 _ \"{}\"",
+    ),
+    (
+        &[("route.by.field", "aggregatetype")],
+        &[("aggregatetype", oid::VARCHAR, -1, Some("Address"))],
+        "outbox.event.Address 10711fa5 _ \"{}\"",
+    ),
+    (
+        &[("route.topic.regex", "(?i)(user)"), ("route.topic.replacement", "$1s")],
+        &[],
+        "Users 10711fa5 _ \"{}\"",
+    ),
+    (
+        &[("table.field.event.timestamp", "event_timestamp")],
+        &[("event_timestamp", oid::TIMESTAMP, 3, Some("2420-09-06 20:03:45.338"))],
+        "outbox.event.User 10711fa5 _ \"{}\" at 14222203425338",
+    ),
+    (
+        &[("table.field.event.timestamp", "event_timestamp")],
+        &[(
+            "event_timestamp",
+            oid::TIMESTAMP,
+            -1,
+            Some("2024-01-02 03:04:05.678901"),
+        )],
+        "outbox.event.User 10711fa5 _ \"{}\" at 1704164645678",
+    ),
+    (
+        &[("table.field.event.timestamp", "event_timestamp")],
+        &[("event_timestamp", oid::TIMESTAMP, -1, None)],
+        "outbox.event.User 10711fa5 _ \"{}\"",
+    ),
+    (
+        &[(PLACEMENT, "type:header:eventType")],
+        &[],
+        "outbox.event.User 10711fa5 _ eventType=UserCreated \"{}\"",
+    ),
+    (
+        &[(PLACEMENT, "type:envelope")],
+        &[],
+        "outbox.event.User 10711fa5 _ {\"payload\":\"{}\",\"type\":\"UserCreated\"}",
+    ),
+    (
+        &[(PLACEMENT, "type:envelope:aggregateType")],
+        &[],
+        "outbox.event.User 10711fa5 _ {\"payload\":\"{}\",\"aggregateType\":\"UserCreated\"}",
+    ),
+    (
+        &[(
+            PLACEMENT,
+            "type:envelope:payloadType, aggregateid:envelope:payloadId,type:header:payloadType",
+        )],
+        &[],
+        "outbox.event.User 10711fa5 _ payloadType=UserCreated \
+             {\"payload\":\"{}\",\"payloadType\":\"UserCreated\",\"payloadId\":\"10711fa5\"}",
+    ),
+    (
+        &[(PLACEMENT, "p:partition")],
+        &[("p", oid::INT4, -1, Some("123"))],
+        "outbox.event.User[123] 10711fa5 _ \"{}\"",
+    ),
+    (
+        &[(PLACEMENT, "p:partition")],
+        &[("p", oid::INT4, -1, None)],
+        "outbox.event.User 10711fa5 _ \"{}\"",
+    ),
+    (
+        &[
+            (PLACEMENT, "absent:envelope:alias,absent:header,absent:partition"),
+            ("table.field.additional.missing", "ignore"),
+        ],
+        &[],
+        "outbox.event.User 10711fa5 _ {\"payload\":\"{}\"}",
+    ),
+    (
+        &[],
+        &[("aggregateid", oid::INT4, -1, Some("54321"))],
+        "outbox.event.User 54321 _ \"{}\"",
+    ),
+    (
+        &[],
+        &[("payload", oid::BYTEA, -1, Some("\\x6162"))],
+        "outbox.event.User 10711fa5 _ \"YWI=\"",
+    ),
+    (
+        &[],
+        &[("payload", oid::JSONB, -1, None)],
+        "outbox.event.User 10711fa5 _ null",
+    ),
+    (
+        &[],
+        &[("aggregateid", oid::VARCHAR, -1, None)],
+        "outbox.event.User - _ \"{}\"",
+    ),
+];
+
 #[test]
 fn rows_become_records() {
-    const PLACEMENT: &str = "table.fields.additional.placement";
-    let cases: &[Case] = &[
-        (&[], &[], "outbox.event.User 10711fa5 _ \"{}\""),
-        (
-            &[("table.field.event.key", "type")],
-            &[],
-            "outbox.event.User UserCreated _ \"{}\"",
-        ),
-        (
-            &[("route.by.field", "type")],
-            &[],
-            "outbox.event.UserCreated 10711fa5 _ \"{}\"",
-        ),
-        (
-            &[("route.by.field", "aggregatetype")],
-            &[("aggregatetype", oid::VARCHAR, -1, Some("Address"))],
-            "outbox.event.Address 10711fa5 _ \"{}\"",
-        ),
-        (
-            &[("route.topic.regex", "(?i)(user)"), ("route.topic.replacement", "$1s")],
-            &[],
-            "Users 10711fa5 _ \"{}\"",
-        ),
-        (
-            &[("table.field.event.timestamp", "event_timestamp")],
-            &[("event_timestamp", oid::TIMESTAMP, 3, Some("2420-09-06 20:03:45.338"))],
-            "outbox.event.User 10711fa5 _ \"{}\" at 14222203425338",
-        ),
-        (
-            &[("table.field.event.timestamp", "event_timestamp")],
-            &[(
-                "event_timestamp",
-                oid::TIMESTAMP,
-                -1,
-                Some("2024-01-02 03:04:05.678901"),
-            )],
-            "outbox.event.User 10711fa5 _ \"{}\" at 1704164645678",
-        ),
-        (
-            &[("table.field.event.timestamp", "event_timestamp")],
-            &[("event_timestamp", oid::TIMESTAMP, -1, None)],
-            "outbox.event.User 10711fa5 _ \"{}\"",
-        ),
-        (
-            &[(PLACEMENT, "type:header:eventType")],
-            &[],
-            "outbox.event.User 10711fa5 _ eventType=UserCreated \"{}\"",
-        ),
-        (
-            &[(PLACEMENT, "type:envelope")],
-            &[],
-            "outbox.event.User 10711fa5 _ {\"payload\":\"{}\",\"type\":\"UserCreated\"}",
-        ),
-        (
-            &[(PLACEMENT, "type:envelope:aggregateType")],
-            &[],
-            "outbox.event.User 10711fa5 _ {\"payload\":\"{}\",\"aggregateType\":\"UserCreated\"}",
-        ),
-        (
-            &[(
-                PLACEMENT,
-                "type:envelope:payloadType, aggregateid:envelope:payloadId,type:header:payloadType",
-            )],
-            &[],
-            "outbox.event.User 10711fa5 _ payloadType=UserCreated \
-             {\"payload\":\"{}\",\"payloadType\":\"UserCreated\",\"payloadId\":\"10711fa5\"}",
-        ),
-        (
-            &[(PLACEMENT, "p:partition")],
-            &[("p", oid::INT4, -1, Some("123"))],
-            "outbox.event.User[123] 10711fa5 _ \"{}\"",
-        ),
-        (
-            &[(PLACEMENT, "p:partition")],
-            &[("p", oid::INT4, -1, None)],
-            "outbox.event.User 10711fa5 _ \"{}\"",
-        ),
-        (
-            &[
-                (PLACEMENT, "absent:envelope:alias,absent:header,absent:partition"),
-                ("table.field.additional.missing", "ignore"),
-            ],
-            &[],
-            "outbox.event.User 10711fa5 _ {\"payload\":\"{}\"}",
-        ),
-        (
-            &[],
-            &[("aggregateid", oid::INT4, -1, Some("54321"))],
-            "outbox.event.User 54321 _ \"{}\"",
-        ),
-        (
-            &[],
-            &[("payload", oid::BYTEA, -1, Some("\\x6162"))],
-            "outbox.event.User 10711fa5 _ \"YWI=\"",
-        ),
-        (
-            &[],
-            &[("payload", oid::JSONB, -1, None)],
-            "outbox.event.User 10711fa5 _ null",
-        ),
-        (
-            &[],
-            &[("aggregateid", oid::VARCHAR, -1, None)],
-            "outbox.event.User - _ \"{}\"",
-        ),
-    ];
-    for (options, changed, expected) in cases {
+    for (options, changed, expected) in RECORDS {
         let routed = inserted(options, &PLAIN, &user(changed)).unwrap();
         assert_eq!(line(&routed), expected.replace('_', ID), "{options:?}");
     }
@@ -247,85 +249,87 @@ fn a_trace_context_becomes_headers_before_the_id() {
     }
 }
 
+/// In place of the record, words of the failure.
+const FAILURES: &[Case] = &[
+    (
+        &[("table.field.event.key", "fakefield")],
+        &[],
+        "no column fakefield, which table.field.event.key names",
+    ),
+    (
+        &[("table.field.event.id", "fakefield")],
+        &[],
+        "no column fakefield, which table.field.event.id names",
+    ),
+    (
+        &[("table.field.event.payload", "fakefield")],
+        &[],
+        "no column fakefield, which table.field.event.payload names",
+    ),
+    (
+        &[("table.fields.additional.placement", "a:envelope:b")],
+        &[],
+        "no column a, which table.fields.additional.placement",
+    ),
+    (
+        &[("table.fields.additional.placement", "a:header")],
+        &[],
+        "no column a, which table.fields.additional.placement",
+    ),
+    (
+        &[("table.fields.additional.placement", "type:partition")],
+        &[],
+        "type, which table.fields.additional.placement names, is a string",
+    ),
+    (
+        &[("table.fields.additional.placement", "p:partition")],
+        &[("p", oid::INT4, -1, Some("-1"))],
+        "p is the partition -1",
+    ),
+    (
+        &[("route.by.field", "n")],
+        &[("n", oid::INT4, -1, Some("1"))],
+        "n, which route.by.field names, is a int32",
+    ),
+    (
+        &[],
+        &[("aggregatetype", oid::TEXT, -1, None)],
+        "aggregatetype, which route.by.field names, is null",
+    ),
+    (&[], &[("id", oid::TEXT, -1, None)], "id is null"),
+    (
+        &[("table.field.event.timestamp", "t")],
+        &[("t", oid::TIMESTAMPTZ, -1, Some("2024-01-01 00:00:00+00"))],
+        "t, which table.field.event.timestamp names, is a string; a int64 is needed",
+    ),
+    (
+        &[("table.field.event.timestamp", "t")],
+        &[("t", oid::INT8, -1, Some("1"))],
+        "is no timestamp without time zone",
+    ),
+    (
+        &[("table.field.event.timestamp", "t")],
+        &[("t", oid::TIMESTAMP, -1, Some("1969-12-31 00:00:00"))],
+        "lies before 1970",
+    ),
+    (
+        &[
+            ("table.field.event.schema.version", "type"),
+            ("table.fields.additional.placement", "type:envelope"),
+        ],
+        &[],
+        "type, which table.field.event.schema.version names, is a string",
+    ),
+    (
+        &[],
+        &[("payload", 600, -1, Some("(1,2)"))],
+        "column payload has a type (oid 600) that Onewrite does not know",
+    ),
+];
+
 #[test]
 fn what_debezium_would_stop_at_says_why() {
-    let cases: &[(&[(&str, &str)], &[Cell], &str)] = &[
-        (
-            &[("table.field.event.key", "fakefield")],
-            &[],
-            "no column fakefield, which table.field.event.key names",
-        ),
-        (
-            &[("table.field.event.id", "fakefield")],
-            &[],
-            "no column fakefield, which table.field.event.id names",
-        ),
-        (
-            &[("table.field.event.payload", "fakefield")],
-            &[],
-            "no column fakefield, which table.field.event.payload names",
-        ),
-        (
-            &[("table.fields.additional.placement", "a:envelope:b")],
-            &[],
-            "no column a, which table.fields.additional.placement",
-        ),
-        (
-            &[("table.fields.additional.placement", "a:header")],
-            &[],
-            "no column a, which table.fields.additional.placement",
-        ),
-        (
-            &[("table.fields.additional.placement", "type:partition")],
-            &[],
-            "type, which table.fields.additional.placement names, is a string",
-        ),
-        (
-            &[("table.fields.additional.placement", "p:partition")],
-            &[("p", oid::INT4, -1, Some("-1"))],
-            "p is the partition -1",
-        ),
-        (
-            &[("route.by.field", "n")],
-            &[("n", oid::INT4, -1, Some("1"))],
-            "n, which route.by.field names, is a int32",
-        ),
-        (
-            &[],
-            &[("aggregatetype", oid::TEXT, -1, None)],
-            "aggregatetype, which route.by.field names, is null",
-        ),
-        (&[], &[("id", oid::TEXT, -1, None)], "id is null"),
-        (
-            &[("table.field.event.timestamp", "t")],
-            &[("t", oid::TIMESTAMPTZ, -1, Some("2024-01-01 00:00:00+00"))],
-            "t, which table.field.event.timestamp names, is a string; a int64 is needed",
-        ),
-        (
-            &[("table.field.event.timestamp", "t")],
-            &[("t", oid::INT8, -1, Some("1"))],
-            "is no timestamp without time zone",
-        ),
-        (
-            &[("table.field.event.timestamp", "t")],
-            &[("t", oid::TIMESTAMP, -1, Some("1969-12-31 00:00:00"))],
-            "lies before 1970",
-        ),
-        (
-            &[
-                ("table.field.event.schema.version", "type"),
-                ("table.fields.additional.placement", "type:envelope"),
-            ],
-            &[],
-            "type, which table.field.event.schema.version names, is a string",
-        ),
-        (
-            &[],
-            &[("payload", 600, -1, Some("(1,2)"))],
-            "column payload has a type (oid 600) that Onewrite does not know",
-        ),
-    ];
-    for (options, changed, words) in cases {
+    for (options, changed, words) in FAILURES {
         match inserted(options, &PLAIN, &user(changed)) {
             Err(Problem::Failed(found)) => assert!(found.contains(words), "{found}"),
             other => panic!("{other:?} and not {words}"),
@@ -348,4 +352,26 @@ fn what_people_see_of_an_event() {
     let event = onewrite_core::Event::from(routed);
     assert_eq!(event.id.to_string(), "da8d6de6-3b77-45ff-8f44-57db55a7a06c");
     assert_eq!(event.check(), Ok(()));
+}
+
+#[test]
+fn what_is_left_of_a_row_that_became_nothing() {
+    let router = Router::new(&texts(&[]), &texts(&PLAIN)).unwrap();
+    let columns = ["id", "aggregateid", "payload", "type"].map(|name| {
+        TableColumn::new(Column {
+            name: name.into(),
+            type_oid: if name == "type" { 600 } else { oid::TEXT },
+            type_modifier: -1,
+        })
+    });
+    let table = Table::new("shop", "public", "outbox", columns.to_vec());
+    let values = ["7", "k", "{}", "(1,2)"].map(|text| Raw::Text(text.into()));
+    let remains = Remains {
+        event_id: Some("7".into()),
+        key: Some("k".into()),
+        payload: "{}".into(),
+        ..Remains::default()
+    };
+    assert_eq!(router.remains(&table, &values), remains);
+    assert_eq!(router.remains(&table, &[]), Remains::default());
 }

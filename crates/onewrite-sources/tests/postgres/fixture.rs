@@ -5,7 +5,7 @@ use std::sync::Arc;
 use onewrite_core::options::Options;
 use onewrite_core::routing::Share;
 use onewrite_core::{Lease, Outbox, StoreError};
-use onewrite_sources::registry::source_type;
+use onewrite_sources::registry::{Opened, source_type};
 use onewrite_testkit::servers::{Database, Postgres};
 use tokio_postgres::Client;
 
@@ -31,7 +31,8 @@ impl Fixture {
         onewrite::postgres::migrate(&mut application, &options)
             .await
             .expect("the schema");
-        let outbox = open(&[("url", &database.url)]).expect("an outbox");
+        // The log feed ticks when it likes; its tests are apart.
+        let outbox = open(&[("url", &database.url), ("feed", "poll")]).expect("an outbox");
         Self {
             database,
             outbox,
@@ -95,9 +96,18 @@ impl Fixture {
 
 /// A PostgreSQL outbox of these options.
 pub fn open(texts: &[(&str, &str)]) -> Result<Arc<dyn Outbox>, StoreError> {
+    source(texts).map(|opened| opened.outbox)
+}
+
+/// The same with its other faces.
+pub fn open_all(texts: &[(&str, &str)]) -> Opened {
+    source(texts).expect("an outbox")
+}
+
+fn source(texts: &[(&str, &str)]) -> Result<Opened, StoreError> {
     let source = source_type("postgres").expect("it is built in");
     let options = Options::from_texts("source", source.fields, texts).expect("texts that fit");
-    source.open(&options).map(|opened| opened.outbox)
+    source.open(&options)
 }
 
 pub async fn run(client: &Client, sql: &str) {

@@ -6,16 +6,16 @@ use onewrite_testkit::servers::Postgres;
 use super::fixture::run;
 use super::log_relay::{Relay, sql};
 
-async fn following(version: u32) -> Relay {
+async fn following(version: u32) -> (Postgres, Relay) {
     let server = Postgres::start(version, &[]).await;
     let mut relay = Relay::new(&server, "wal").await;
     relay.follow().await;
-    relay
+    (server, relay)
 }
 
 #[tokio::test]
 async fn payloads_up_to_the_limit_come_intact() {
-    let mut relay = following(14).await;
+    let (_server, mut relay) = following(14).await;
     let pattern = "0123456789abcdef";
     let counts = [1 << 20, 16 << 20, PAYLOAD_BYTES_MAX].map(|bytes| bytes / pattern.len());
     for count in counts {
@@ -38,7 +38,7 @@ const EVENTS: usize = 100_000;
 
 #[tokio::test]
 async fn a_very_large_transaction_comes_whole_or_not_at_all() {
-    let mut relay = following(18).await;
+    let (_server, mut relay) = following(18).await;
     let insert = |word: &str| {
         format!(
             "INSERT INTO onewrite.outbox (topic, payload) \

@@ -95,6 +95,15 @@ impl Relay {
     async fn round(&mut self) -> Result<(), StoreError> {
         let lease = self.lead().await?;
         self.outbox.renew(&lease, TTL, &[]).await?;
+        self.read().await
+    }
+
+    /// Reads and settles what there is, under the lease that is held.
+    ///
+    /// # Errors
+    /// Whatever keeps it from that.
+    pub async fn read(&mut self) -> Result<(), StoreError> {
+        let lease = self.lead().await?;
         for route in self.routes.iter_mut().filter(|route| route.reads) {
             let reader = match &mut route.reader {
                 Some(reader) => reader,

@@ -1,11 +1,14 @@
 //! A database that goes back in time, and one that another server takes over.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use onewrite_testkit::faults::FaultProxy;
 use onewrite_testkit::servers::Postgres;
+use onewrite_testkit::wait::until;
+use tokio_postgres::Client;
 
-use super::fixture::everything;
+use super::fixture::{everything, run};
 use super::log_relay::{Relay, migrated};
 
 /// Transaction ids, sequences and log positions are given out again; what they meant before must not be taken for what they
@@ -91,4 +94,62 @@ async fn a_promoted_standby_of_postgresql_17_is_followed() {
 #[tokio::test]
 async fn a_promoted_standby_with_synchronised_slots_is_followed() {
     a_promoted_standby_is_followed(18, &[("sync_replication_slots", "on")]).await;
+}
+
+/// The log tells of a commit before the standby has it; if the primary died now, the commit would be gone.
+async fn nothing_comes_that_no_standby_has(feed: &str) {
+    let primary = Postgres::start(16, &[]).await;
+    let standby = primary.standby(&[]).await;
+    primary.wait_for_standby().await;
+    let mut relay = Relay::new(&primary, feed).await;
+    relay.append(&["1"]).await;
+    relay.expect(&["1"]).await;
+    if feed == "wal" {
+        relay.follow().await;
+    }
+    standby.pause();
+    let client = relay.database.connect().await;
+    let before = flushed(&client).await;
+    let committing = relay.database.connect().await;
+    let commit = tokio::spawn(async move {
+        run(
+            &committing,
+            "INSERT INTO onewrite.outbox (topic, payload) VALUES ('t', '2')",
+        )
+        .await
+    });
+    until("the commit is in the log of the primary", async || {
+        (flushed(&client).await > before).then_some(())
+    })
+    .await;
+    // Long enough for any fence that does not wait for the standby.
+    for _ in 0..20 {
+        let _waits_for_the_standby = tokio::time::timeout(Duration::from_millis(100), relay.read()).await;
+    }
+    assert_eq!(
+        relay.routes[0].came,
+        ["1"],
+        "an event came that a failover would take back"
+    );
+    assert!(!commit.is_finished(), "the writer was told that its commit is safe");
+    standby.resume();
+    commit.await.expect("a commit");
+    relay.expect(&["1", "2"]).await;
+}
+
+async fn flushed(client: &Client) -> i64 {
+    let row = client
+        .query_one("SELECT pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::bigint", &[])
+        .await;
+    row.expect("a position").get(0)
+}
+
+#[tokio::test]
+async fn polling_brings_nothing_that_no_standby_has() {
+    nothing_comes_that_no_standby_has("poll").await;
+}
+
+#[tokio::test]
+async fn the_log_brings_nothing_that_no_standby_has() {
+    nothing_comes_that_no_standby_has("wal").await;
 }

@@ -78,6 +78,20 @@ impl Database {
         operations
     }
 
+    /// The operations of a relay's role that is configured like this beside the URL, and the role.
+    pub async fn configured(&mut self, texts: &[(&str, &str)]) -> (String, PostgresOperations) {
+        let (role, _) = self.stranger().await;
+        let grant = Grant::new(&role, Privileges::Relay).expect("a role");
+        onewrite::postgres::grant(&mut self.owner, &[grant])
+            .await
+            .expect("grant");
+        let url = self.database.url_as(&role);
+        let texts: Vec<_> = texts.iter().copied().chain([("url", url.as_str())]).collect();
+        let options =
+            Options::from_texts("source", onewrite_sources::postgres::FIELDS, &texts).expect("texts that fit");
+        (role, PostgresOperations::from_options(&options).expect("options"))
+    }
+
     /// Runs statements as the owner.
     pub async fn run(&self, statements: &str) {
         self.owner

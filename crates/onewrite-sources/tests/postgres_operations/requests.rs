@@ -1,7 +1,7 @@
 //! What operators ask of a relay: replays and pauses.
 
 use onewrite_core::Operations;
-use onewrite_core::store::ReplayRequest;
+use onewrite_core::store::{Forgotten, ReplayRequest};
 
 use super::database::{Database, status};
 
@@ -19,7 +19,7 @@ async fn a_replay_is_recorded_with_all_its_bounds_up_to_now() {
     let mut database = Database::migrated().await;
     let operations = database.operations().await;
     database.route("orders", "*").await;
-    assert_eq!(operations.replay(&replay("orders")).await.expect("a replay"), 1);
+    assert_eq!(operations.replay(&replay("orders")).await.expect("a replay").id, 1);
     assert_eq!(database.read("SELECT up_to FROM onewrite.replay").await, "0");
     database
         .run("SELECT onewrite.append('t', NULL, '') FROM generate_series(1, 3)")
@@ -32,7 +32,7 @@ async fn a_replay_is_recorded_with_all_its_bounds_up_to_now() {
         ids: vec![id],
         ..replay("orders")
     };
-    let number = operations.replay(&request).await.expect("a replay");
+    let number = operations.replay(&request).await.expect("a replay").id;
     let row = format!(
         "SELECT concat_ws('|', since AT TIME ZONE 'UTC', until AT TIME ZONE 'UTC', topic, key, ids, up_to, \
                        progress) FROM onewrite.replay WHERE id = {number}"
@@ -41,6 +41,38 @@ async fn a_replay_is_recorded_with_all_its_bounds_up_to_now() {
         database.read(&row).await,
         format!("2026-01-02 03:04:05.678901|2026-02-03 04:05:06|t|'; --|{{{id}}}|3|0")
     );
+}
+
+#[tokio::test]
+async fn a_relay_can_be_given_up_and_its_history_stays() {
+    let mut database = Database::migrated().await;
+    let operations = database.operations().await;
+    let told = operations.forget("shop").await.unwrap_err().to_string();
+    assert_eq!(told, "there is no relay \"shop\"; recorded are: none");
+    database
+        .run(
+            "INSERT INTO onewrite.relay (name, holder, expires_at, emptied_through, emptied_until) VALUES \
+             ('shop', 'host:7', now() + interval '1 hour', 40, '2026-01-02'), ('other', NULL, NULL, NULL, NULL)",
+        )
+        .await;
+    database.route("orders", "*").await;
+    database.route("bills", "*").await;
+    database.park("orders", "parked", "k").await;
+    operations.replay(&replay("orders")).await.expect("a replay");
+    let told = operations.forget("shop").await.unwrap_err().to_string();
+    assert!(told.contains("is run by host:7; stop it first"), "{told}");
+    database.run("UPDATE onewrite.relay SET expires_at = now()").await;
+    let forgotten = operations.forget("shop").await.expect("it is given up");
+    let expected = Forgotten {
+        routes: vec!["bills".to_owned(), "orders".to_owned()],
+        parked: 1,
+        slot: None,
+    };
+    assert_eq!(forgotten, expected);
+    let left = "SELECT concat_ws('|', (SELECT count(*) FROM onewrite.route), (SELECT count(*) FROM onewrite.replay), \
+                (SELECT count(*) FROM onewrite.parked_event), (SELECT string_agg(name, ',') FROM onewrite.relay))";
+    assert_eq!(database.read(left).await, "0|0|0|other");
+    assert_eq!(status(&operations).await.retained.from_sequence, 41);
 }
 
 #[tokio::test]

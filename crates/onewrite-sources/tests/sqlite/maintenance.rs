@@ -1,5 +1,6 @@
 //! Deleting what is settled.
 
+use onewrite_core::alarm::AlarmKind;
 use onewrite_core::store::ReplayRequest;
 use onewrite_core::{BatchLimit, Lease};
 
@@ -150,8 +151,88 @@ async fn a_relay_that_nobody_runs_any_more_is_told_of() {
     feed.settle(&events).await;
     fixture.sql("UPDATE onewrite_relay SET expires_at = unixepoch() + 600 WHERE name = 'old'");
     assert_eq!(maintain(&fixture, &lease).await, Default::default());
+    fixture.sql("UPDATE onewrite_outbox SET occurred_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-61 minutes')");
+    let told = async || {
+        let done = maintain(&fixture, &lease).await;
+        assert!(done.emptied.is_empty());
+        let [alarm] = &done.alarms[..] else { panic!("{done:?}") };
+        assert_eq!(alarm.kind, AlarmKind::SegmentBlocked);
+        alarm.message.clone()
+    };
+    assert!(
+        told()
+            .await
+            .contains("route \"all\" of relay \"old\" has not settled all of it")
+    );
+    assert!(fixture.operations.forget("old").await.is_err(), "it is run");
     fixture.outbox.release(&old).await.expect("released");
-    let done = maintain(&fixture, &lease).await;
-    assert!(done.emptied.is_empty());
-    assert!(done.blocked[0].contains("route \"all\" of relay \"old\""), "{done:?}");
+    let words = told().await;
+    assert!(
+        words.contains("nobody has run the relay for") && words.contains("`onewrite forget --relay old`"),
+        "{words}"
+    );
+    fixture.operations.forget("old").await.expect("it is given up");
+    assert_eq!(maintain(&fixture, &lease).await.emptied, ["1 rows of onewrite_outbox"]);
+}
+
+#[tokio::test]
+async fn a_route_that_is_further_behind_than_events_are_kept_is_told() {
+    let fixture = Fixture::with(&[("retention", "30m")]);
+    fixture.begin(&everything()).await;
+    fixture.append_all(&["1"]);
+    fixture.sql("UPDATE onewrite_outbox SET occurred_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-31 minutes')");
+    let alarms = fixture.operations.status().await.expect("a status").alarms;
+    let alarm = alarms
+        .iter()
+        .find(|alarm| alarm.subject == "route all of relay shop")
+        .expect("an alarm");
+    assert_eq!(alarm.kind, AlarmKind::RetentionShort);
+    assert!(
+        alarm.message.contains("31 min behind, and events are kept for 30 min"),
+        "{alarm:?}"
+    );
+}
+
+#[tokio::test]
+async fn how_far_back_the_history_reaches_is_written_down() {
+    let fixture = Fixture::with(&[("retention", "1h")]);
+    let retained = async || fixture.operations.status().await.expect("a status").retained;
+    let lease = fixture.begin(&everything()).await;
+    let mut feed = fixture.feed_of(&lease, &everything()[0]).await;
+    fixture.append_all(&["1", "2", "3"]);
+    fixture.sql("UPDATE onewrite_outbox SET occurred_at = '2026-01-31 12:00:00' WHERE sequence < 3");
+    let events = feed.wait_for(3).await;
+    feed.settle(&events).await;
+    assert_eq!((retained().await.from_sequence, retained().await.since), (1, None));
+    maintain(&fixture, &lease).await;
+    let since = "2026-01-31T12:00:00Z".parse().expect("a time");
+    assert_eq!(
+        (retained().await.from_sequence, retained().await.since),
+        (3, Some(since))
+    );
+    // It outlives the relay that wrote it down, as long as there is another.
+    fixture.outbox.release(&lease).await.expect("released");
+    fixture.sql("INSERT INTO onewrite_relay (name) VALUES ('other')");
+    fixture.operations.forget("shop").await.expect("it is given up");
+    assert_eq!(
+        (retained().await.from_sequence, retained().await.since),
+        (3, Some(since))
+    );
+}
+
+/// A reader keeps the log from being written back into the file, and it grows.
+#[tokio::test]
+async fn a_log_that_cannot_be_written_back_is_told() {
+    let fixture = Fixture::new();
+    let reader = super::fixture::connect(&fixture.path());
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM onewrite_outbox")
+        .expect("a reader");
+    let alarms = async || fixture.operations.status().await.expect("a status").alarms;
+    assert_eq!(alarms().await, []);
+    fixture.sql("CREATE TABLE ballast (bytes BLOB); INSERT INTO ballast VALUES (zeroblob(66 * 1024 * 1024))");
+    let found = alarms().await;
+    assert_eq!(found[0].kind, AlarmKind::WalRetained, "{found:?}");
+    reader.execute_batch("COMMIT").expect("it ends");
+    assert_eq!(alarms().await, []);
 }

@@ -187,7 +187,7 @@ async fn a_replay_brings_what_it_names_marks_it_and_ends() {
     append_of_three_days(&fixture);
     let mut redeliveries = fixture.redeliveries(&lease, &shares[0]).await;
     for (request, expected) in replays_and_what_they_bring(&fixture) {
-        let number = fixture.operations.replay(&request).await.expect("a request");
+        let number = fixture.operations.replay(&request).await.expect("a request").id;
         // Events of later are no part of it.
         fixture.append("a.x", Some("k"), "later");
         let events = redeliveries.batch().await;

@@ -40,7 +40,7 @@ async fn a_file_that_is_not_there_is_told_and_not_made() {
         .migrate(&options, MigrateRequest::default())
         .await
         .expect("a schema");
-    assert_eq!(migrated.applied, [1]);
+    assert_eq!(migrated.applied, (1..=migrated.version).collect::<Vec<_>>());
     assert!(
         opened
             .operations
@@ -73,11 +73,11 @@ async fn files_that_hold_something_else_are_told_apart() {
 async fn a_schema_of_a_newer_program_is_refused_everywhere() {
     let fixture = Fixture::new();
     let lease = fixture.begin(&everything()).await;
-    fixture.sql("INSERT INTO onewrite_migration (version) VALUES (2)");
+    fixture.sql("INSERT INTO onewrite_migration (version) VALUES (99)");
     let share = &everything()[0];
     let refused = |error: StoreError| {
         assert_eq!(error.failure, StoreFailure::Refused);
-        assert!(chain(&error).contains("version 2"), "{}", chain(&error));
+        assert!(chain(&error).contains("version 99"), "{}", chain(&error));
     };
     refused(
         fixture

@@ -6,10 +6,12 @@ use onewrite_core::event::headers_from_json;
 use onewrite_core::routing::Share;
 use onewrite_core::sink::Finding;
 use onewrite_core::store::{
-    ParkedEdit, ParkedEvent, ParkedFilter, RelayStatus, ReplayRequest, RouteStatus, SegmentStatus, Status,
+    Forgotten, ParkedEdit, ParkedEvent, ParkedFilter, RelayStatus, Replay, ReplayRequest, ReplayStatus, Retained,
+    RouteStatus, SegmentStatus, Status,
 };
 use onewrite_core::{Operations, StoreError, StoreFailure};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::database::MemoryDatabase;
 use super::state::{Aside, ParkedRow, RelayRow, ReplayRow, RouteRow, State};
@@ -37,6 +39,13 @@ impl Operations for MemoryDatabase {
                     bytes,
                     current: true,
                 }],
+                alarms: Vec::new(),
+                retained: Retained::default(),
+                replays: state
+                    .replays
+                    .iter()
+                    .map(|(id, row)| replay_status(state, *id, row))
+                    .collect(),
             })
         })
         .await
@@ -102,30 +111,11 @@ impl Operations for MemoryDatabase {
         .await
     }
 
-    async fn replay(&self, request: &ReplayRequest) -> Result<i64, StoreError> {
-        let unbounded = request.since.is_none()
-            && request.until.is_none()
-            && request.topic.is_none()
-            && request.key.is_none()
-            && request.ids.is_empty();
-        if unbounded {
-            let words = "a replay needs a bound: since, until, a topic, a key, or ids";
-            return Err(StoreError::new(StoreFailure::Refused, words));
-        }
-        let number = self
-            .call(|state| {
-                let number = state.replays.len() as i64 + 1;
-                let replay = ReplayRow {
-                    request: request.clone(),
-                    up_to: state.last_sequence,
-                    settled: Default::default(),
-                };
-                state.replays.insert(number, replay);
-                Ok(number)
-            })
-            .await?;
+    async fn replay(&self, request: &ReplayRequest) -> Result<Replay, StoreError> {
+        request.check()?;
+        let replay = self.call(|state| replay(state, request)).await?;
         self.changed();
-        Ok(number)
+        Ok(replay)
     }
 
     async fn set_paused(&self, relay: &str, route: Option<&str>, paused: bool) -> Result<u64, StoreError> {
@@ -143,9 +133,109 @@ impl Operations for MemoryDatabase {
         .await
     }
 
+    async fn forget(&self, relay: &str) -> Result<Forgotten, StoreError> {
+        self.call(|state| forget(state, relay)).await
+    }
+
     async fn probe(&self) -> Vec<Finding> {
         vec![Finding::works("the database in memory", "it is part of this process")]
     }
+}
+
+fn replay(state: &mut State, request: &ReplayRequest) -> Result<Replay, StoreError> {
+    let refused = |words: String| StoreError::new(StoreFailure::Refused, words);
+    let sequence = |id: &Uuid| {
+        let row = state.rows.iter().find(|(_, row)| row.plain.id == *id);
+        let missing = || refused(Retained::default().lacks(*id));
+        row.map(|(sequence, _)| sequence.cast_signed()).ok_or_else(missing)
+    };
+    let from = request
+        .from_id
+        .as_ref()
+        .map(sequence)
+        .transpose()?
+        .or(request.from_sequence);
+    let to = request
+        .to_id
+        .as_ref()
+        .map(sequence)
+        .transpose()?
+        .or(request.to_sequence);
+    let last = state.last_sequence.cast_signed();
+    let request = ReplayRequest {
+        from_sequence: from,
+        to_sequence: Some(to.map_or(last, |to| to.min(last))),
+        from_id: None,
+        to_id: None,
+        ..request.clone()
+    };
+    request.check()?;
+    let share = share_of(state, &request.relay, &request.route).ok_or_else(|| {
+        refused(format!(
+            "there is no route {:?} of relay {:?}",
+            request.route, request.relay
+        ))
+    })?;
+    let mut row = ReplayRow {
+        request,
+        requested_at: Timestamp::now(),
+        events: 0,
+        settled: Default::default(),
+    };
+    row.events = row.events(&state.rows, &share).count() as i64;
+    let (id, events) = (state.replays.len() as i64 + 1, Some(row.events));
+    state.replays.insert(id, row);
+    Ok(Replay {
+        id,
+        events,
+        gone: None,
+        retained: Retained::default(),
+    })
+}
+
+fn share_of(state: &State, relay: &str, route: &str) -> Option<Share> {
+    let row = state.routes.get(&(relay.to_owned(), route.to_owned()))?;
+    Share::from_definition(relay, route, &row.definition)
+}
+
+fn replay_status(state: &State, id: i64, row: &ReplayRow) -> ReplayStatus {
+    let ReplayRequest { relay, route, .. } = &row.request;
+    let share = share_of(state, relay, route);
+    let all = share.iter().flat_map(|share| row.events(&state.rows, share));
+    let left = all.filter(|(sequence, _)| !row.settled.contains(sequence)).count() as i64;
+    ReplayStatus {
+        id,
+        relay: relay.clone(),
+        route: route.clone(),
+        events: Some(row.events),
+        left: Some(left),
+        requested_at: row.requested_at,
+        finished_at: (left == 0).then(Timestamp::now),
+    }
+}
+
+fn forget(state: &mut State, relay: &str) -> Result<Forgotten, StoreError> {
+    let refused = |words: String| Err(StoreError::new(StoreFailure::Refused, words));
+    let now = Instant::now();
+    match state.relays.get(relay) {
+        None => return refused(format!("there is no relay {relay:?}")),
+        Some(row) if row.holder.is_some() && row.expires_at.is_some_and(|at| at > now) => {
+            return refused(format!("relay {relay:?} is run at present"));
+        }
+        Some(_) => state.relays.remove(relay),
+    };
+    let own = state.routes.keys().filter(|(of, _)| of == relay);
+    let routes = own.map(|(_, route)| route.clone()).collect();
+    state.routes.retain(|(of, _), _| of != relay);
+    let before = state.parked.len();
+    state.parked.retain(|_, parked| parked.relay != relay);
+    let parked = (before - state.parked.len()) as u64;
+    state.replays.retain(|_, replay| replay.request.relay != relay);
+    Ok(Forgotten {
+        routes,
+        parked,
+        slot: None,
+    })
 }
 
 fn replace<T: Clone>(field: &mut T, new: &Option<T>) {
@@ -208,6 +298,9 @@ fn relay_status(name: &str, row: &RelayRow, now: Instant) -> RelayStatus {
         holder: row.holder.clone().filter(|_| row.expires_at.is_some_and(|at| at > now)),
         epoch: row.epoch,
         renewed_seconds_ago: row.renewed_at.map(|at| (now - at).as_secs_f64()),
+        feed: None,
+        feed_reason: None,
+        slot: None,
     }
 }
 

@@ -108,22 +108,10 @@ impl Redeliveries {
         if request.relay != self.share.relay || request.route != self.share.route {
             return;
         }
-        for (sequence, row) in state.rows.range(..=replay.up_to) {
-            let item = Item::Replayed {
-                request: id,
-                sequence: *sequence,
-            };
-            let wanted = request.since.is_none_or(|since| row.occurred_at >= since)
-                && request.until.is_none_or(|until| row.occurred_at < until)
-                && request.topic.as_ref().is_none_or(|topic| row.plain.topic == *topic)
-                && request
-                    .key
-                    .as_ref()
-                    .is_none_or(|key| row.plain.key.as_ref() == Some(key))
-                && (request.ids.is_empty() || request.ids.contains(&row.plain.id));
-            let done = replay.settled.contains(sequence) || self.out.values().any(|out| *out == item);
-            if wanted && !done && row.is_taken_by(&self.share) {
-                found.push((*sequence, item, row));
+        for (sequence, row) in replay.events(&state.rows, &self.share) {
+            let item = Item::Replayed { request: id, sequence };
+            if !replay.settled.contains(&sequence) && !self.out.values().any(|out| *out == item) {
+                found.push((sequence, item, row));
             }
         }
     }

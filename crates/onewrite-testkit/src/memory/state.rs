@@ -154,10 +154,33 @@ pub(super) struct ParkedRow {
 
 #[derive(Clone, Debug)]
 pub(super) struct ReplayRow {
+    /// Its range is in sequences, and ends at the last event there was.
     pub request: ReplayRequest,
-    /// Events written down after the request are no part of it.
-    pub up_to: u64,
+    pub requested_at: Timestamp,
+    pub events: i64,
     pub settled: BTreeSet<u64>,
+}
+
+impl ReplayRow {
+    /// The events that it holds under the route's share, settled or not.
+    pub fn events<'a>(&self, rows: &'a BTreeMap<u64, Row>, share: &Share) -> impl Iterator<Item = (u64, &'a Row)> {
+        let request = &self.request;
+        let wanted = move |(sequence, row): &(u64, &Row)| {
+            let sequence = sequence.cast_signed();
+            request.from_sequence.is_none_or(|from| sequence >= from)
+                && request.to_sequence.is_none_or(|to| sequence <= to)
+                && request.since.is_none_or(|since| row.occurred_at >= since)
+                && request.until.is_none_or(|until| row.occurred_at < until)
+                && request.topic.as_ref().is_none_or(|topic| row.plain.topic == *topic)
+                && request
+                    .key
+                    .as_ref()
+                    .is_none_or(|key| row.plain.key.as_ref() == Some(key))
+                && (request.ids.is_empty() || request.ids.contains(&row.plain.id))
+                && row.is_taken_by(share)
+        };
+        rows.iter().map(|(sequence, row)| (*sequence, row)).filter(wanted)
+    }
 }
 
 impl Row {

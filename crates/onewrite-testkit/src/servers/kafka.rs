@@ -74,6 +74,11 @@ impl Kafka {
         format!("127.0.0.1:{}", self.broker.client_port())
     }
 
+    /// The directory with Kafka's own jars, those of Kafka Connect among them.
+    pub fn libraries(&self) -> PathBuf {
+        self.broker.libraries().to_owned()
+    }
+
     /// The process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.broker.process().pid()

@@ -116,6 +116,11 @@ impl Broker {
         run(command.args(arguments))
     }
 
+    /// Where its jars are.
+    pub fn libraries(&self) -> &Path {
+        &self.libraries
+    }
+
     /// The process and its home.
     pub fn process(&self) -> &Process {
         &self.process

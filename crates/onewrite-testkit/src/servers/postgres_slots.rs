@@ -51,7 +51,10 @@ impl Postgres {
         let client = self.maintenance().connect().await;
         let deadline = Instant::now() + wait::PATIENCE;
         while let Err(error) = client.batch_execute(&drop).await {
-            assert!(Instant::now() < deadline, "the slot {name} cannot be dropped: {error:?}");
+            assert!(
+                Instant::now() < deadline,
+                "the slot {name} cannot be dropped: {error:?}"
+            );
         }
     }
 

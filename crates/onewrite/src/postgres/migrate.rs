@@ -4,11 +4,13 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, GenericClient};
 
 use super::error::MigrateError;
+use crate::limits::{ROTATION_SECONDS_MAX, ROTATION_SECONDS_MIN};
 use crate::schema::Migration;
 use crate::schema::postgres::grants::Grant;
 use crate::schema::postgres::{LATEST, MigrateOptions, Rotation, pending, prelude};
 
-/// Brings the schema to the newest version and returns the versions that were applied, none where there was nothing to do.
+/// Brings the schema to the newest version and returns the versions that were applied, none where there was nothing to do. Then
+/// changes the rotation of segments where the options ask for it.
 ///
 /// Each step runs in a transaction of its own, and two programs that migrate at once take turns. It needs a role that may
 /// create the schema `onewrite`, or owns it.
@@ -31,12 +33,22 @@ pub async fn migrate(client: &mut Client, options: &MigrateOptions) -> Result<Ve
             known: LATEST,
         });
     }
-    if let Some(rotation) = options.rotation {
-        rotate(client, options, rotation)
-            .await
-            .map_err(failed("changing the rotation of segments"))?;
-    }
+    rotate(client, options)
+        .await
+        .map_err(failed("changing the rotation of segments"))?;
     Ok(applied)
+}
+
+/// How long a segment of the outbox is in use.
+///
+/// # Errors
+/// What the database says, for example that there is no schema.
+pub async fn current_rotation(client: &impl GenericClient) -> Result<Rotation, Error> {
+    const ROTATION: &str = "SELECT value::bigint FROM onewrite.setting WHERE name = 'rotation_seconds'";
+    let seconds: i64 = client.query_typed_one(ROTATION, &[]).await?.get(0);
+    // Somebody may have written any number there by hand; the nearest that is possible is as good as any.
+    let seconds = seconds.clamp(ROTATION_SECONDS_MIN.into(), ROTATION_SECONDS_MAX.into()) as u32;
+    Ok(Rotation::from_seconds(seconds).unwrap_or_default())
 }
 
 /// The version of the database's schema; 0 where there is none.
@@ -87,12 +99,14 @@ async fn apply(
     Ok(step.version)
 }
 
-async fn rotate(client: &mut Client, options: &MigrateOptions, rotation: Rotation) -> Result<(), Error> {
-    const ROTATION: &str = "SELECT value FROM onewrite.setting WHERE name = 'rotation_seconds'";
+async fn rotate(client: &mut Client, options: &MigrateOptions) -> Result<(), Error> {
+    // Without the lock first: mostly there is nothing to change, and nobody should have to wait for that.
+    if options.change_of(current_rotation(&*client).await?).is_none() {
+        return Ok(());
+    }
     let transaction = client.transaction().await?;
     transaction.batch_execute(&prelude(options)).await?;
-    let current = transaction.query_typed_opt(ROTATION, &[]).await?;
-    if current.is_none_or(|row| row.get::<_, String>(0) != rotation.seconds().to_string()) {
+    if let Some(rotation) = options.change_of(current_rotation(&transaction).await?) {
         transaction.batch_execute(&rotation.sql()).await?;
     }
     transaction.commit().await

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::Migration;
-use crate::limits::{ROTATION_SECONDS_MAX, ROTATION_SECONDS_MIN};
+use crate::limits::{ROTATION_SECONDS_MAX, ROTATION_SECONDS_MIN, ROTATION_SLACK_SECONDS};
 use grants::Grant;
 
 /// Every step from an empty database on.
@@ -20,6 +20,11 @@ pub const MIGRATIONS: &[Migration] = &[
         version: 2,
         name: "log",
         sql: include_str!("postgres/0002_log.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "history",
+        sql: include_str!("postgres/0003_history.sql"),
     },
 ];
 
@@ -52,7 +57,7 @@ pub fn print(version: i64, options: &MigrateOptions, grants: &[Grant]) -> String
         let (guard, sql) = (guard(migration.version), migration.sql.trim_end());
         let _ = write!(script, "\nBEGIN;\n{}\n{guard}\n{sql}\nCOMMIT;\n", prelude(options));
     }
-    if let Some(rotation) = options.rotation {
+    if let Some(rotation) = options.change_of(Rotation::default()) {
         let _ = write!(script, "\nBEGIN;\n{}\n{}COMMIT;\n", prelude(options), rotation.sql());
     }
     for grant in grants {
@@ -65,8 +70,11 @@ pub fn print(version: i64, options: &MigrateOptions, grants: &[Grant]) -> String
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MigrateOptions {
-    /// How long a segment is in use; `None` leaves it as it is, which is an hour in a new schema.
+    /// How long a segment is in use; `None` leaves it as it is, which is an hour in a new schema, unless the retention asks for
+    /// more.
     pub rotation: Option<Rotation>,
+    /// How long relays keep events. Where no rotation is asked for, one that is too short for this retention is raised.
+    pub retention: Duration,
     /// How long to wait for a lock. While a step waits for a lock on the outbox, every append waits behind it, so the wait is
     /// short: 5 seconds by default. A step that gave up can be tried again. Zero waits for as long as it takes.
     pub lock_timeout: Duration,
@@ -76,6 +84,7 @@ impl Default for MigrateOptions {
     fn default() -> Self {
         Self {
             rotation: None,
+            retention: Duration::ZERO,
             lock_timeout: Duration::from_secs(5),
         }
     }
@@ -89,11 +98,24 @@ impl MigrateOptions {
         self
     }
 
+    /// Sets how long relays keep events.
+    #[must_use]
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
+    }
+
     /// Sets how long to wait for a lock.
     #[must_use]
     pub fn lock_timeout(mut self, lock_timeout: Duration) -> Self {
         self.lock_timeout = lock_timeout;
         self
+    }
+
+    /// The rotation that is to come instead of this one, if any.
+    pub(crate) fn change_of(&self, current: Rotation) -> Option<Rotation> {
+        let fitting = || (!current.fits(self.retention)).then(|| Rotation::for_retention(self.retention));
+        self.rotation.or_else(fitting).filter(|wanted| *wanted != current)
     }
 }
 
@@ -115,6 +137,23 @@ impl Rotation {
         }
     }
 
+    /// The shortest rotation from the usual one on with which events can be kept for so long and segments are still emptied.
+    /// Beyond [`RETENTION_SECONDS_MAX`](crate::limits::RETENTION_SECONDS_MAX) there is none, and this is the longest.
+    pub fn for_retention(retention: Duration) -> Self {
+        let seconds = (retention.as_secs_f64() + f64::from(ROTATION_SLACK_SECONDS)) / 2.0;
+        // The cast saturates.
+        let seconds = (seconds.ceil() as u32).clamp(Self::default().0, ROTATION_SECONDS_MAX);
+        Self(seconds)
+    }
+
+    /// Whether segments are still emptied when events are kept for so long: their newest event is past the retention before
+    /// their next turn comes near. Without a retention any rotation does.
+    pub fn fits(self, retention: Duration) -> bool {
+        let longest = 2 * u64::from(self.0);
+        retention.is_zero()
+            || Duration::from_secs(longest) >= retention + Duration::from_secs(ROTATION_SLACK_SECONDS.into())
+    }
+
     /// The seconds.
     pub fn seconds(self) -> u32 {
         self.0
@@ -128,6 +167,13 @@ impl Rotation {
              SET DEFAULT (floor(extract(epoch FROM clock_timestamp()) / {seconds})::bigint % {SEGMENTS})::smallint;\n\
              UPDATE onewrite.setting SET value = '{seconds}' WHERE name = 'rotation_seconds';\n"
         )
+    }
+}
+
+impl Default for Rotation {
+    /// An hour, as in a new schema.
+    fn default() -> Self {
+        Self(3600)
     }
 }
 
@@ -176,9 +222,38 @@ mod tests {
         let told = Rotation::from_seconds(0).unwrap_err().to_string();
         assert_eq!(
             told,
-            "a rotation of 0 seconds is not possible; choose from 1 to 604800 seconds"
+            "a rotation of 0 seconds is not possible; choose from 1 to 2678400 seconds"
         );
         assert!(Rotation::from_seconds(ROTATION_SECONDS_MAX + 1).is_err());
+    }
+
+    #[test]
+    fn a_rotation_is_fitted_to_the_retention() {
+        let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
+        assert!(Rotation(1).fits(Duration::ZERO));
+        assert!(Rotation::default().fits(hour) && !Rotation::default().fits(2 * hour));
+        for (retention, seconds) in [(hour, 3600), (2 * hour, 3660), (day, 43_260), (61 * day, 2_635_260)] {
+            let rotation = Rotation::for_retention(retention);
+            assert_eq!(rotation.seconds(), seconds, "{retention:?}");
+            assert!(rotation.fits(retention));
+        }
+        let longest = Duration::from_secs(crate::limits::RETENTION_SECONDS_MAX.into());
+        assert!(Rotation::for_retention(longest).fits(longest));
+        assert!(!Rotation::for_retention(longest + hour).fits(longest + hour));
+    }
+
+    #[test]
+    fn a_rotation_that_is_too_short_is_raised_and_no_other_is_touched() {
+        let keeping = |hours: u64| MigrateOptions::default().retention(Duration::from_secs(hours * 3600));
+        assert_eq!(keeping(24).change_of(Rotation(3600)), Some(Rotation(43_260)));
+        assert_eq!(keeping(24).change_of(Rotation(100_000)), None);
+        assert_eq!(keeping(0).change_of(Rotation(60)), None);
+        assert_eq!(
+            keeping(24).rotation(Rotation(60)).change_of(Rotation(3600)),
+            Some(Rotation(60))
+        );
+        assert!(print(0, &keeping(24), &[]).contains("value = '43260'"));
+        assert!(!print(0, &keeping(1), &[]).contains("UPDATE onewrite.setting"));
     }
 
     #[test]
@@ -189,7 +264,7 @@ mod tests {
 
     #[test]
     fn the_migration_and_the_crate_agree_on_the_first_rotation_and_the_segments() {
-        let first = Rotation(3600).sql();
+        let first = Rotation::default().sql();
         let default = first.split("DEFAULT ").nth(1).unwrap().lines().next().unwrap();
         assert!(MIGRATIONS[0].sql.contains(default.trim_end_matches(';')));
         assert!(MIGRATIONS[0].sql.contains("('rotation_seconds', '3600')"));

@@ -3,11 +3,18 @@
 use super::Migration;
 
 /// Every step from an empty database on.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "outbox",
-    sql: include_str!("sqlite/0001_outbox.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "outbox",
+        sql: include_str!("sqlite/0001_outbox.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "history",
+        sql: include_str!("sqlite/0002_history.sql"),
+    },
+];
 
 /// The version that this crate works with.
 pub const LATEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use onewrite::Event;
 use onewrite::postgres::{
     Grant, MigrateError, MigrateOptions, Privileges, Rotation, append, append_all, append_under_row_lock,
-    current_version, migrate, receive,
+    current_rotation, current_version, migrate, receive,
 };
-use onewrite::schema::postgres::{LATEST, print};
+use onewrite::schema::postgres::{LATEST, MIGRATIONS, print};
 
 use super::database::{Database, count, refusal};
 
@@ -72,8 +72,11 @@ async fn the_database_of_a_newer_program_is_refused() {
     assert!(matches!(error, MigrateError::Newer { found, known } if found == LATEST + 6 && known == LATEST));
     assert_eq!(
         error.to_string(),
-        "the schema onewrite of this database is at version 8, and this program knows versions up to 2: \
-         use a newer program; nothing was changed"
+        format!(
+            "the schema onewrite of this database is at version {}, and this program knows versions up to {LATEST}: \
+             use a newer program; nothing was changed",
+            LATEST + 6
+        )
     );
     assert_eq!(rotation_setting(&client).await, "3600");
 }
@@ -136,6 +139,48 @@ async fn a_step_waits_for_a_lock_no_longer_than_it_may() {
                   segment = floor(extract(epoch FROM clock_timestamp()) / 60)::bigint % 4";
     let agree = async || client.query_one(agrees, &[]).await.expect("insert").get::<_, bool>(0);
     assert!(agree().await || agree().await);
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_too_short_for_the_retention_is_raised_once() {
+    let mut client = Database::migrated().await.owner().await;
+    let day = MigrateOptions::default().retention(Duration::from_secs(24 * 3600));
+    migrate(&mut client, &day).await.expect("migrate");
+    assert_eq!(current_rotation(&client).await.expect("rotation").seconds(), 43_260);
+    // One that is longer than needed is somebody's wish.
+    let hour = MigrateOptions::default().retention(Duration::from_secs(3600));
+    migrate(&mut client, &hour).await.expect("migrate");
+    assert_eq!(rotation_setting(&client).await, "43260");
+}
+
+/// What a database of version 2 emptied before, nobody wrote down; the first row that is left tells.
+#[tokio::test]
+async fn the_history_of_an_older_schema_begins_at_its_first_row() {
+    for (first, last, complete_from) in [(Some(41), 50, Some(41)), (None, 50, Some(51)), (Some(1), 50, None)] {
+        let client = Database::empty().await.owner().await;
+        for migration in &MIGRATIONS[..2] {
+            client.batch_execute(migration.sql).await.expect("an older schema");
+        }
+        let mut script = format!(
+            "INSERT INTO onewrite.relay (name) VALUES ('shop'); SELECT setval('onewrite.outbox_sequence', {last});"
+        );
+        if let Some(first) = first {
+            script += &format!("INSERT INTO onewrite.outbox (sequence, topic, payload) VALUES ({first}, 't', '')");
+        }
+        client.batch_execute(&script).await.expect("a history");
+        client.batch_execute(MIGRATIONS[2].sql).await.expect("the step");
+        let row = client
+            .query_one(
+                "SELECT emptied_through + 1, emptied_until IS NULL FROM onewrite.relay",
+                &[],
+            )
+            .await;
+        let row = row.expect("the relay");
+        assert_eq!(
+            (row.get::<_, Option<i64>>(0), row.get::<_, bool>(1)),
+            (complete_from, complete_from.is_none())
+        );
+    }
 }
 
 #[tokio::test]

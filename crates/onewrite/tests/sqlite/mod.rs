@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use onewrite::limits::{KEY_BYTES_MAX, PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX, TYPE_BYTES_MAX};
-use onewrite::schema::sqlite::{LATEST, print};
+use onewrite::schema::sqlite::{LATEST, MIGRATIONS, print};
 use onewrite::sqlite::{AppendError, MigrateError, append, append_all, current_version, migrate, prune_inbox, receive};
 use onewrite::{Event, TransactionState, Uuid};
 use rusqlite::{Connection, TransactionBehavior};
@@ -250,7 +250,7 @@ fn pruning_forgets_what_is_older_and_keeps_the_rest() {
 #[test]
 fn migrating_twice_is_once_and_programs_that_migrate_at_once_take_turns() {
     let database = Database::empty();
-    let applied: Vec<i64> = thread::scope(|scope| {
+    let mut applied: Vec<i64> = thread::scope(|scope| {
         let program = || migrate(&mut database.open()).expect("migrate");
         let programs = [(); 4].map(|()| scope.spawn(program));
         programs
@@ -258,7 +258,8 @@ fn migrating_twice_is_once_and_programs_that_migrate_at_once_take_turns() {
             .flat_map(|program| program.join().expect("a program"))
             .collect()
     });
-    assert_eq!(applied, [1]);
+    applied.sort_unstable();
+    assert_eq!(applied, (1..=LATEST).collect::<Vec<_>>());
     let connection = database.open();
     assert_eq!(current_version(&connection).expect("version"), LATEST);
     let mode: String = connection
@@ -282,6 +283,27 @@ fn the_database_of_a_newer_program_is_refused() {
         }
     ));
     assert!(error.to_string().ends_with("use a newer program; nothing was changed"));
+}
+
+/// What an older version deleted, nobody wrote down; the first row that is left tells.
+#[test]
+fn the_history_of_an_older_schema_begins_at_its_first_row() {
+    for (first, last, complete_from) in [(Some(41), 50, Some(41)), (None, 50, Some(51)), (Some(1), 50, None)] {
+        let connection = Connection::open_in_memory().expect("open");
+        connection.execute_batch(MIGRATIONS[0].sql).expect("an older schema");
+        let mut script = "INSERT INTO onewrite_relay (name) VALUES ('shop');".to_owned();
+        for sequence in first.into_iter().chain([last]) {
+            script += &format!("INSERT INTO onewrite_outbox (sequence, topic, payload) VALUES ({sequence}, 't', '');");
+        }
+        script += &format!("DELETE FROM onewrite_outbox WHERE sequence = {last}");
+        connection.execute_batch(&script).expect("a history");
+        connection.execute_batch(MIGRATIONS[1].sql).expect("the step");
+        let row = "SELECT removed_through + 1, removed_until IS NULL FROM onewrite_relay";
+        let found = connection.query_row(row, [], |row| {
+            Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, bool>(1)?))
+        });
+        assert_eq!(found.expect("the relay"), (complete_from, complete_from.is_none()));
+    }
 }
 
 #[test]

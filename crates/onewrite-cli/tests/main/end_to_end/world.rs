@@ -31,6 +31,8 @@ pub struct Setup<'a> {
     pub topic_settings: &'a [(&'a str, &'a str)],
     /// Settings of the broker.
     pub kafka: &'a [(&'a str, &'a str)],
+    /// More sinks and routes, as the configuration has them.
+    pub more: &'a str,
     /// Whether a synchronous standby can take over.
     pub standby: bool,
 }
@@ -43,6 +45,7 @@ impl Setup<'_> {
             topic,
             topic_settings: &[],
             kafka: &[],
+            more: "",
             standby: false,
         }
     }
@@ -84,10 +87,11 @@ impl World {
             "name = \"shop\"\n[source]\ntype = \"postgres\"\nurl = \"{}\"\nfeed = \"{}\"\n\
              [sinks.events]\ntype = \"kafka\"\nbrokers = [\"{}\"]\n\
              [[routes]]\nname = \"orders\"\nmatch = {{ topic = \"shop.*\" }}\nsink = \"events\"\nmax_in_flight_events = {IN_FLIGHT}\n\
-             [lease]\nttl = \"2s\"\n",
+             [lease]\nttl = \"2s\"\n{}",
             database.url,
             setup.feed,
-            kafka.bootstrap()
+            kafka.bootstrap(),
+            setup.more
         ));
         let migrated = program.run(&["migrate"]);
         assert_eq!(migrated.code, 0, "{}", migrated.err);
@@ -132,20 +136,25 @@ impl World {
         self.program.read("relay.log")
     }
 
-    /// What `onewrite status` says of the route; `None` while the database does not answer.
-    fn route(&self) -> Option<serde_json::Value> {
+    /// What `onewrite status` says of a route; `None` while the database does not answer.
+    fn route(&self, name: &str) -> Option<serde_json::Value> {
         let said = self.program.run(&["status", "--json"]);
         let status: serde_json::Value = (said.code == 0).then(|| serde_json::from_str(&said.out).ok())??;
         status["routes"]
             .as_array()?
             .iter()
-            .find(|route| route["route"] == "orders")
+            .find(|route| route["route"] == name)
             .cloned()
     }
 
-    /// Events delivered, as far as the relay has reported.
+    /// Events delivered to Kafka, as far as the relay has reported.
     pub fn delivered(&self) -> u64 {
-        self.route()
+        self.delivered_by("orders")
+    }
+
+    /// Events delivered by a route, as far as the relay has reported.
+    pub fn delivered_by(&self, route: &str) -> u64 {
+        self.route(route)
             .and_then(|route| route["delivered"].as_u64())
             .unwrap_or_default()
     }
@@ -175,7 +184,7 @@ impl World {
     /// Waits until nothing is unsettled.
     pub async fn drained(&self) {
         self.wait("everything is settled", || {
-            self.route().is_some_and(|route| route["unsettled"] == 0)
+            self.route("orders").is_some_and(|route| route["unsettled"] == 0)
         })
         .await;
     }
@@ -198,7 +207,7 @@ impl World {
                 let tail: Vec<&str> = log.lines().rev().take(30).collect();
                 panic!(
                     "not within {PATIENCE:?}: {what}; status {:?}; the relay's last words:\n{}",
-                    self.route(),
+                    self.route("orders"),
                     tail.join("\n")
                 );
             }

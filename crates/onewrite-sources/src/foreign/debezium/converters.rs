@@ -172,7 +172,7 @@ impl Converter {
                 .map(|bytes| Some(bytes.into())),
             (Self::Text | Self::SimpleHeader, Datum::Null) => Ok(None),
             (Self::Text, _) => java_text(datum).map(|text| Some(text.into())),
-            (Self::SimpleHeader, _) => Ok(Some(simple_text(schema, datum).into())),
+            (Self::SimpleHeader, _) => Ok(Some(simple_text(schema, datum))),
             (Self::Bytes, _) if !is_bytes => Err(format!(
                 "the converter takes bytes alone, and a {} was found",
                 kind(schema, datum)

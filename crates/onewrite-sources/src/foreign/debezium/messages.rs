@@ -1,14 +1,16 @@
 //! Events without a table: the content of `pg_logical_emit_message`, decoded as Debezium's transform
 //! `DecodeLogicalDecodingMessageContent` does, and then routed like a row.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use onewrite_core::options::{Field, Kind};
 
-use super::connect::Datum;
+use super::connect::{Datum, Schema};
 use super::expand::Inference;
 use super::json::Json;
-use super::row::Row;
+use super::row::Fields;
 use super::texts::{Checked, Texts};
 use super::{Problem, Routed, Router};
 
@@ -54,10 +56,10 @@ impl Messages {
                 "the message that begins with {beginning:?} is no event: {words}"
             ))
         })?;
-        router.routed(Row::Message(&schema, &data), committed)
+        router.routed(Fields::Message(&schema, &data), committed)
     }
 
-    fn decode(&self, content: &Bytes) -> Result<(std::sync::Arc<super::connect::Schema>, Vec<Datum>), String> {
+    fn decode(&self, content: &Bytes) -> Result<(Arc<Schema>, Vec<Datum>), String> {
         let text = String::from_utf8_lossy(content);
         let json = Json::read(&text)?;
         let schema = self.inference.schema(None, &json)?;

@@ -103,6 +103,21 @@ pub enum Problem {
     },
 }
 
+/// What is left of a row that became nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// Where it would have gone.
+    pub topic: Option<Arc<str>>,
+    /// The text of its id.
+    pub event_id: Option<Arc<str>>,
+    /// The text of its key.
+    pub key: Option<Arc<str>>,
+    /// Its type.
+    pub event_type: Option<Arc<str>>,
+    /// Its payload as it stands in the row: bytes, or a text.
+    pub payload: Bytes,
+}
+
 /// The namespace of ids that are no UUIDs themselves.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6b1f_3d5e_92a4_4c07_8f5b_0d2e_7a91_c3f6);
 

@@ -5,31 +5,40 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use onewrite_core::Verbatim;
+use uuid::Uuid;
 
 use super::connect::{Datum, Field, Kind, Schema};
 use super::converters::{Converters, as_text};
 use super::expand::Inference;
 use super::json::Json;
 use super::options::{Place, Placement, RouterOptions, Updates};
-use super::row::Row;
+use super::row::{Fields, Found, Row};
 use super::table::{MICRO_TIMESTAMP, TIMESTAMP, Table};
 use super::texts::Texts;
 use super::trace;
-use super::{Change, Operation, Problem, Routed};
+use super::{Change, Operation, Problem, Remains, Routed};
+use crate::foreign::value::Raw;
 
 /// The outbox event router, with the converters that write what it makes.
 #[derive(Clone, Debug)]
 pub struct Router {
     options: RouterOptions,
     converters: Converters,
+    context: Vec<(Arc<str>, Arc<str>)>,
 }
+
+/// A value with its schema; a tombstone has none.
+type Typed = (Option<Arc<Schema>>, Datum);
+
+/// A header's name, schema and value.
+type Header = (Arc<str>, Arc<Schema>, Datum);
 
 /// A record before its converters.
 struct Record {
     topic: Arc<str>,
     key: (Arc<Schema>, Datum),
-    value: (Option<Arc<Schema>>, Datum),
-    headers: Vec<(Arc<str>, Arc<Schema>, Datum)>,
+    value: Typed,
+    headers: Vec<Header>,
     partition: Option<i32>,
     timestamp: Option<i64>,
     id: Datum,
@@ -47,7 +56,23 @@ impl Router {
         Ok(Self {
             options: RouterOptions::read(router)?,
             converters: Converters::read(converters)?,
+            context: Vec::new(),
         })
+    }
+
+    /// The same with the headers before all others by which Debezium names itself since 3.2 (`extended.headers.enabled`, on by
+    /// default there): its `topic.prefix`, task and connector, and an id of this run. Messages have none.
+    pub fn with_context_headers(mut self, topic_prefix: &str) -> Self {
+        let run = Uuid::new_v4().to_string();
+        self.context = [
+            ("connectorLogicalName", topic_prefix),
+            ("taskId", "0"),
+            ("connectorName", "postgresql"),
+            ("runId", &run),
+        ]
+        .map(|(name, text)| (format!("__debezium.context.{name}").into(), text.into()))
+        .to_vec();
+        self
     }
 
     /// The record of a changed row; nothing for a deleted one.
@@ -60,11 +85,37 @@ impl Router {
             Operation::Delete => return Ok(None),
             Operation::Update => return Err(self.updated()),
         }
-        self.routed(Row::Table(table, change.values), change.committed)
+        self.routed(Fields::Table(table, change.values), change.committed)
             .map(Some)
     }
 
-    pub(super) fn routed(&self, row: Row<'_>, committed: Timestamp) -> Result<Routed, Problem> {
+    /// What a row holds that became nothing, as far as it can be read, for people and for parking.
+    pub fn remains(&self, table: &Table, values: &[Raw]) -> Remains {
+        let row = Row::new(Fields::Table(table, values));
+        let text = |name: &str| as_text(&row.get(name).ok().flatten()?.datum);
+        let options = &self.options;
+        let payload = row
+            .get(&options.payload)
+            .ok()
+            .flatten()
+            .map(|found| found.datum.into_owned());
+        Remains {
+            topic: text(&options.route_by).map(|route| options.topic.topic(&route).into()),
+            event_id: text(&options.id),
+            key: text(&options.key),
+            event_type: text(&options.event_type),
+            payload: match payload {
+                Some(Datum::Bytes(bytes)) => bytes,
+                other => other
+                    .as_ref()
+                    .and_then(as_text)
+                    .map_or_else(Bytes::new, |text| Bytes::copy_from_slice(text.as_bytes())),
+            },
+        }
+    }
+
+    pub(super) fn routed(&self, fields: Fields<'_>, committed: Timestamp) -> Result<Routed, Problem> {
+        let row = &Row::new(fields);
         let record = self.record(row).map_err(Problem::Failed)?;
         let event_type = row.get(&self.options.event_type).ok().flatten();
         let event_type = event_type.and_then(|found| as_text(&found.datum));
@@ -80,15 +131,9 @@ impl Router {
         }
     }
 
-    fn record(&self, row: Row<'_>) -> Result<Record, String> {
+    fn record(&self, row: &Row<'_>) -> Result<Record, String> {
         let options = &self.options;
-        let mut headers: Vec<(Arc<str>, Arc<Schema>, Datum)> = Vec::new();
-        let context = row.get(&options.span_context)?;
-        if let Some(Datum::Text(context)) = context.map(|found| found.datum.into_owned()) {
-            let text = Arc::new(Schema::plain(Kind::Text));
-            let context = trace::headers(context.as_str()).into_iter();
-            headers.extend(context.map(|(name, value)| (name.into(), text.clone(), Datum::text(&value))));
-        }
+        let mut headers = self.first_headers(row);
         let payload = row.required(&options.payload, "table.field.event.payload")?;
         let timestamp = self.timestamp(row)?;
         let id = row.required(&options.id, "table.field.event.id")?;
@@ -136,11 +181,26 @@ impl Router {
             partition,
             timestamp,
             id: id.value(),
-            warning,
+            warning: warning.or_else(|| row.warning()),
         })
     }
 
-    fn additional<'a>(&self, row: Row<'a>, placement: &Placement) -> Result<Option<super::row::Found<'a>>, String> {
+    /// Those that are not the row's own: Debezium's, and the trace's.
+    fn first_headers(&self, row: &Row<'_>) -> Vec<Header> {
+        let schema = Arc::new(Schema::plain(Kind::Text));
+        let header = |name: Arc<str>, text: &str| (name, schema.clone(), Datum::text(text));
+        let context = self.context.iter().filter(|_| row.is_of_table());
+        let mut headers: Vec<_> = context.map(|(name, text)| header(name.clone(), text)).collect();
+        // One that cannot be read does not matter to the record.
+        let trace = row.get(&self.options.span_context).ok().flatten();
+        if let Some(Datum::Text(trace)) = trace.map(|found| found.datum.into_owned()) {
+            let trace = trace::headers(trace.as_str()).into_iter();
+            headers.extend(trace.map(|(name, text)| header(name.into(), &text)));
+        }
+        headers
+    }
+
+    fn additional<'a>(&self, row: &Row<'a>, placement: &Placement) -> Result<Option<Found<'a>>, String> {
         if self.options.ignore_missing {
             return row.get(&placement.column);
         }
@@ -148,7 +208,7 @@ impl Router {
             .map(Some)
     }
 
-    fn route_text(&self, row: Row<'_>) -> Result<String, String> {
+    fn route_text(&self, row: &Row<'_>) -> Result<String, String> {
         const OPTION: &str = "route.by.field";
         let name = &self.options.route_by;
         match &*row.required(name, OPTION)?.of_kind(&Kind::Text, name, OPTION)?.datum {
@@ -158,7 +218,7 @@ impl Router {
     }
 
     /// In milliseconds.
-    fn timestamp(&self, row: Row<'_>) -> Result<Option<i64>, String> {
+    fn timestamp(&self, row: &Row<'_>) -> Result<Option<i64>, String> {
         const OPTION: &str = "table.field.event.timestamp";
         let Some(name) = &self.options.timestamp else {
             return Ok(None);
@@ -187,7 +247,7 @@ impl Router {
 
     /// Makes a struct of a payload that is JSON text. Where that fails late, the payload stays a text and its schema has
     /// become another, as in Debezium: what comes of that the converter decides.
-    fn expand(&self, inference: Inference, value: &mut (Option<Arc<Schema>>, Datum)) -> Result<(), String> {
+    fn expand(&self, inference: Inference, value: &mut Typed) -> Result<(), String> {
         let words = |words: String| format!("the payload was not expanded: {words}");
         let text = match &value.1 {
             Datum::Null => return Ok(()),
@@ -201,11 +261,7 @@ impl Router {
     }
 
     /// The payload with further columns, as a struct.
-    fn envelope(
-        &self,
-        row: Row<'_>,
-        value: (Option<Arc<Schema>>, Datum),
-    ) -> Result<(Option<Arc<Schema>>, Datum), String> {
+    fn envelope(&self, row: &Row<'_>, value: Typed) -> Result<Typed, String> {
         const OPTION: &str = "table.field.event.schema.version";
         let (schema, datum) = value;
         let schema = schema.ok_or("the payload tells no type, and the envelope needs one")?;
@@ -261,20 +317,16 @@ impl Router {
         let payload = value
             .convert(record.value.0.as_ref(), &record.value.1)
             .map_err(words("the value"))?;
-        let written: Result<Vec<(Arc<str>, Option<Bytes>)>, String> = record
-            .headers
-            .iter()
-            .map(|(name, schema, datum)| {
-                let bytes = header.convert(Some(schema), datum);
-                Ok((name.clone(), bytes.map_err(words(&format!("the header {name}")))?))
-            })
-            .collect();
+        let written = record.headers.iter().map(|(name, schema, datum)| {
+            let bytes = header.convert(Some(schema), datum);
+            Ok((name.clone(), bytes.map_err(words(&format!("the header {name}")))?))
+        });
         let verbatim = Verbatim {
             key: key
                 .convert(Some(&record.key.0), &record.key.1)
                 .map_err(words("the key"))?,
             tombstone: payload.is_none(),
-            headers: written?,
+            headers: written.collect::<Result<_, String>>()?,
             partition: record.partition,
             timestamp: record.timestamp,
         };

@@ -1,15 +1,23 @@
 //! What the router reads fields from: a row of a table, or the content of a message.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::connect::{Datum, Kind, Schema};
 use super::table::{self, Table};
 use crate::foreign::value::Raw;
 
-/// A row's or a message's fields.
+/// A row or a message.
+#[derive(Debug)]
+pub(super) struct Row<'a> {
+    fields: Fields<'a>,
+    warning: RefCell<Option<String>>,
+}
+
+/// What it holds.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Row<'a> {
+pub(super) enum Fields<'a> {
     /// Of a table: its columns' values in their order.
     Table(&'a Table, &'a [Raw]),
     /// Of a message: a struct.
@@ -25,13 +33,25 @@ pub(super) struct Found<'a> {
 }
 
 impl<'a> Row<'a> {
+    pub fn new(fields: Fields<'a>) -> Self {
+        Self {
+            fields,
+            warning: RefCell::default(),
+        }
+    }
+
+    /// The last thing in its fields that Debezium would have warned of.
+    pub fn warning(&self) -> Option<String> {
+        self.warning.borrow().clone()
+    }
+
     /// A field; nothing where the row has none of this name.
     ///
     /// # Errors
     /// What is wrong with its value.
     pub fn get(&self, name: &str) -> Result<Option<Found<'a>>, String> {
-        match self {
-            Self::Table(table, values) => {
+        match self.fields {
+            Fields::Table(table, values) => {
                 let Some((at, column, schema)) = table.column(name) else {
                     return Ok(None);
                 };
@@ -44,11 +64,15 @@ impl<'a> Row<'a> {
                 let raw = values
                     .get(at)
                     .ok_or_else(|| format!("the row has {} values, none for column {name}", values.len()))?;
-                let datum = Cow::Owned(table::datum(column, schema, raw)?);
+                let (datum, warning) = table::datum(column, schema, raw)?;
+                if warning.is_some() {
+                    self.warning.replace(warning);
+                }
+                let datum = Cow::Owned(datum);
                 Ok(Some(Found { schema, datum }))
             }
-            Self::Message(schema, data) => {
-                let fields = schema.fields().iter().zip(*data);
+            Fields::Message(schema, data) => {
+                let fields = schema.fields().iter().zip(data);
                 let mut found = fields.filter(|(field, _)| *field.name == *name);
                 Ok(found.next().map(|(field, datum)| Found {
                     schema: &field.schema,
@@ -63,19 +87,24 @@ impl<'a> Row<'a> {
     /// # Errors
     /// It is not, or what is wrong with its value.
     pub fn required(&self, name: &str, option: &str) -> Result<Found<'a>, String> {
-        let what = match self {
-            Self::Table(..) => "the table has no column",
-            Self::Message(..) => "the message has no member",
+        let what = match self.fields {
+            Fields::Table(..) => "the table has no column",
+            Fields::Message(..) => "the message has no member",
         };
         self.get(name)?
             .ok_or_else(|| format!("{what} {name}, which {option} names"))
     }
 
+    /// Whether it is a row.
+    pub fn is_of_table(&self) -> bool {
+        matches!(self.fields, Fields::Table(..))
+    }
+
     /// What converters call the row's schema.
     pub fn schema_name(&self) -> Option<&'a str> {
-        match self {
-            Self::Table(table, _) => Some(&table.name),
-            Self::Message(schema, _) => schema.name.as_deref(),
+        match self.fields {
+            Fields::Table(table, _) => Some(&table.name),
+            Fields::Message(schema, _) => schema.name.as_deref(),
         }
     }
 }

@@ -4,11 +4,9 @@ mod default;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::connect::{DECIMAL, Datum, Field, Kind, Schema};
 use super::java;
-use crate::foreign::value::{Column, Numeric, Raw, Value, oid};
+use crate::foreign::value::{Column, Numeric, Raw, Value, civil, oid};
 
 /// A column with what the catalogue knows of it beyond the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,13 +83,22 @@ impl Table {
     }
 }
 
-/// Reads one value of a row.
+/// Reads one value of a row; beside it words, where Debezium would warn that it takes the value for null.
 ///
 /// # Errors
 /// What is wrong with it, naming the column.
-pub(super) fn datum(column: &Column, schema: &Arc<Schema>, raw: &Raw) -> Result<Datum, String> {
-    let value = Value::read(column, raw)?;
-    convert(schema, value).map_err(|words| format!("column {}: {words}", column.name))
+pub(super) fn datum(column: &Column, schema: &Arc<Schema>, raw: &Raw) -> Result<(Datum, Option<String>), String> {
+    let name = &column.name;
+    match Value::read(column, raw)? {
+        Value::Numeric(number) if !matches!(number, Numeric::Finite { .. }) => {
+            let words = format!("column {name} is {number}, for which its type has no place, and is taken for null");
+            Ok((Datum::Null, Some(words)))
+        }
+        value => {
+            let datum = convert(column, schema, value).map_err(|words| format!("column {name}: {words}"))?;
+            Ok((datum, None))
+        }
+    }
 }
 
 /// `timestamp(3)` and coarser are in milliseconds, as with `time`.
@@ -175,7 +182,7 @@ fn precision_and_scale(type_modifier: i32) -> Option<(i32, i32)> {
     Some(((packed >> 16) & 0xffff, ((packed & 0x7ff) ^ 1024) - 1024))
 }
 
-fn convert(schema: &Arc<Schema>, value: Value) -> Result<Datum, String> {
+fn convert(column: &Column, schema: &Arc<Schema>, value: Value) -> Result<Datum, String> {
     let milliseconds = matches!(schema.name.as_deref(), Some(TIME | TIMESTAMP));
     Ok(match value {
         Value::Null if schema.optional => Datum::Null,
@@ -186,11 +193,15 @@ fn convert(schema: &Arc<Schema>, value: Value) -> Result<Datum, String> {
         Value::Int8(number) => Datum::Int64(number),
         Value::Float4(number) => Datum::Float32(number),
         Value::Float8(number) => Datum::Float64(number),
-        Value::Numeric(number) => decimal(schema, number)?,
+        Value::Numeric(number) => decimal(schema, number),
         Value::Text(text) | Value::Json(text) => Datum::Text(text),
         Value::Uuid(uuid) => Datum::text(&uuid.to_string()),
         Value::Bytea(bytes) => Datum::Bytes(bytes),
-        Value::Date(days) => Datum::Int32(days),
+        Value::Date(days) => Datum::Int32(match days {
+            i32::MAX => DATE_INFINITY,
+            i32::MIN => DATE_NEGATIVE_INFINITY,
+            finite => finite,
+        }),
         // Less than a day, so that it fits.
         Value::Time(microseconds) if milliseconds => Datum::Int32((microseconds / 1000) as i32),
         Value::Time(microseconds) => Datum::Int64(microseconds),
@@ -198,9 +209,13 @@ fn convert(schema: &Arc<Schema>, value: Value) -> Result<Datum, String> {
             microseconds if milliseconds => microseconds.div_euclid(1000),
             microseconds => microseconds,
         }),
-        Value::Timestamptz(microseconds) => Datum::text(&zoned(microseconds)),
+        Value::Timestamptz(microseconds) => Datum::text(&zoned(microseconds, column.type_modifier)?),
     })
 }
+
+/// What Debezium takes an infinite date in the log for; in a snapshot it is days of other years.
+const DATE_INFINITY: i32 = -2_147_472_692;
+const DATE_NEGATIVE_INFINITY: i32 = -2_147_472_691;
 
 /// What the PostgreSQL driver of Java takes `infinity` for.
 fn finite(microseconds: i64) -> i64 {
@@ -213,30 +228,29 @@ fn finite(microseconds: i64) -> i64 {
     }
 }
 
-fn zoned(microseconds: i64) -> String {
+/// With as many digits of a second as the type has, which are six unless it says otherwise.
+fn zoned(microseconds: i64, precision: i32) -> Result<String, String> {
     match microseconds {
-        i64::MAX => "infinity".to_owned(),
-        i64::MIN => "-infinity".to_owned(),
-        finite => Timestamp::from_microsecond(finite).map_or_else(|error| error.to_string(), |time| time.to_string()),
+        i64::MAX => return Ok("infinity".to_owned()),
+        i64::MIN => return Ok("-infinity".to_owned()),
+        _ => {}
     }
+    let time =
+        civil(microseconds).ok_or_else(|| format!("the year of {microseconds} microseconds is none from 1 to 9999"))?;
+    let digits = usize::try_from(precision).unwrap_or(6);
+    Ok(format!("{time:.digits$}Z"))
 }
 
-fn decimal(schema: &Arc<Schema>, number: Numeric) -> Result<Datum, String> {
-    let special = || {
-        format!("{number} was found, and Debezium writes numbers alone with its setting decimal.handling.mode=precise")
-    };
+fn decimal(schema: &Arc<Schema>, number: Numeric) -> Datum {
     if schema.name.as_deref() == Some(DECIMAL) {
         let scale = schema.parameters.first().and_then(|(_, scale)| scale.parse().ok());
-        return match number {
-            Numeric::Finite { .. } => Ok(Datum::Decimal(java::padded(number, scale.unwrap_or_default()))),
-            _ => Err(special()),
-        };
+        return Datum::Decimal(java::padded(number, scale.unwrap_or_default()));
     }
     let stripped = java::stripped(&number);
     let (Numeric::Finite { scale, .. }, Some(bytes)) = (&stripped, java::unscaled(&stripped)) else {
-        return Err(special());
+        return Datum::Null;
     };
     let values = vec![Datum::Int32(i32::from(*scale)), Datum::Bytes(bytes.into())];
     // The struct's own schema is that of its column, default and all.
-    Ok(Datum::Struct(schema.clone(), values))
+    Datum::Struct(schema.clone(), values)
 }

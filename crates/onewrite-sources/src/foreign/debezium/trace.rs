@@ -1,31 +1,20 @@
 //! The trace context that a writer left in a column, as headers.
 //!
-//! Debezium does this where OpenTelemetry is set up: it reads the context with the default propagators (W3C trace context and
-//! baggage), reports two spans of its own, and writes the headers of the first. Onewrite reports no spans, so the writer's own
-//! span stays the parent: the headers are the same but for the id of the span.
+//! Debezium does this where OpenTelemetry is set up: it reads the context (W3C, by default), reports two spans of its own, and
+//! writes the headers of the first; baggage is lost on the way. Onewrite reports no spans, so the writer's own span stays the
+//! parent: the headers are the same but for the id of the span.
 
 use super::java;
 
-/// The headers, in the order in which OpenTelemetry's default propagators write them; none without a valid `traceparent`.
+/// The headers, in the order in which OpenTelemetry writes them; none without a valid `traceparent`.
 pub(super) fn headers(context: &str) -> Vec<(&'static str, String)> {
     let mut properties = java::properties(context);
-    let mut headers = Vec::new();
-    if let Some(parent) = properties.remove("traceparent").and_then(|parent| traceparent(&parent)) {
-        headers.push(("traceparent", parent));
-        headers.extend(
-            properties
-                .remove("tracestate")
-                .filter(|state| !state.is_empty())
-                .map(|state| ("tracestate", state)),
-        );
-    }
-    headers.extend(
-        properties
-            .remove("baggage")
-            .filter(|baggage| !baggage.is_empty())
-            .map(|baggage| ("baggage", baggage)),
-    );
-    headers
+    let Some(parent) = properties.remove("traceparent").and_then(|parent| traceparent(&parent)) else {
+        return Vec::new();
+    };
+    let state = properties.remove("tracestate").filter(|state| !state.is_empty());
+    let state = state.map(|state| ("tracestate", state));
+    [("traceparent", parent)].into_iter().chain(state).collect()
 }
 
 /// In version 00, where it is valid (W3C Trace Context, section 3.2): later versions may say more, which is left out.
@@ -60,10 +49,7 @@ mod tests {
         let context = format!("#Thu Nov 26\ntracestate=a\\=b\ntraceparent={PARENT}\nb3=0\nbaggage=k\\=v\n");
         let parent = ("traceparent", PARENT.to_owned());
         let state = ("tracestate", "a=b".to_owned());
-        assert_eq!(
-            headers(&context),
-            [parent.clone(), state, ("baggage", "k=v".to_owned())]
-        );
+        assert_eq!(headers(&context), [parent.clone(), state]);
         assert_eq!(headers(&format!("traceparent=01{}-more", &PARENT[2..])), [parent]);
     }
 

@@ -3,9 +3,10 @@
 use std::str::FromStr;
 
 use bytes::Bytes;
-use jiff::Timestamp;
-use jiff::civil::{Date, DateTime, Time};
-use jiff::tz::TimeZone;
+use jiff::SignedDuration;
+use jiff::civil::{Date, Time};
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::Offset;
 use uuid::Uuid;
 
 use super::{Column, Numeric, Raw, Text, Value, oid};
@@ -131,11 +132,8 @@ fn from_text(type_oid: u32, bytes: &Bytes) -> Option<Value> {
         oid::JSON | oid::JSONB => Value::Json(text),
         oid::DATE => Value::Date(date(&text)?),
         oid::TIME => Value::Time(time(&text)?),
-        oid::TIMESTAMP => Value::Timestamp(moment(&text, |text| {
-            let civil: DateTime = text.parse().ok()?;
-            TimeZone::UTC.to_timestamp(civil).ok()
-        })?),
-        oid::TIMESTAMPTZ => Value::Timestamptz(moment(&text, |text| text.parse().ok())?),
+        oid::TIMESTAMP => Value::Timestamp(moment(&text, false)?),
+        oid::TIMESTAMPTZ => Value::Timestamptz(moment(&text, true)?),
         _ => Value::Text(text),
     })
 }
@@ -163,12 +161,21 @@ fn time(text: &Text) -> Option<i64> {
     i64::try_from(elapsed.as_micros()).ok()
 }
 
-fn moment(text: &Text, finite: impl Fn(&str) -> Option<Timestamp>) -> Option<i64> {
-    match text.as_str() {
-        "-infinity" => Some(i64::MIN),
-        "infinity" => Some(i64::MAX),
-        text => finite(text).map(Timestamp::as_microsecond),
-    }
+fn moment(text: &Text, with_offset: bool) -> Option<i64> {
+    let text = match text.as_str() {
+        "-infinity" => return Some(i64::MIN),
+        "infinity" => return Some(i64::MAX),
+        finite => finite,
+    };
+    let pieces = Pieces::parse(text).ok()?;
+    let offset = match (pieces.to_numeric_offset(), with_offset) {
+        (Some(offset), true) => offset,
+        (None, false) => Offset::UTC,
+        _ => return None,
+    };
+    let elapsed = pieces.date().to_datetime(pieces.time()?).duration_since(super::EPOCH);
+    let elapsed = elapsed.checked_sub(SignedDuration::from_secs(offset.seconds().into()))?;
+    i64::try_from(elapsed.as_micros()).ok()
 }
 
 /// Either of the two that the setting `bytea_output` knows: `hex`, and `escape` with octal numbers.

@@ -28,9 +28,12 @@ pub(crate) struct LogRow {
 /// What a route takes from its queue: all that came before a tick, and the tick.
 pub(crate) type Taken = (Vec<LogRow>, Arc<Tick>);
 
-/// One for each leading relay.
+/// One for each reader of the log.
 #[derive(Default)]
 pub(crate) struct Shared {
+    /// Tells this reader's ticks from those of one before it under the same lease, which may still be on their way: their
+    /// numbers mean nothing here.
+    writer: i64,
     inner: Mutex<Inner>,
     /// Somebody wants a tick.
     wanted: Notify,
@@ -78,6 +81,19 @@ enum Entry {
 }
 
 impl Shared {
+    /// Nothing waits, and nobody.
+    pub fn new() -> Self {
+        Self {
+            writer: fastrand::i64(..),
+            ..Self::default()
+        }
+    }
+
+    /// Who writes this reader's ticks.
+    pub fn writer(&self) -> i64 {
+        self.writer
+    }
+
     /// Asks for a tick soon.
     pub fn want(&self) {
         self.wanted.notify_one();

@@ -32,7 +32,7 @@ pub(crate) struct Tail {
 impl Tail {
     /// Begins to read, and tries again for ever where that fails; until it succeeds nobody can subscribe.
     pub fn start(connector: &Connector, lease: &Lease) -> Self {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::new(Shared::new());
         let reader = Reader {
             connector: connector.clone(),
             lease: lease.clone(),
@@ -273,7 +273,7 @@ impl Reading<'_> {
         if message.prefix.as_str().as_bytes() != PREFIX {
             return;
         }
-        if let Some(tick) = Tick::read(&message.content, self.lease, self.low) {
+        if let Some(tick) = Tick::read(&message.content, self.lease, self.shared.writer(), self.low) {
             self.low = tick.last_sequence;
             self.shared.tick(tick);
         }

@@ -24,7 +24,7 @@ const SEQUENCE: &str = "SELECT set_config('onewrite.low', (CASE WHEN is_called T
 
 /// A row where the lease is still held. The relay's name stands last, since it alone may hold anything.
 const TICK: &str = "\
-    SELECT pg_logical_emit_message(true, 'onewrite', concat_ws(' ', 'tick', epoch, $3, pg_current_snapshot(), \
+    SELECT pg_logical_emit_message(true, 'onewrite', concat_ws(' ', 'tick', epoch, $3, $4, pg_current_snapshot(), \
                                    pg_current_xact_id(), current_setting('onewrite.low'), name)) \
     FROM onewrite.relay WHERE name = $1 AND epoch = $2";
 
@@ -44,12 +44,12 @@ pub(crate) struct Tick {
 impl Tick {
     /// Reads a message; `None` for a tick of somebody else and for any other message. `low` bounds the sequences of later
     /// transactions, as a fence before this tick found it.
-    pub fn read(content: &[u8], lease: &Lease, low: i64) -> Option<Self> {
+    pub fn read(content: &[u8], lease: &Lease, writer: i64, low: i64) -> Option<Self> {
         let text = std::str::from_utf8(content).ok()?.strip_prefix("tick ")?;
-        let mut parts = text.splitn(6, ' ');
-        let (epoch, number, snapshot) = (parts.next()?, parts.next()?, parts.next()?);
+        let mut parts = text.splitn(7, ' ');
+        let (epoch, from, number, snapshot) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let (xid, last_sequence, relay) = (parts.next()?, parts.next()?, parts.next()?);
-        if relay != lease.relay || epoch.parse() != Ok(lease.epoch) {
+        if relay != lease.relay || epoch.parse() != Ok(lease.epoch) || from.parse() != Ok(writer) {
             return None;
         }
         Some(Self {
@@ -68,18 +68,19 @@ pub(super) async fn tick(session: Session, shared: Arc<Shared>) -> StoreError {
         let _time_is_up = timeout_at(Instant::now() + TICK_INTERVAL_MAX, shared.wanted()).await;
         sleep_until(earliest).await;
         earliest = Instant::now() + TICK_INTERVAL_MIN;
-        if let Err(error) = write(&session, shared.begin_tick()).await {
+        if let Err(error) = write(&session, shared.writer(), shared.begin_tick()).await {
             return error;
         }
     }
 }
 
-async fn write(session: &Session, number: u64) -> Result<(), StoreError> {
+async fn write(session: &Session, writer: i64, number: u64) -> Result<(), StoreError> {
     let lease = session.lease();
     let number = i64::try_from(number).map_err(|_| StoreError::new(StoreFailure::Unavailable, "too many ticks"))?;
     let parameters: Parameters<'_> = vec![
         (&lease.relay, Type::TEXT),
         (&lease.epoch, Type::INT8),
+        (&writer, Type::INT8),
         (&number, Type::INT8),
     ];
     let held = session
@@ -106,13 +107,14 @@ mod tests {
             holder: String::new(),
             epoch,
         };
-        let content = b"tick 7 3 10:20:12,15 20 41 shop of mine";
-        let tick = Tick::read(content, &lease(7, "shop of mine"), 5).expect("a tick");
+        let content = b"tick 7 -9 3 10:20:12,15 20 41 shop of mine";
+        let tick = Tick::read(content, &lease(7, "shop of mine"), -9, 5).expect("a tick");
         assert_eq!((tick.number, tick.xid, tick.last_sequence), (3, 20, 41));
         assert_eq!((tick.snapshot.text(), tick.snapshot.low), ("10:20:12,15", 5));
-        assert_eq!(Tick::read(content, &lease(8, "shop of mine"), 5), None);
-        assert_eq!(Tick::read(content, &lease(7, "shop"), 5), None);
-        assert_eq!(Tick::read(b"", &lease(7, "shop"), 5), None);
-        assert_eq!(Tick::read(b"tick 7 x 1:1: 1 1 shop", &lease(7, "shop"), 5), None);
+        assert_eq!(Tick::read(content, &lease(8, "shop of mine"), -9, 5), None);
+        assert_eq!(Tick::read(content, &lease(7, "shop of mine"), 9, 5), None);
+        assert_eq!(Tick::read(content, &lease(7, "shop"), -9, 5), None);
+        assert_eq!(Tick::read(b"", &lease(7, "shop"), -9, 5), None);
+        assert_eq!(Tick::read(b"tick 7 -9 x 1:1: 1 1 shop", &lease(7, "shop"), -9, 5), None);
     }
 }

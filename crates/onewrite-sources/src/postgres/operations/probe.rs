@@ -2,38 +2,53 @@
 
 use std::time::Duration;
 
+use onewrite::schema::postgres::Rotation;
 use onewrite_core::StoreError;
 use onewrite_core::error::chain;
-use onewrite_core::sink::Finding;
+use onewrite_core::sink::{Finding, FindingLevel};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-use super::super::connection::Connector;
 use super::super::error::failed;
-use super::{privileges, schema_problem, schema_version};
+use super::super::foreign;
+use super::{PostgresOperations, log, privileges, schema_problem, schema_version};
+use crate::words::age;
 
 /// The oldest version of the server that is supported, as `server_version_num` gives it.
 const SERVER_VERSION_MIN: i32 = 140_000;
 
 /// Looks at everything. What cannot be looked at is a finding of its own.
-pub(super) async fn probe(connector: &Connector, long_transaction: Duration) -> Vec<Finding> {
-    let client = match connector.connect().await {
+pub(super) async fn probe(operations: &PostgresOperations) -> Vec<Finding> {
+    let client = match operations.connector.connect().await {
         Ok(client) => client,
         Err(error) => return vec![Finding::broken("connection", chain(&error))],
     };
-    let mut findings = vec![Finding::works("connection", connector.place())];
+    let mut findings = vec![Finding::works("connection", operations.connector.place())];
     add(&mut findings, "server", server(&client).await);
     let schema = schema(&client).await;
     let usable = schema.as_ref().is_ok_and(|(usable, _)| *usable);
     add(&mut findings, "schema", schema.map(|(_, finding)| vec![finding]));
+    // What the user may not look at is not looked at; the missing privileges are the finding.
+    let mut may_look = false;
     if usable {
         let privileges = privileges::look(&client).await;
+        may_look = privileges
+            .as_ref()
+            .is_ok_and(|found| found.iter().all(|finding| finding.level == FindingLevel::Works));
         add(&mut findings, "privileges", privileges);
     }
-    let transactions = transactions(&client, long_transaction).await;
+    match &operations.foreign {
+        Some(foreign) => findings.extend(foreign::probe(&client, foreign).await),
+        None if may_look => {
+            let log = log::look(&client, operations.feed).await;
+            add(&mut findings, "feed", log);
+        }
+        None => {}
+    }
+    let transactions = transactions(&client, operations.long_transaction).await;
     add(&mut findings, "transactions", transactions);
-    if usable {
-        let segments = segments(&client).await;
+    if may_look && operations.foreign.is_none() {
+        let segments = segments(&client, operations.retention).await;
         add(&mut findings, "segments", segments);
     }
     findings
@@ -168,7 +183,8 @@ fn prepared_transaction(row: &Row) -> Finding {
     )
 }
 
-async fn segments(client: &Client) -> Result<Vec<Finding>, StoreError> {
+/// Their sizes, and whether events can be kept as long as they are to be and still be removed after that.
+async fn segments(client: &Client, retention: Duration) -> Result<Vec<Finding>, StoreError> {
     const SIZES: &str = "SELECT string_agg(c.relname || ' ' || pg_size_pretty(pg_total_relation_size(c.oid)), ', ' \
                              ORDER BY c.relname) \
                          FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid \
@@ -176,27 +192,25 @@ async fn segments(client: &Client) -> Result<Vec<Finding>, StoreError> {
                              (SELECT oid FROM pg_namespace WHERE nspname = 'onewrite'))";
     let row = client.query_typed_one(SIZES, &[]).await;
     let row = row.map_err(|error| failed("reading the sizes of segments", error))?;
-    Ok(vec![Finding::works(
-        "segments",
-        row.get::<_, Option<String>>(0).unwrap_or_default(),
-    )])
-}
-
-/// A time for people, such as `2 h 5 min`.
-fn age(seconds: f64) -> String {
-    let minutes = (seconds / 60.0) as u64;
-    match (minutes / 60, minutes % 60) {
-        (0, 0) => format!("{seconds:.0} s"),
-        (0, minutes) => format!("{minutes} min"),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn ages_are_short() {
-        let told = [12.4, 300.0, 7_500.0].map(super::age);
-        assert_eq!(told, ["12 s", "5 min", "2 h 5 min"]);
-    }
+    let sizes = Finding::works("segments", row.get::<_, Option<String>>(0).unwrap_or_default());
+    let rotation = onewrite::postgres::current_rotation(client).await;
+    let rotation = rotation.map_err(|error| failed("reading the rotation of segments", error))?;
+    let turns = format!(
+        "segments are written to by turns of {}, and events are kept for {}",
+        age(rotation.seconds().into()),
+        age(retention.as_secs_f64())
+    );
+    let rotation = if rotation.fits(retention) {
+        Finding::works("rotation", turns)
+    } else {
+        Finding::warning(
+            "rotation",
+            format!(
+                "{turns}: two turns after its own it is too late to empty a segment, so none ever is and the table grows for ever; \
+                 `onewrite migrate` sets turns of {}, or lower source.retention",
+                age(Rotation::for_retention(retention).seconds().into())
+            ),
+        )
+    };
+    Ok(vec![sizes, rotation])
 }

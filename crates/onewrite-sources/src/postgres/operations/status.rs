@@ -1,5 +1,8 @@
 //! Relays, routes and segments at a glance.
 
+use std::time::Duration;
+
+use onewrite_core::alarm::AlarmThresholds;
 use onewrite_core::limits::UNSETTLED_COUNT_MAX;
 use onewrite_core::routing::Share;
 use onewrite_core::store::{RelayStatus, RouteStatus, SegmentStatus, Status};
@@ -7,12 +10,14 @@ use onewrite_core::{StoreError, StoreFailure};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, IsolationLevel, Row, Transaction};
 
+use super::super::alarms::{self, Slot, missing_slot, slots};
 use super::super::error::failed;
 use super::super::filter::Filter;
 use super::super::foreign::{self, Foreign, is_foreign};
+use super::history;
 
 const RELAYS: &str = "SELECT name, CASE WHEN expires_at > clock_timestamp() THEN holder END, epoch, \
-                      extract(epoch FROM clock_timestamp() - renewed_at)::float8 \
+                      extract(epoch FROM clock_timestamp() - renewed_at)::float8, feed, feed_reason, slot \
                       FROM onewrite.relay ORDER BY name";
 
 const ROUTES: &str = "SELECT r.relay, r.name, r.definition, r.state, r.halted, r.delivered, r.failed, r.last_error, \
@@ -30,8 +35,13 @@ const SEGMENTS: &str = "SELECT c.relname::text, pg_total_relation_size(c.oid), c
 /// The statistics of a table that empties and fills must not talk the planner into reading all of it.
 const BY_INDEX: &str = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off";
 
-/// Reads everything in one snapshot.
-pub(super) async fn read(client: &mut Client, foreign: Option<&Foreign>) -> Result<Status, StoreError> {
+/// Reads everything that is recorded in one snapshot; then the slots, the replays and the alarms, which change by themselves.
+pub(super) async fn read(
+    client: &mut Client,
+    retention: Duration,
+    thresholds: &AlarmThresholds,
+    foreign: Option<&Foreign>,
+) -> Result<Status, StoreError> {
     let doing = |error| failed("reading the status", error);
     let begin = client
         .build_transaction()
@@ -49,26 +59,39 @@ pub(super) async fn read(client: &mut Client, foreign: Option<&Foreign>) -> Resu
         routes.push(route(&transaction, &row).await?);
     }
     let segments = transaction.query_typed(SEGMENTS, &[]).await.map_err(doing)?;
+    let retained = history::retained(&transaction).await.map_err(doing)?;
     transaction.commit().await.map_err(doing)?;
     if let Some(foreign) = foreign {
         for (at, definition) in uncounted {
             foreign::count(client, foreign, &definition, &mut routes[at]).await;
         }
     }
+    let slots = slots(client).await.map_err(doing)?;
+    let replays = history::replays(client).await?;
     Ok(Status {
+        alarms: alarms::look(client, retention, thresholds).await?,
         schema_version,
-        relays: relays.iter().map(relay).collect(),
+        relays: relays.iter().map(|row| relay(row, &slots)).collect(),
         routes,
         segments: segments.iter().map(segment).collect(),
+        retained,
+        replays,
     })
 }
 
-fn relay(row: &Row) -> RelayStatus {
+fn relay(row: &Row, slots: &[Slot]) -> RelayStatus {
+    let slot = |name: &str| {
+        let found = slots.iter().find(|slot| slot.status.name == name);
+        found.map_or_else(|| missing_slot(name), |slot| slot.status.clone())
+    };
     RelayStatus {
         name: row.get(0),
         holder: row.get(1),
         epoch: row.get(2),
         renewed_seconds_ago: row.get(3),
+        feed: row.get(4),
+        feed_reason: row.get(5),
+        slot: row.get::<_, Option<&str>>(6).map(slot),
     }
 }
 

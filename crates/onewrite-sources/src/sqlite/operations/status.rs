@@ -1,22 +1,30 @@
 //! What `onewrite status` shows of an SQLite outbox.
 
+use std::time::Duration;
+
 use onewrite::sqlite::current_version;
 use onewrite_core::limits::UNSETTLED_COUNT_MAX;
 use onewrite_core::routing::Share;
 use onewrite_core::store::{RelayStatus, RouteStatus, SegmentStatus, Status};
 use rusqlite::{Connection, Row, Rows};
 
+use super::super::alarms;
 use super::super::error::unreadable;
 use super::super::progress::Progress;
+use super::history;
 
-/// Reads everything in one transaction, so that the figures belong together.
-pub(super) fn read(connection: &mut Connection) -> rusqlite::Result<Status> {
+/// Reads everything in one transaction, so that the figures belong together, and the alarms before it.
+pub(super) fn read(connection: &mut Connection, retention: Duration) -> rusqlite::Result<Status> {
+    let alarms = alarms::look(connection, retention)?;
     let transaction = connection.transaction()?;
     let status = Status {
+        alarms,
         schema_version: current_version(&transaction)?,
         relays: relays(&transaction)?,
         routes: routes(&transaction)?,
         segments: vec![segment(&transaction)?],
+        retained: history::retained(&transaction)?,
+        replays: history::replays(&transaction)?,
     };
     transaction.commit()?;
     Ok(status)
@@ -31,6 +39,9 @@ fn relays(connection: &Connection) -> rusqlite::Result<Vec<RelayStatus>> {
             holder: row.get(1)?,
             epoch: row.get(2)?,
             renewed_seconds_ago: row.get(3)?,
+            feed: None,
+            feed_reason: None,
+            slot: None,
         })
     };
     connection.prepare(RELAYS)?.query_map([], relay)?.collect()

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
+use onewrite_core::limits::{REPLAY_COUNT_TIMEOUT, UNSETTLED_COUNT_MAX};
 use onewrite_core::routing::Share;
 use onewrite_core::wire::HEADER_REPLAY;
 use onewrite_core::{BatchLimit, Sourced, StoreError};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
+use tokio::time::Instant;
 
 use super::super::error::unreadable;
 use super::super::reading::{Stretch, read_stretch};
@@ -163,6 +165,40 @@ impl Request {
             self.since.is_none_or(|since| since <= time) && self.until.is_none_or(|until| time < until)
         }))
     }
+}
+
+/// How many events of a replay are beyond its progress; `None` when its route is gone, or counting them takes too long.
+pub(in crate::sqlite) fn count(connection: &Connection, id: i64) -> rusqlite::Result<Option<i64>> {
+    const REQUEST: &str = "\
+        SELECT replay.id, up_to, progress, since, until, topic, key, ids, replay.relay, replay.route, definition \
+        FROM onewrite_replay AS replay JOIN onewrite_route AS route ON route.relay = replay.relay AND route.name = replay.route \
+        WHERE replay.id = ?1";
+    // The columns of an event, but for the payload.
+    const ROWS: &str = "SELECT id, topic, key, type, NULL, NULL, NULL, occurred_at FROM onewrite_outbox \
+                        WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence";
+    let of_row = |row: &Row<'_>| {
+        let (relay, route, definition): (String, String, String) = (row.get(8)?, row.get(9)?, row.get(10)?);
+        Ok((
+            Request::of_row(row)?,
+            Share::from_definition(&relay, &route, &definition),
+        ))
+    };
+    let Some((request, Some(share))) = connection.query_row(REQUEST, [id], of_row).optional()? else {
+        return Ok(None);
+    };
+    let deadline = Instant::now() + REPLAY_COUNT_TIMEOUT;
+    let mut statement = connection.prepare_cached(ROWS)?;
+    let mut rows = statement.query((request.progress, request.up_to))?;
+    let mut count = 0;
+    while count < UNSETTLED_COUNT_MAX
+        && let Some(row) = rows.next()?
+    {
+        if Instant::now() > deadline {
+            return Ok(None);
+        }
+        count += i64::from(is_taken(row, &share)? && request.wants(row)?);
+    }
+    Ok(Some(count))
 }
 
 fn requests(connection: &mut Connection, relay: &str, route: &str) -> rusqlite::Result<Vec<Request>> {

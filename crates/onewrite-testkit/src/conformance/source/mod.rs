@@ -125,6 +125,8 @@ const CASES: &[Case<dyn SourceHarness>] = cases![
     parking::an_event_that_no_route_took_comes_under_the_route_that_takes_it,
     operating::a_replay_brings_what_it_names_and_ends,
     operating::a_replay_is_bounded_by_ids_or_otherwise,
+    operating::a_replay_of_a_range_is_counted_and_followed,
+    operating::a_relay_that_nobody_runs_can_be_given_up,
     operating::pausing_and_halting_reach_the_relay,
     operating::the_status_tells_what_is_unsettled_and_parked,
     operating::a_list_of_parked_events_is_limited,

@@ -1,7 +1,9 @@
 //! Cases of what else operators do.
 
-use onewrite_core::store::{ParkedFilter, ReplayRequest, RouteControl, RouteReport, RouteState};
+use onewrite_core::StoreFailure;
+use onewrite_core::store::{ParkedFilter, ReplayRequest, ReplayStatus, RouteControl, RouteReport, RouteState};
 use onewrite_core::wire::HEADER_REPLAY;
+use uuid::Uuid;
 
 use super::SourceHarness;
 use super::session::{LONG, RELAY, Session, events, exactly, poison, topic, works};
@@ -28,11 +30,8 @@ pub(super) async fn a_replay_brings_what_it_names_and_ends(harness: &mut dyn Sou
         key: Some("key-1".to_owned()),
         ..ReplayRequest::default()
     };
-    let number = session
-        .operations
-        .replay(&request)
-        .await
-        .map_err(|error| works("asking for a replay", &error))?;
+    let replay = session.operations.replay(&request).await;
+    let number = replay.map_err(|error| works("asking for a replay", &error))?.id;
     // Not part of it: it was written later.
     session.commit(&events(3, 3)).await?;
     let mut redeliveries = session.redeliveries_of(0).await?;
@@ -88,6 +87,97 @@ pub(super) async fn a_replay_is_bounded_by_ids_or_otherwise(harness: &mut dyn So
     exactly(&due, &redeliveries.until(2).await?)?;
     redeliveries.settle(&[]).await?;
     exactly(&[], &redeliveries.rest().await?)
+}
+
+pub(super) async fn a_replay_of_a_range_is_counted_and_followed(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
+    let session = Session::with_routes(harness, &[("shop", topic("shop.*"))]).await?;
+    let written = events(9, 3);
+    session.commit(&written).await?;
+    let range = |from: Uuid, to: Uuid| ReplayRequest {
+        relay: RELAY.to_owned(),
+        route: "shop".to_owned(),
+        from_id: Some(from),
+        to_id: Some(to),
+        ..ReplayRequest::default()
+    };
+    let stranger = Uuid::new_v4();
+    for (request, words) in [
+        (range(written[2].id, stranger), stranger.to_string()),
+        (range(written[6].id, written[2].id), "exchange the two".to_owned()),
+    ] {
+        let told = match session.operations.replay(&request).await {
+            Ok(replay) => format!("{replay:?}"),
+            Err(error) => error.to_string(),
+        };
+        if !told.contains(&words) {
+            return Err(Wrong::new(format!("the range is refused with {words:?}"), told));
+        }
+    }
+    let replay = session.operations.replay(&range(written[2].id, written[6].id)).await;
+    let replay = replay.map_err(|error| works("asking for a replay", &error))?;
+    if replay.events != Some(5) || replay.gone.is_some() {
+        return Err(Wrong::new(
+            "the answer counts the 5 events of the range",
+            format!("{replay:?}"),
+        ));
+    }
+    followed(&session, replay.id, 5, false).await?;
+    let mut redeliveries = session.redeliveries_of(0).await?;
+    let handed_out = redeliveries.until(5).await?;
+    exactly(&written[2..7], &handed_out)?;
+    redeliveries.settle_through(Some(handed_out[2].position), &[]).await?;
+    followed(&session, replay.id, 2, false).await?;
+    redeliveries.settle(&[]).await?;
+    exactly(&[], &redeliveries.rest().await?)?;
+    followed(&session, replay.id, 0, true).await
+}
+
+/// The status says of a replay how much is left, and whether it is through.
+async fn followed(session: &Session, id: i64, left: i64, through: bool) -> Result<(), Wrong> {
+    let status = session.operations.status().await;
+    let status = status.map_err(|error| works("reading the status", &error))?;
+    let fits = |replay: &ReplayStatus| {
+        let is_through = replay.finished_at.is_some();
+        replay.id == id && (replay.events, replay.left, is_through) == (Some(5), Some(left), through)
+    };
+    if status.replays.iter().any(fits) {
+        return Ok(());
+    }
+    let required = format!("the status has {left} of 5 events of replay {id} left, through: {through}");
+    Err(Wrong::new(required, format!("{:?}", status.replays)))
+}
+
+pub(super) async fn a_relay_that_nobody_runs_can_be_given_up(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
+    let session = Session::new(harness).await?;
+    session.commit(&events(3, 3)).await?;
+    let mut feed = session.feed().await?;
+    let handed_out = feed.rest().await?;
+    feed.park(&[poison(&handed_out[0])]).await?;
+    if session.operations.forget(RELAY).await.is_ok() {
+        return Err(Wrong::new("a relay that is run is not given up", "it was"));
+    }
+    let released = session.outbox.release(&session.lease).await;
+    released.map_err(|error| works("releasing the lease", &error))?;
+    let forgotten = session.operations.forget(RELAY).await;
+    let forgotten = forgotten.map_err(|error| works("giving a relay up", &error))?;
+    if !forgotten.routes.iter().any(|route| route == "all") || forgotten.parked != 1 {
+        let required = "the answer tells the relay's routes and how much was parked";
+        return Err(Wrong::new(required, format!("{forgotten:?}")));
+    }
+    let status = session.operations.status().await;
+    let status = status.map_err(|error| works("reading the status", &error))?;
+    let parked = session.operations.parked(&ParkedFilter::default()).await;
+    let parked = parked.map_err(|error| works("listing parked events", &error))?;
+    if !status.relays.is_empty() || !status.routes.is_empty() || !parked.is_empty() {
+        return Err(Wrong::new(
+            "nothing of the relay is left",
+            format!("{status:?}, {parked:?}"),
+        ));
+    }
+    match session.operations.forget(RELAY).await {
+        Err(error) if error.failure == StoreFailure::Refused => Ok(()),
+        other => Err(Wrong::new("a relay that is not there is refused", format!("{other:?}"))),
+    }
 }
 
 pub(super) async fn pausing_and_halting_reach_the_relay(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {

@@ -34,7 +34,8 @@ impl Grant {
         Ok(Self { role, privileges })
     }
 
-    /// The statements, to be run by the owner of the schema. Running them again is harmless.
+    /// The statements, to be run by the owner of the schema. Running them again is harmless. What a relay needs and only a
+    /// superuser can give stands in comments.
     pub fn sql(&self) -> String {
         let mut privileges = vec!["USAGE ON SCHEMA onewrite".to_owned()];
         match self.privileges {
@@ -47,11 +48,26 @@ impl Grant {
             Privileges::Relay => privileges.extend(relay()),
         }
         let role = self.role.quoted();
-        privileges
+        let granted = privileges
             .iter()
-            .map(|privilege| format!("GRANT {privilege} TO {role};\n"))
-            .collect()
+            .map(|privilege| format!("GRANT {privilege} TO {role};\n"));
+        let mut sql: String = granted.collect();
+        if self.privileges == Privileges::Relay {
+            sql += &beyond_the_owner(&role);
+        }
+        sql
     }
+}
+
+/// What a superuser runs for a relay's role.
+fn beyond_the_owner(role: &str) -> String {
+    format!(
+        "-- Beyond what the owner of the schema can give; as a superuser, or whoever the provider lets:\n\
+         -- so that the relay can follow the write-ahead log (source.feed = \"wal\", or \"auto\" where it may):\n\
+         -- ALTER ROLE {role} REPLICATION;   on Amazon RDS and Aurora: GRANT rds_replication TO {role};\n\
+         -- so that its alarms name the transactions of other users, with their age and statement:\n\
+         -- GRANT pg_read_all_stats TO {role};\n"
+    )
 }
 
 /// The columns of the outbox that an application may name in a plain `INSERT`.
@@ -188,6 +204,28 @@ mod tests {
         for name in ["", "none", "a\0b", "a\nb", &"r".repeat(64)] {
             assert!(Role::new(name).is_err(), "{name:?}");
         }
+    }
+
+    #[test]
+    fn what_the_owner_cannot_give_stands_in_comments() {
+        let sql = Grant::new("relay", Privileges::Relay).unwrap().sql();
+        let comments: Vec<&str> = sql.lines().filter(|line| line.starts_with("--")).collect();
+        assert!(
+            comments
+                .iter()
+                .any(|line| line.contains("ALTER ROLE \"relay\" REPLICATION;"))
+        );
+        assert!(
+            comments
+                .iter()
+                .any(|line| line.contains("GRANT pg_read_all_stats TO \"relay\";"))
+        );
+        assert!(
+            !Grant::new("app", Privileges::AppendAndInsert)
+                .unwrap()
+                .sql()
+                .contains("--")
+        );
     }
 
     #[test]

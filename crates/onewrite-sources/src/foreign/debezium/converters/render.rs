@@ -63,7 +63,7 @@ impl JsonFormat {
             (Datum::Bytes(bytes), Some(Kind::Bytes)) if !is_decimal(schema) => base64(out, bytes),
             (Datum::Decimal(number), Some(Kind::Bytes)) if is_decimal(schema) => {
                 if self.decimals_as_numbers {
-                    out.extend(number.to_string().bytes());
+                    out.extend(java::decimal(number).bytes());
                 } else {
                     base64(out, &java::unscaled(number).unwrap_or_default());
                 }

@@ -26,7 +26,7 @@ pub(super) fn parse(column: &Column, schema: &Schema, expression: &str) -> Optio
         (_, text) => text,
     };
     let value = Value::read(column, &Raw::Text(literal.to_owned().into())).ok()?;
-    super::convert(&schema.clone().into(), value).ok()
+    super::convert(column, &schema.clone().into(), value).ok()
 }
 
 fn placeholder(type_oid: u32) -> Option<&'static str> {

@@ -34,7 +34,12 @@ impl Server {
 
     fn snapshot(&self) -> Snapshot {
         let xmax = self.ended.keys().last().map_or(10, |last| last + 1);
-        let running: Vec<String> = self.open.keys().filter(|xid| **xid < xmax).map(u64::to_string).collect();
+        let running: Vec<String> = self
+            .open
+            .keys()
+            .filter(|xid| **xid < xmax)
+            .map(u64::to_string)
+            .collect();
         let xmin = self.open.keys().next().map_or(xmax, |first| xmax.min(*first));
         Snapshot::parse(&format!("{xmin}:{xmax}:{}", running.join(",")), 0).expect("a snapshot")
     }
@@ -48,7 +53,9 @@ impl Server {
 
     /// One more step of a transaction: its commit reaches the log, or it ends. A few abort.
     fn go_on(&mut self, random: &mut fastrand::Rng) {
-        let Some(xid) = random.choice(self.open.keys().copied().collect::<Vec<_>>()) else { return };
+        let Some(xid) = random.choice(self.open.keys().copied().collect::<Vec<_>>()) else {
+            return;
+        };
         let (events, logged) = self.open.remove(&xid).expect("it is open");
         if logged {
             self.ended.insert(xid, events);
@@ -74,7 +81,12 @@ impl Server {
             }
             Some((number, snapshot, Some(xid))) => {
                 let last_sequence = 0;
-                self.log.push(Logged::Tick(Tick { number, snapshot, xid, last_sequence }));
+                self.log.push(Logged::Tick(Tick {
+                    number,
+                    snapshot,
+                    xid,
+                    last_sequence,
+                }));
                 None
             }
         };
@@ -82,7 +94,10 @@ impl Server {
 
     /// What the table holds between two snapshots.
     fn table(&self, base: &Snapshot, upper: &Snapshot) -> BTreeSet<u64> {
-        let between = self.ended.iter().filter(|(xid, _)| upper.sees(**xid) && !base.sees(**xid));
+        let between = self
+            .ended
+            .iter()
+            .filter(|(xid, _)| upper.sees(**xid) && !base.sees(**xid));
         between.flat_map(|(_, events)| events.iter().copied()).collect()
     }
 }
@@ -107,7 +122,9 @@ impl Route {
 
     /// Reads one entry of the log; the number of events that came over it, when a window did.
     fn read(&mut self, server: &Server) -> usize {
-        let Some(logged) = server.log.get(self.position) else { return 0 };
+        let Some(logged) = server.log.get(self.position) else {
+            return 0;
+        };
         self.position += 1;
         let tick = match logged {
             Logged::Commit(xid, events) => {
@@ -145,7 +162,12 @@ fn row(xid: u64, sequence: u64) -> LogRow {
         occurred_at: jiff::Timestamp::UNIX_EPOCH,
         verbatim: None,
     };
-    LogRow { xid, sequence, event, defect: None }
+    LogRow {
+        xid,
+        sequence,
+        event,
+        defect: None,
+    }
 }
 
 /// Whenever a route subscribes, and however transactions, ticks and looks into the table interleave, each window holds what
