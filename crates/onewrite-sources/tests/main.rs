@@ -2,6 +2,7 @@
 
 mod conformance;
 mod debezium;
+mod foreign;
 mod postgres;
 mod postgres_operations;
 mod reader;

@@ -29,7 +29,7 @@ pub(super) const TYPE: SourceType = SourceType {
 fn open(options: &Options) -> Result<Opened, StoreError> {
     retention(options)?;
     let outbox = PostgresOutbox::from_options(options)?;
-    let place = format!("{}, feed {}", outbox.place(), options.text("feed").unwrap_or("auto"));
+    let place = outbox.place();
     Ok(Opened {
         outbox: Arc::new(outbox),
         operations: Arc::new(operations(options)?),

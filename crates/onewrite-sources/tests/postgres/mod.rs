@@ -4,7 +4,7 @@ mod adoption;
 mod batches;
 mod crash;
 mod fences;
-mod fixture;
+pub mod fixture;
 mod log_crash;
 mod log_large;
 mod log_refusals;

@@ -7,7 +7,6 @@ use onewrite_core::sink::Finding;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::super::connection::Connector;
 use super::super::error::failed;
 use super::super::log::slot;
 use super::catalogue::Table;
@@ -18,14 +17,10 @@ use super::rows::Prepared;
 use super::settings::{Foreign, Place, Truth};
 
 /// Looks at everything that is configured. What cannot be looked at is a finding of its own.
-pub(crate) async fn probe(connector: &Connector, foreign: &Foreign) -> Vec<Finding> {
-    // That nobody answers was found before.
-    let Ok(client) = connector.connect().await else {
-        return Vec::new();
-    };
+pub(crate) async fn probe(client: &Client, foreign: &Foreign) -> Vec<Finding> {
     let found = match &foreign.truth {
-        Truth::Rows { .. } => rows(&client, foreign).await,
-        Truth::Log => log(&client, foreign).await,
+        Truth::Rows { .. } => rows(client, foreign).await,
+        Truth::Log => log(client, foreign).await,
     };
     found.unwrap_or_else(|error| vec![Finding::broken(foreign.place_name(), chain(&error))])
 }

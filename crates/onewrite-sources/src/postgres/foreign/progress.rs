@@ -54,11 +54,6 @@ impl Progress {
         Some(position) <= self.through && !self.pending.contains(&position)
     }
 
-    /// The commit below which everything is settled; `None` when that is everything that was handed out.
-    pub fn first_pending(&self) -> Option<u64> {
-        self.pending.first().map(|position| position.generation)
-    }
-
     /// Takes in a settlement of an incarnation that began at `carried`: what that had pending and the incarnation has not come to
     /// yet stays pending.
     pub fn settled(&self, carried: &BTreeSet<Position>, settlement: &Settlement) -> Self {

@@ -24,7 +24,7 @@ pub(super) struct Reader {
 
 #[derive(Debug)]
 enum Form {
-    Columns(Mapping),
+    Columns(Box<Mapping>),
     Debezium(Box<Routing>),
 }
 
@@ -42,7 +42,7 @@ impl Reader {
         let (form, time) = match &foreign.shape {
             Shape::Columns { roles, topic } => {
                 let mapping = Mapping::new(section, &table, roles, topic.as_ref())?;
-                (Form::Columns(mapping), roles.get("time").cloned())
+                (Form::Columns(Box::new(mapping)), roles.get("time").cloned())
             }
             Shape::Debezium(settings) => {
                 let routing = Routing::open(client, section, settings, &table, relay).await?;

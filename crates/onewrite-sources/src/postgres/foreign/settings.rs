@@ -107,7 +107,7 @@ impl Foreign {
             Some("columns") => reading.columns()?,
             Some("debezium") => reading.debezium()?,
             _ => {
-                reading.none_of(FOREIGN, "is for the contracts \"columns\" and \"debezium\"")?;
+                reading.none_of(FOREIGN, "it is for the contracts \"columns\" and \"debezium\"")?;
                 return Ok(None);
             }
         };
@@ -115,8 +115,7 @@ impl Foreign {
             .duration("retention")
             .is_some_and(|retention| !retention.is_zero())
         {
-            let words =
-                "is for the contract \"native\"; how long rows of other tables are kept is up to whoever deletes them";
+            let words = "it is for the contract \"native\"; how long rows of other tables are kept is up to whoever deletes them";
             return Err(reading.wrong("retention", words));
         }
         Ok(Some(foreign))
@@ -155,7 +154,7 @@ impl Reading<'_> {
     fn columns(&self) -> Result<Foreign, StoreError> {
         self.none_of(
             &["messages", "router", "converters"],
-            "is for the contract \"debezium\"",
+            "it is for the contract \"debezium\"",
         )?;
         let Some(table) = self.table()? else {
             return Err(self.wrong(
@@ -210,7 +209,7 @@ impl Reading<'_> {
     fn debezium(&self) -> Result<Foreign, StoreError> {
         self.none_of(
             &["columns", "topic"],
-            "is for the contract \"columns\"; the router has options of its own for it",
+            "it is for the contract \"columns\"; the router has options of its own for it",
         )?;
         let prefixes = self.options.list("messages");
         let place = match (self.table()?, prefixes.is_empty()) {
@@ -263,7 +262,7 @@ impl Reading<'_> {
                 return Err(self.wrong("feed", words));
             }
             (None | Some("nothing"), _) => {
-                let words = "is for settle = \"delete\" and settle = \"mark\", where rows are polled";
+                let words = "it is for settle = \"delete\" and settle = \"mark\", where rows are polled";
                 self.none_of(&["order_by", "mark_column", "mark_value", "unmarked_value"], words)?;
                 return Ok(Truth::Log);
             }
@@ -277,12 +276,15 @@ impl Reading<'_> {
             (Some(_), _) => {
                 self.none_of(
                     &["mark_column", "mark_value", "unmarked_value"],
-                    "is for settle = \"mark\"",
+                    "it is for settle = \"mark\"",
                 )?;
                 Settling::Delete
             }
         };
-        self.none_of(&["publication"], "is for settle = \"nothing\", where the log is read")?;
+        self.none_of(
+            &["publication"],
+            "it is for settle = \"nothing\", where the log is read",
+        )?;
         Ok(Truth::Rows {
             settling,
             order_by: self.name("order_by")?,
@@ -295,14 +297,14 @@ impl Reading<'_> {
             return Err(self.wrong("mark_column", words));
         };
         let text = |key: &str| match self.options.text(key) {
-            Some(text) if text.contains('\0') => Err(self.wrong(key, "holds a NUL, which no column can")),
+            Some(text) if text.contains('\0') => Err(self.wrong(key, "it holds a NUL, which no column can")),
             text => Ok(text.map(str::to_owned)),
         };
         let (marked, unmarked) = (text("mark_value")?, text("unmarked_value")?);
         if marked.is_some() && marked == unmarked {
             return Err(self.wrong(
                 "unmarked_value",
-                "is the same as mark_value; a settled row must differ from the others",
+                "it is the same as mark_value; a settled row must differ from the others",
             ));
         }
         Ok(Settling::Mark {
@@ -350,3 +352,6 @@ impl Reading<'_> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
 use super::super::error::failed;
+use super::super::foreign;
 use super::{PostgresOperations, log, privileges, schema_problem, schema_version};
 use crate::words::age;
 
@@ -36,13 +37,17 @@ pub(super) async fn probe(operations: &PostgresOperations) -> Vec<Finding> {
             .is_ok_and(|found| found.iter().all(|finding| finding.level == FindingLevel::Works));
         add(&mut findings, "privileges", privileges);
     }
-    if may_look {
-        let log = log::look(&client, operations.feed).await;
-        add(&mut findings, "feed", log);
+    match &operations.foreign {
+        Some(foreign) => findings.extend(foreign::probe(&client, foreign).await),
+        None if may_look => {
+            let log = log::look(&client, operations.feed).await;
+            add(&mut findings, "feed", log);
+        }
+        None => {}
     }
     let transactions = transactions(&client, operations.long_transaction).await;
     add(&mut findings, "transactions", transactions);
-    if may_look {
+    if may_look && operations.foreign.is_none() {
         let segments = segments(&client, operations.retention).await;
         add(&mut findings, "segments", segments);
     }

@@ -15,7 +15,6 @@ use super::super::super::log::stream::{Form, Frame, Stream};
 use super::super::super::rows::Microseconds;
 use super::super::super::session::Session;
 use super::super::limits::GATHERING;
-use super::super::reader::Reader;
 use super::super::routing::Found;
 use super::super::settings::{Foreign, Place, Shape};
 use super::hub::{Hub, Interrupt};

@@ -11,7 +11,7 @@ use crate::foreign::value::oid;
 
 /// Statements over one table for one share. Rows are named by their primary key, each column of it as a text.
 #[derive(Debug)]
-pub(super) struct Statements {
+pub(crate) struct Statements {
     /// Begins a transaction in which [`list`](Self::list) goes by the index that there is.
     pub begin_listing: &'static str,
     /// Lists the unsettled rows of the share in order: their keys, and about how large each is. `$1` is how many at the most; the
