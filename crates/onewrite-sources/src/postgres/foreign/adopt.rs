@@ -46,13 +46,14 @@ pub(super) fn source_of(definition: &str) -> Option<String> {
     json.get(SOURCE)?.as_str().map(str::to_owned)
 }
 
-/// See [`Outbox::adopt`](onewrite_core::Outbox::adopt). With `anew` nothing that was recorded counts.
+/// See [`Outbox::adopt`](onewrite_core::Outbox::adopt). Routes begin at `start` where nothing is recorded over the same source; with
+/// `anew`, nothing that is counts.
 pub(super) async fn adopt(
     client: &Client,
     lease: &Lease,
     shares: &[Share],
     foreign: &Foreign,
-    anew: bool,
+    (start, anew): (Progress, bool),
 ) -> Result<(), StoreError> {
     // The transaction ends with the connection if it is not committed.
     let wrong = |error: Error| failed(ADOPTING, error);
@@ -65,7 +66,7 @@ pub(super) async fn adopt(
     let over_the_same = recorded
         .iter()
         .filter(|row| !anew && source_of(row.get(1)).as_ref() == Some(&same));
-    let beginning = Progress::lowest(over_the_same.map(|row| Progress::from_row(row, 2)));
+    let beginning = Progress::lowest(over_the_same.map(|row| Progress::from_row(row, 2))).unwrap_or(start);
     for share in shares {
         let definition = definition(foreign, share);
         let is_same = |row: &Row| row.get::<_, &str>(0) == share.route && row.get::<_, &str>(1) == definition;

@@ -12,6 +12,7 @@ use super::super::session::{Session, fenced};
 use super::adopt::{adopt, has_progress};
 use super::log::{Log, LogFeed, LogReader};
 use super::parking::Numbers;
+use super::progress::Progress;
 use super::reader::Reader;
 use super::rows::{Prepared, Rows};
 use super::settings::{Foreign, Place};
@@ -56,7 +57,7 @@ impl ForeignOutbox {
             for share in shares {
                 Prepared::new(client, settings, share).await?;
             }
-            adopt(client, lease, shares, settings, false).await?;
+            adopt(client, lease, shares, settings, (Progress::default(), false)).await?;
             return native::stop_following(&session, "the rows say what is settled").await;
         }
         if let Place::Table(_) = &settings.place {
@@ -65,9 +66,10 @@ impl ForeignOutbox {
         self.replace(None);
         let log = Log::of(client, settings, &lease.relay).await?;
         let had_progress = has_progress(client, lease, settings).await?;
-        let is_new = log.prepare(client, lease, settings, had_progress).await?;
-        adopt(client, lease, shares, settings, is_new).await?;
-        let words = match is_new {
+        let start = log.prepare(client, lease, settings, had_progress).await?;
+        let beginning = (Progress::before(start.place), start.is_new);
+        adopt(client, lease, shares, settings, beginning).await?;
+        let words = match start.is_new {
             true => format!(
                 "the slot {} was made just now; the log says what is settled from here on",
                 log.slot

@@ -38,15 +38,24 @@ impl Progress {
         }
     }
 
-    /// Where a route begins that is new or takes other events: at the lowest place of all, with all that is pending below it.
-    pub fn lowest(all: impl Iterator<Item = Self>) -> Self {
-        let all: Vec<Self> = all.collect();
-        let through = all.iter().map(|progress| progress.through).min().flatten();
-        let pending = all.into_iter().flat_map(|progress| progress.pending);
+    /// Everything before this place in the log is settled.
+    pub fn before(place: u64) -> Self {
         Self {
+            through: Some(Position::new(place.saturating_sub(1), i64::MAX.cast_unsigned())),
+            pending: BTreeSet::new(),
+        }
+    }
+
+    /// Where a route begins that is new or takes other events: at the lowest place of all, with all that is pending below it. `None`
+    /// where there are none.
+    pub fn lowest(all: impl Iterator<Item = Self>) -> Option<Self> {
+        let all: Vec<Self> = all.collect();
+        let through = all.iter().map(|progress| progress.through).min()?;
+        let pending = all.into_iter().flat_map(|progress| progress.pending);
+        Some(Self {
             through,
             pending: pending.filter(|position| Some(*position) <= through).collect(),
-        }
+        })
     }
 
     /// Whether an event is settled.
@@ -119,4 +128,70 @@ impl Progress {
 
 fn position(commit: i64, index: i64) -> Position {
     Position::new(commit.cast_unsigned(), index.cast_unsigned())
+}
+
+#[cfg(test)]
+mod tests {
+    use onewrite_core::ledger::Ledger;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(number: u64) -> Position {
+        // Three events to a transaction.
+        Position::new(100 + number / 3, number % 3)
+    }
+
+    #[test]
+    fn a_new_route_begins_where_the_slowest_stands() {
+        let progress = |through: Option<u64>, pending: &[u64]| Progress {
+            through: through.map(at),
+            pending: pending.iter().copied().map(at).collect(),
+        };
+        let of = |all: &[Progress]| Progress::lowest(all.iter().cloned());
+        assert_eq!(of(&[]), None);
+        let all = [progress(Some(9), &[2, 7]), progress(Some(4), &[1]), progress(Some(20), &[])];
+        assert_eq!(of(&all), Some(progress(Some(4), &[1, 2])));
+        assert_eq!(of(&[progress(Some(9), &[2]), progress(None, &[])]), Some(progress(None, &[])));
+        let before = Progress::before(101);
+        assert!(before.is_settled(at(2)) && !before.is_settled(at(3)));
+    }
+
+    proptest! {
+        /// Whatever is settled and retried in whatever incarnation, what is recorded is exactly what was settled and recorded.
+        #[test]
+        fn recorded_progress_is_exact(
+            incarnations in prop::collection::vec((1_u64..12, prop::collection::vec((0_u64..40, 0_u8..3), 0..30)), 1..6)
+        ) {
+            let mut recorded = Progress::default();
+            let mut settled: BTreeSet<u64> = BTreeSet::new();
+            for (reads, steps) in incarnations {
+                let (mut ledger, carried) = (Ledger::default(), recorded.pending.clone());
+                let lacking: Vec<u64> = (0..40).filter(|number| !recorded.is_settled(at(*number))).collect();
+                let handed_out = &lacking[..lacking.len().min(reads as usize)];
+                handed_out.iter().for_each(|number| ledger.hand_out(at(*number)));
+                let mut done = BTreeSet::new();
+                for (pick, step) in steps {
+                    let Some(number) = handed_out.get(pick as usize % handed_out.len().max(1)) else { break };
+                    match step {
+                        0 => ledger.retry(at(*number)),
+                        1 => { ledger.settle(at(*number)); done.insert(*number); }
+                        _ => if let Some(settlement) = ledger.settlement() {
+                            recorded = recorded.settled(&carried, &settlement);
+                            ledger.recorded();
+                            let covers = |number: &&u64| {
+                                Some(at(**number)) <= settlement.through && !settlement.pending.contains(&at(**number))
+                            };
+                            settled.extend(done.iter().filter(covers));
+                        }
+                    }
+                }
+                for number in 0..40 {
+                    prop_assert_eq!(recorded.is_settled(at(number)), settled.contains(&number), "number {}", number);
+                }
+                let columns = recorded.columns();
+                prop_assert_eq!(columns.pending.len(), 2 * recorded.pending.len());
+            }
+        }
+    }
 }

@@ -10,6 +10,16 @@ use super::super::catalogue::Table;
 use super::super::name::{TableName, literal, quoted};
 use super::super::settings::{Foreign, Place};
 
+/// Where the slot stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    /// Whether it was made just now: what was recorded before says nothing then.
+    pub is_new: bool,
+    /// Every commit from this place in the log on will come.
+    pub place: u64,
+    is_ahead: bool,
+}
+
 /// The names of what a relay reads the log by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Log {
@@ -29,8 +39,7 @@ impl Log {
         })
     }
 
-    /// Makes sure that the log can be read, and that there is a publication and a slot. Returns whether the slot was made just now:
-    /// what was recorded before it says nothing then.
+    /// Makes sure that the log can be read, and that there is a publication and a slot.
     ///
     /// # Errors
     /// `Refused` where a person must change something, and where the slot is lost: with it are the events between what was settled
@@ -41,7 +50,7 @@ impl Log {
         lease: &Lease,
         foreign: &Foreign,
         has_progress: bool,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Start, StoreError> {
         let obstacles = slot::obstacles_of_server(client).await?;
         if !obstacles.is_empty() {
             let words = format!("the log cannot be read: {}", obstacles.join("; "));
@@ -51,18 +60,41 @@ impl Log {
         self.publish(client, foreign).await?;
         let recorded = recorded(client, lease).await?;
         let is_ours = recorded.as_ref() == Some(&self.slot);
-        match slot::free(client, &self.slot).await? {
-            Some(Health::Sound) if has_progress || !is_ours => Ok(false),
-            None if has_progress && is_ours => Err(lost(foreign, lease, &self.slot, "it is not there")),
-            Some(Health::Lost(reason)) if has_progress && is_ours => Err(lost(foreign, lease, &self.slot, &reason)),
+        let is_new = match slot::free(client, &self.slot).await? {
+            Some(Health::Sound) if has_progress || !is_ours => false,
+            None if has_progress && is_ours => return Err(lost(foreign, lease, &self.slot, "it is not there")),
+            Some(Health::Lost(reason)) if has_progress && is_ours => {
+                return Err(lost(foreign, lease, &self.slot, &reason));
+            }
             found => {
                 if found.is_some() {
                     slot::remove(client, &self.slot).await?;
                 }
                 slot::create(client, &self.slot).await?;
-                Ok(true)
+                true
             }
+        };
+        let start = self.start(client, lease, is_new).await?;
+        if start.is_ahead {
+            let reason = "what is recorded lies ahead of the server's log, so this is another server than it was, or an older state of it";
+            return Err(lost(foreign, lease, &self.slot, reason));
         }
+        Ok(start)
+    }
+
+    async fn start(&self, client: &Client, lease: &Lease, is_new: bool) -> Result<Start, StoreError> {
+        const START: &str = "\
+            SELECT (confirmed_flush_lsn - '0/0')::bigint, \
+                   coalesce((SELECT max(log_commit) FROM onewrite.route WHERE relay = $2) > pg_current_wal_insert_lsn() - '0/0', false) \
+            FROM pg_replication_slots WHERE slot_name = $1";
+        let parameters = [(&self.slot as _, Type::TEXT), (&lease.relay as _, Type::TEXT)];
+        let row = client.query_typed_one(START, &parameters).await;
+        let row = row.map_err(|error| failed("looking at the slot", error))?;
+        Ok(Start {
+            is_new,
+            place: row.get::<_, i64>(0).cast_unsigned(),
+            is_ahead: row.get::<_, bool>(1) && !is_new,
+        })
     }
 
     /// Looks whether the publication publishes what is needed, and creates it where it is missing.
