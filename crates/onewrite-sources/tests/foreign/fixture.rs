@@ -5,7 +5,7 @@ use std::sync::Arc;
 use onewrite_core::error::chain;
 use onewrite_core::routing::Share;
 use onewrite_core::store::ParkedFilter;
-use onewrite_core::{Lease, Operations, Outbox, StoreError};
+use onewrite_core::{Lease, Operations, StoreError};
 use onewrite_sources::registry::{Opened, source_type};
 use onewrite_testkit::servers::{Database, Postgres};
 

@@ -6,6 +6,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Transaction};
 
 use super::super::error::failed;
+use super::super::log::slot;
 
 const FORGETTING: &str = "giving up the relay";
 
@@ -44,6 +45,8 @@ pub(super) async fn forget(client: &mut Client, relay: &str) -> Result<Forgotten
 async fn drop_slot(transaction: &Transaction<'_>, slot: String) -> Result<Option<String>, StoreError> {
     const DROP: &str = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 \
                         AND database = current_database()";
+    // Nobody holds the lease, so whoever still reads from it does so in vain.
+    slot::free(transaction.client(), &slot).await?;
     let dropped = transaction.query_typed_opt(DROP, &[(&slot, Type::TEXT)]).await;
     match dropped {
         Ok(dropped) => Ok(dropped.map(|_| slot)),

@@ -90,6 +90,9 @@ pub(super) async fn a_replay_is_bounded_by_ids_or_otherwise(harness: &mut dyn So
 }
 
 pub(super) async fn a_replay_of_a_range_is_counted_and_followed(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
+    if !harness.replays() {
+        return Ok(());
+    }
     let session = Session::with_routes(harness, &[("shop", topic("shop.*"))]).await?;
     let written = events(9, 3);
     session.commit(&written).await?;
