@@ -62,7 +62,8 @@ async fn rows(client: &Client, foreign: &Foreign) -> Result<Vec<Finding>, StoreE
 async fn log(client: &Client, foreign: &Foreign) -> Result<Vec<Finding>, StoreError> {
     let mut findings = Vec::new();
     if let Place::Table(_) = &foreign.place {
-        Reader::open(client, foreign, "").await?;
+        let reader = Reader::open(client, foreign, "").await?;
+        reader.table.require_logged(&foreign.section)?;
         findings.push(Finding::works(
             foreign.place_name(),
             "its columns are as they are configured",
