@@ -1,8 +1,8 @@
 //! The sources against real databases.
 
 mod conformance;
-mod foreign;
 mod debezium;
+mod foreign;
 mod postgres;
 mod postgres_operations;
 mod reader;

@@ -153,7 +153,10 @@ async fn a_route_that_takes_nothing_for_long_does_not_end_the_stream() {
     assert!(first.is_some());
     // Several times the server's patience.
     let age = "SELECT extract(epoch FROM now() - backend_start)::bigint FROM pg_stat_replication";
-    until("the walsender is seven seconds old", async || (foreign.number(age).await >= 7).then_some(())).await;
+    until("the walsender is seven seconds old", async || {
+        (foreign.number(age).await >= 7).then_some(())
+    })
+    .await;
     assert_eq!(foreign.server.slot(&slot).await.and_then(|slot| slot.reader), first);
     assert_eq!(feed.wait_for(200).await.len(), 200);
 }

@@ -76,11 +76,7 @@ async fn what_is_wrong_with_the_configuration_is_a_finding() {
     let findings = foreign.operations.probe().await;
     let finding = found(&findings, "table public.outbox");
     assert_eq!(finding.level, FindingLevel::Broken);
-    assert!(
-        finding.message.contains("has no column \"sqe\""),
-        "{}",
-        finding.message
-    );
+    assert!(finding.message.contains("has no column \"sqe\""), "{}", finding.message);
 }
 
 #[tokio::test]

@@ -51,7 +51,11 @@ async fn debeziums_rows_that_stay_can_be_polled_and_deleted() {
     let database = run.database().clone();
     let records = run.to_its_end().await;
     check_debezium(&records);
-    let left = database.connect().await.query_one("SELECT count(*) FROM outbox", &[]).await;
+    let left = database
+        .connect()
+        .await
+        .query_one("SELECT count(*) FROM outbox", &[])
+        .await;
     assert_eq!(left.expect("a count").get::<_, i64>(0), 0);
 }
 
@@ -93,8 +97,14 @@ async fn rows_of_any_table_are_polled_and_marked() {
 fn check_debezium(records: &[onewrite_testkit::servers::Record]) {
     for record in records {
         let names: Vec<&str> = record.headers.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!((names.as_slice(), record.header("eventType")), (["id", "eventType"].as_slice(), Some("Paid")));
-        let (key, value) = (record.key.as_deref().expect("a key"), record.value.as_deref().expect("a value"));
+        assert_eq!(
+            (names.as_slice(), record.header("eventType")),
+            (["id", "eventType"].as_slice(), Some("Paid"))
+        );
+        let (key, value) = (
+            record.key.as_deref().expect("a key"),
+            record.value.as_deref().expect("a value"),
+        );
         assert!(key.starts_with(b"account-"), "{}", key.escape_ascii());
         assert!(value.starts_with(b"{\"number\": "), "{}", value.escape_ascii());
     }

@@ -49,7 +49,12 @@ impl Run {
              CREATE TABLE ledger (event_id uuid PRIMARY KEY, key text NOT NULL, number bigint NOT NULL);",
             outbox.create
         );
-        database.connect().await.batch_execute(&tables).await.expect("the tables");
+        database
+            .connect()
+            .await
+            .batch_execute(&tables)
+            .await
+            .expect("the tables");
         let program = Program::with(&format!(
             "name = \"contracts\"\n[lease]\nttl = \"2s\"\n[sinks.events]\ntype = \"kafka\"\nbrokers = [\"{}\"]\n\
              [[routes]]\nname = \"all\"\nsink = \"events\"\nmax_in_flight_events = 200\n\
@@ -94,7 +99,11 @@ impl Run {
             relay = self.start();
         }
         while let Some(ended) = writers.join_next().await {
-            rolled_back.extend(ended.expect("a writer does not panic").expect("a writer that is not refused"));
+            rolled_back.extend(
+                ended
+                    .expect("a writer does not panic")
+                    .expect("a writer that is not refused"),
+            );
         }
         let ledger = ledger(&client, &rolled_back).await;
         let records = until("everything has arrived", async || {
@@ -174,7 +183,9 @@ async fn write(database: Database, statements: Vec<String>, writer: u64) -> Resu
 
 async fn ledger(client: &Client, rolled_back: &[Uuid]) -> Ledger {
     let mut ledger = Ledger::default();
-    let rows = client.query("SELECT event_id::text, key, number FROM ledger", &[]).await;
+    let rows = client
+        .query("SELECT event_id::text, key, number FROM ledger", &[])
+        .await;
     for row in rows.expect("the ledger") {
         let number: i64 = row.get(2);
         ledger.committed(uuid(row.get(0)), Some((row.get(1), number.cast_unsigned())));

@@ -122,7 +122,8 @@ async fn publication(client: &Client, foreign: &Foreign) -> Result<Finding, Stor
 /// A finding for each right on the table that is missing.
 async fn rights(client: &Client, table: &Table, needed: &[&str]) -> Result<Vec<Finding>, StoreError> {
     const RIGHTS: &str = "SELECT r, quote_ident(current_user) FROM unnest($2::text[]) AS r \
-                          WHERE NOT coalesce(has_table_privilege($1, r), false)";
+                          WHERE NOT coalesce(CASE r WHEN 'DELETE' THEN has_table_privilege($1, r) \
+                                                    ELSE has_any_column_privilege($1, r) END, false)";
     let rows = client
         .query_typed(RIGHTS, &[(&table.oid, Type::OID), (&needed, Type::TEXT_ARRAY)])
         .await;

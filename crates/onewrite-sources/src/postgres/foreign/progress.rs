@@ -150,9 +150,16 @@ mod tests {
         };
         let of = |all: &[Progress]| Progress::lowest(all.iter().cloned());
         assert_eq!(of(&[]), None);
-        let all = [progress(Some(9), &[2, 7]), progress(Some(4), &[1]), progress(Some(20), &[])];
+        let all = [
+            progress(Some(9), &[2, 7]),
+            progress(Some(4), &[1]),
+            progress(Some(20), &[]),
+        ];
         assert_eq!(of(&all), Some(progress(Some(4), &[1, 2])));
-        assert_eq!(of(&[progress(Some(9), &[2]), progress(None, &[])]), Some(progress(None, &[])));
+        assert_eq!(
+            of(&[progress(Some(9), &[2]), progress(None, &[])]),
+            Some(progress(None, &[]))
+        );
         let before = Progress::before(101);
         assert!(before.is_settled(at(2)) && !before.is_settled(at(3)));
     }
