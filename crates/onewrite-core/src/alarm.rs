@@ -21,16 +21,16 @@ pub struct Alarm {
     pub figure: Option<f64>,
 }
 
-/// What an alarm is about. `docs/operations.md` has a section for each: meaning, cause, what to do.
+/// What an alarm is about, the most pressing first. `docs/operations.md` has a section for each: meaning, cause, what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlarmKind {
+    /// The server gave a relay's replication slot up, or somebody dropped it.
+    SlotLost,
     /// The write-ahead log is kept for a relay, or for a reader, and takes up the disk.
     WalRetained,
     /// A replication slot of Onewrite's that nobody uses.
     SlotUnused,
-    /// The server gave a relay's replication slot up, or somebody dropped it.
-    SlotLost,
     /// A transaction stays open and holds back its own events, the emptying of segments, or the removal of dead rows.
     FloorHeld,
     /// Space that should be free by now and is not.
@@ -44,9 +44,9 @@ pub enum AlarmKind {
 impl AlarmKind {
     /// Every kind.
     pub const ALL: [Self; 7] = [
+        Self::SlotLost,
         Self::WalRetained,
         Self::SlotUnused,
-        Self::SlotLost,
         Self::FloorHeld,
         Self::SegmentBlocked,
         Self::RotationShort,
@@ -56,9 +56,9 @@ impl AlarmKind {
     /// The word that is logged and shown.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::SlotLost => "slot_lost",
             Self::WalRetained => "wal_retained",
             Self::SlotUnused => "slot_unused",
-            Self::SlotLost => "slot_lost",
             Self::FloorHeld => "floor_held",
             Self::SegmentBlocked => "segment_blocked",
             Self::RotationShort => "rotation_short",

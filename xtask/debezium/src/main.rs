@@ -222,8 +222,24 @@ impl Run {
             "records": recorded,
             "failure": failure,
         });
-        let text = serde_json::to_string_pretty(&recording).expect("JSON") + "\n";
+        let text = lines(&recording);
         let path = output.join(format!("{name}.json"));
         std::fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
+}
+
+/// A line for each column, row and record, so that a difference is easily seen.
+fn lines(recording: &Value) -> String {
+    let members = recording
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| match value {
+            Value::Array(elements) if !elements.is_empty() => {
+                let elements: Vec<String> = elements.iter().map(Value::to_string).collect();
+                format!("\"{name}\": [\n  {}\n]", elements.join(",\n  "))
+            }
+            other => format!("\"{name}\": {other}"),
+        });
+    format!("{{\n{}\n}}\n", members.collect::<Vec<_>>().join(",\n"))
 }

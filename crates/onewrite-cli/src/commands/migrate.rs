@@ -49,12 +49,12 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
         grant_application: arguments.grant_application.clone(),
         grant_relay: arguments.grant_relay.clone(),
     };
+    // No database is asked for this, so what it refuses is what the command line or the configuration says.
+    let script = source
+        .source_type
+        .script(&source.section.options, &request)
+        .map_err(Failure::configuration)?;
     if arguments.print {
-        // Nothing was asked of a database, so what is refused is what the command line says.
-        let script = source
-            .source_type
-            .script(&source.section.options, &request)
-            .map_err(Failure::configuration)?;
         return Ok(output::text(&script)?);
     }
     let migrated = source

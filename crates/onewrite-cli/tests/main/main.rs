@@ -8,6 +8,7 @@ mod help;
 mod import_debezium;
 mod init;
 mod operations;
+mod postgres;
 mod program;
 mod relay;
 mod shop;

@@ -344,9 +344,8 @@ fn a_replay_from_an_event_that_is_not_there_is_refused_with_its_id() {
     assert_eq!(said.code, 2, "{}", said.err);
 }
 
-/// A relay under another name once ran here, and keeps every event for itself.
-#[test]
-fn a_relay_that_nobody_runs_is_an_alarm_until_it_is_given_up() {
+/// A shop with an event of three hours ago, and a relay of another name that once ran there and keeps it.
+fn shop_with_an_old_relay() -> Shop {
     let shop = Shop::new();
     shop.append("shop.orders", &["1"]);
     let everything = Share {
@@ -364,6 +363,30 @@ fn a_relay_that_nobody_runs_is_an_alarm_until_it_is_given_up() {
             everything.definition()
         ))
         .unwrap();
+    shop
+}
+
+/// It looks every half a minute, for the first time half a minute after it began to lead.
+#[test]
+fn a_running_relay_logs_an_alarm() {
+    let shop = shop_with_an_old_relay();
+    let running = shop.program.start();
+    running.until_logged("segment_blocked");
+    let said = running.stop();
+    let logged = said
+        .err
+        .lines()
+        .find(|line| line.contains("segment_blocked"))
+        .expect("the alarm");
+    assert!(
+        logged.contains("WARN") && logged.contains("forget --relay shop-old"),
+        "{logged}"
+    );
+}
+
+#[test]
+fn a_relay_that_nobody_runs_is_an_alarm_until_it_is_given_up() {
+    let shop = shop_with_an_old_relay();
     let alarms = shop.program.json(&["status", "--json"])["alarms"].clone();
     assert_eq!(
         (&alarms[0]["kind"], &alarms[0]["subject"]),

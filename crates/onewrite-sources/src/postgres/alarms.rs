@@ -29,7 +29,9 @@ pub(super) async fn look(
 }
 
 async fn read(client: &Client, retention: Duration, thresholds: &AlarmThresholds) -> Result<Vec<Alarm>, Error> {
-    client.batch_execute(BEGIN_READING).await?;
+    // The same way to the indexes as for reading events, but nothing is written, so that it can be asked of a standby too.
+    let begin = BEGIN_READING.replacen("READ WRITE", "READ ONLY", 1);
+    client.batch_execute(&begin).await?;
     let slots = slots(client).await?;
     let held = transactions::held(client, !slots.is_empty(), thresholds).await?;
     let mut alarms = slots::alarms(&slots, &slots::owners(client).await?, &held, thresholds);

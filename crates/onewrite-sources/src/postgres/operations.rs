@@ -97,13 +97,8 @@ impl PostgresOperations {
 #[async_trait]
 impl Operations for PostgresOperations {
     async fn status(&self) -> Result<Status, StoreError> {
-        status::read(
-            &mut self.open().await?,
-            self.retention,
-            &self.thresholds,
-            self.foreign.as_ref(),
-        )
-        .await
+        let foreign = self.foreign.as_ref();
+        status::read(&mut self.open().await?, self.retention, &self.thresholds, foreign).await
     }
 
     async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError> {

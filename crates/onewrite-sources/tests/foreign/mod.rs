@@ -12,4 +12,5 @@ mod parking;
 mod probe;
 mod refusals;
 mod rows;
+mod stall;
 mod values;

@@ -94,7 +94,7 @@ async fn recorded_progress_survives_a_crash_and_skips_nothing() {
 }
 
 /// Writes until the server is gone; returns what was committed as far as the server said.
-async fn write(database: onewrite_testkit::servers::Database, round: usize) -> BTreeSet<String> {
+pub async fn write(database: onewrite_testkit::servers::Database, round: usize) -> BTreeSet<String> {
     let client = database.connect().await;
     let mut written = BTreeSet::new();
     for number in 0.. {

@@ -40,7 +40,7 @@ pub struct Told {
     /// `wal` or `poll`.
     pub feed: String,
     pub reason: String,
-    /// The slot, while somebody reads from it.
+    /// The slot, while a walsender reads from it: one that is being made has a process as well.
     pub slot: Option<String>,
 }
 
@@ -207,7 +207,8 @@ impl Relay {
     /// What the database says of the relay; nothing while it does not answer.
     pub async fn told(&self) -> Told {
         const TOLD: &str = "SELECT coalesce(feed, ''), coalesce(feed_reason, ''), \
-                            (SELECT slot_name::text FROM pg_replication_slots WHERE slot_name = slot AND active) \
+                            (SELECT slot_name::text FROM pg_replication_slots JOIN pg_stat_replication ON pid = active_pid \
+                             WHERE slot_name = slot) \
                             FROM onewrite.relay WHERE name = $1";
         let Ok((client, connection)) = self.database.config().connect(NoTls).await else {
             return Told::default();

@@ -36,6 +36,15 @@ async fn filled() -> (Fixture, Lease, Reader, Vec<onewrite_core::Sourced>) {
     (fixture, lease, feed, events)
 }
 
+/// The same, with each event recorded in the turn of its segment.
+async fn filled_by_turns() -> (Fixture, Lease, Reader, Vec<onewrite_core::Sourced>) {
+    let filled = filled().await;
+    let aged = "UPDATE onewrite.outbox SET occurred_at = now() - interval '1 minute' - interval '1 hour' * \
+                (((floor(extract(epoch FROM clock_timestamp()) / 3600)::bigint - segment) % 4 + 4) % 4)";
+    run(&filled.0.application, aged).await;
+    filled
+}
+
 async fn maintain(fixture: &Fixture, lease: &Lease) -> Maintenance {
     fixture.outbox.maintain(lease).await.expect("maintenance")
 }
@@ -66,7 +75,7 @@ async fn the_current_and_the_next_segment_are_left_alone_and_settled_others_empt
 
 #[tokio::test]
 async fn an_unsettled_event_keeps_its_segment() {
-    let (fixture, lease, mut feed, events) = filled().await;
+    let (fixture, lease, mut feed, events) = filled_by_turns().await;
     let maintenance = maintain(&fixture, &lease).await;
     assert!(maintenance.emptied.is_empty());
     // Those that are due: the next one, and the one before it. The one whose turn has just ended may still take its time.
@@ -95,8 +104,33 @@ async fn an_unsettled_event_keeps_its_segment() {
 }
 
 #[tokio::test]
+async fn what_was_recorded_within_the_last_turn_is_no_alarm_whatever_segment_it_is_in() {
+    let (fixture, lease, _feed, _) = filled().await;
+    assert_eq!(maintain(&fixture, &lease).await, Maintenance::default());
+}
+
+#[tokio::test]
+async fn a_leftover_in_the_segment_that_is_written_to_again_is_told() {
+    let (fixture, lease, _feed, _) = filled().await;
+    run(
+        &fixture.application,
+        "UPDATE onewrite.outbox SET occurred_at = now() - interval '5 hours'",
+    )
+    .await;
+    let maintenance = maintain(&fixture, &lease).await;
+    let blocked = told(&maintenance, AlarmKind::SegmentBlocked);
+    assert_eq!(blocked.len(), 3);
+    assert!(
+        blocked
+            .iter()
+            .any(|words| words.contains("It is being written to again and grows on")),
+        "{blocked:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_route_of_another_relay_that_is_behind_keeps_the_segments() {
-    let (fixture, lease, mut feed, events) = filled().await;
+    let (fixture, lease, mut feed, events) = filled_by_turns().await;
     feed.settle(&events).await;
     let other = "INSERT INTO onewrite.route (relay, name, definition, floor_snapshot, floor_sequence) \
                  VALUES ('other', 'slow', '', '1:1:', 0)";
@@ -130,7 +164,7 @@ async fn without_any_recorded_route_nothing_is_emptied() {
 /// An open transaction has written to a segment: it is told, not waited for, and its event comes in the end.
 #[tokio::test]
 async fn a_long_transaction_in_a_segment_keeps_it() {
-    let (fixture, lease, mut feed, events) = filled().await;
+    let (fixture, lease, mut feed, events) = filled_by_turns().await;
     feed.settle(&events).await;
     let long = fixture.database.connect().await;
     let pid: i32 = long
@@ -272,7 +306,7 @@ async fn a_replay_of_a_route_that_is_gone_keeps_nothing() {
 
 #[tokio::test]
 async fn an_unfinished_replay_keeps_what_it_needs() {
-    let (fixture, lease, mut feed, events) = filled().await;
+    let (fixture, lease, mut feed, events) = filled_by_turns().await;
     feed.settle(&events).await;
     let request = "INSERT INTO onewrite.replay (relay, route, topic, up_to) SELECT 'shop', 'all', 't', last_value FROM onewrite.outbox_sequence";
     run(&fixture.application, request).await;

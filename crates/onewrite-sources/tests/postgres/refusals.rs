@@ -34,10 +34,6 @@ async fn what_is_wrong_with_the_database_is_told() {
     );
     let tls = format!("{}?sslmode=require", empty.url);
     assert_refused(&acquire(&[("url", &tls)]).await, "the server offers no TLS");
-    assert_refused(
-        &acquire(&[("url", &empty.url), ("feed", "wal")]).await,
-        "source.feed: \"wal\" is not in this version",
-    );
 }
 
 #[tokio::test]

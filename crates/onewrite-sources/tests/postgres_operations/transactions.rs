@@ -82,14 +82,18 @@ async fn one_that_appended_holds_back_its_events_and_its_segment_until_it_ends_p
         let parts = [
             "idle in transaction",
             "AS forgotten",
-            "and outbox_",
+            "waits for its end, and outbox_",
             "cannot be emptied",
             "SELECT pg_terminate_backend(",
         ];
         let words = is_held(&operations, &subject, &parts).await;
         assert!(!words.contains("write-ahead log"), "there is no slot: {words}");
         run(&writer, "PREPARE TRANSACTION 'forgotten'").await;
-        let parts = ["and outbox_", "cannot be emptied", "ROLLBACK PREPARED 'forgotten';"];
+        let parts = [
+            "waits for its end, and outbox_",
+            "cannot be emptied",
+            "ROLLBACK PREPARED 'forgotten';",
+        ];
         is_held(&operations, "prepared transaction 'forgotten'", &parts).await;
         run(&writer, "ROLLBACK PREPARED 'forgotten'").await;
         assert_eq!(held(&operations).await, []);
@@ -109,6 +113,13 @@ async fn one_that_wrote_in_another_database_matters_once_there_is_a_slot() {
         database
             .run("SELECT pg_create_logical_replication_slot('onewrite_shop', 'pgoutput')")
             .await;
+        run(&elsewhere, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await;
+        assert_eq!(
+            held(&operations).await,
+            [],
+            "who only reads there holds back nothing here"
+        );
+        run(&elsewhere, "ROLLBACK").await;
         run(&elsewhere, "BEGIN; CREATE TABLE elsewhere ()").await;
         let parts = [
             "in database postgres",

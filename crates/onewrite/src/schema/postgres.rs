@@ -137,13 +137,12 @@ impl Rotation {
         }
     }
 
-    /// The shortest rotation from the usual one on with which events can be kept for so long and segments are still emptied.
-    /// Beyond [`RETENTION_SECONDS_MAX`](crate::limits::RETENTION_SECONDS_MAX) there is none, and this is the longest.
+    /// The shortest rotation with which events can be kept for so long and segments are still emptied. Beyond
+    /// [`RETENTION_SECONDS_MAX`](crate::limits::RETENTION_SECONDS_MAX) there is none, and this is the longest.
     pub fn for_retention(retention: Duration) -> Self {
         let seconds = (retention.as_secs_f64() + f64::from(ROTATION_SLACK_SECONDS)) / 2.0;
         // The cast saturates.
-        let seconds = (seconds.ceil() as u32).clamp(Self::default().0, ROTATION_SECONDS_MAX);
-        Self(seconds)
+        Self((seconds.ceil() as u32).min(ROTATION_SECONDS_MAX))
     }
 
     /// Whether segments are still emptied when events are kept for so long: their newest event is past the retention before
@@ -232,7 +231,7 @@ mod tests {
         let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
         assert!(Rotation(1).fits(Duration::ZERO));
         assert!(Rotation::default().fits(hour) && !Rotation::default().fits(2 * hour));
-        for (retention, seconds) in [(hour, 3600), (2 * hour, 3660), (day, 43_260), (61 * day, 2_635_260)] {
+        for (retention, seconds) in [(hour, 1860), (2 * hour, 3660), (day, 43_260), (61 * day, 2_635_260)] {
             let rotation = Rotation::for_retention(retention);
             assert_eq!(rotation.seconds(), seconds, "{retention:?}");
             assert!(rotation.fits(retention));

@@ -168,8 +168,9 @@ impl World {
 
     /// The relay's replication slot, while a relay of feed "wal" reads from it.
     pub async fn followed_slot(&self) -> Option<String> {
+        // A slot that is being made has a process as well, but that is no walsender.
         const FOLLOWED: &str = "SELECT relay.slot FROM onewrite.relay JOIN pg_replication_slots ON slot_name = relay.slot \
-                                WHERE relay.feed = 'wal' AND active_pid IS NOT NULL";
+                                JOIN pg_stat_replication ON pid = active_pid WHERE relay.feed = 'wal'";
         let client = self.database.connect().await;
         let row = client.query_opt(FOLLOWED, &[]).await.expect("the relay's row");
         row.map(|row| row.get(0))

@@ -171,6 +171,8 @@ impl Converter {
                 .write(schema.map(|schema| &**schema), datum)
                 .map(|bytes| Some(bytes.into())),
             (Self::Text | Self::SimpleHeader, Datum::Null) => Ok(None),
+            // Payloads are large and are not copied.
+            (Self::Text | Self::SimpleHeader, Datum::Text(text)) => Ok(Some(text.bytes().clone())),
             (Self::Text, _) => java_text(datum).map(|text| Some(text.into())),
             (Self::SimpleHeader, _) => Ok(Some(simple_text(schema, datum))),
             (Self::Bytes, _) if !is_bytes => Err(format!(

@@ -8,8 +8,16 @@
 //!   payload schema since the task's start.
 //! - Objects of an array that differ in members are merged in the order of the array; in Debezium in that of a hash table.
 //! - The record's time, where no column gives it, is that of the commit; in Debezium that of its own reading.
+//! - An infinite `date` is what Debezium makes of it in the log; in its snapshots it is another.
 //!
-//! An id that is null is refused, since every delivery needs the same.
+//! And these differ:
+//!
+//! - An id that is null is refused, since every delivery needs the same.
+//! - A column of the type `name` is a text; Debezium loses it in the log, and not in its snapshots.
+//! - Types of PostgreSQL that [`Value`](super::value::Value) does not have are refused where a column of theirs is used. So are years
+//!   beyond 9999 and before 1 of a `timestamptz`, and numerics of negative scale.
+//! - JSON that is nested more than 200 deep is not expanded; Debezium reads 1000.
+//! - Of Java's regular expressions there are no look-around, back references and possessive quantifiers.
 
 mod connect;
 mod converters;

@@ -34,7 +34,8 @@ impl TableColumn {
 }
 
 /// Finds the columns of the table `$1` (an oid), in their order: name, type oid (beneath domains; of text for an enum), type
-/// modifier, whether NULL is a value, default, labels; what [`TableColumn`] holds.
+/// modifier, whether NULL is a value, default, labels; what [`TableColumn`] holds. Generated columns are among them, which the
+/// log leaves out.
 pub const COLUMNS: &str = "\
 WITH RECURSIVE beneath AS (
     SELECT a.attnum, a.attname, a.atttypmod, NOT a.attnotnull AS optional, t.oid, t.typtype, t.typbasetype, t.typtypmod,

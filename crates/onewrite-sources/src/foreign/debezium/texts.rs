@@ -31,7 +31,8 @@ impl<'a> Checked<'a> {
                     fields.iter().map(|field| format!("{prefix}{}", field.name)),
                 ));
             };
-            read(field.kind, found).map_err(|expected| format!("{name} is {found:?}; expected {expected}"))?;
+            let value = field.kind.parse(&normal(field.kind, found));
+            value.map_err(|expected| format!("{name} is {found:?}; expected {expected}"))?;
         }
         Ok(checked)
     }
@@ -63,12 +64,6 @@ pub(super) fn unknown(name: &str, known: impl Iterator<Item = String>) -> String
         Some(meant) => format!("{name} is not an option here; did you mean {meant}?"),
         None => format!("{name} is not an option here; the options are {}", known.join(", ")),
     }
-}
-
-fn read(kind: Kind, text: &str) -> Result<(), String> {
-    kind.parse(&normal(kind, text))
-        .map(|_| ())
-        .map_err(|expected| expected.to_string())
 }
 
 /// Java's configurations take flags and choices in letters of any size.

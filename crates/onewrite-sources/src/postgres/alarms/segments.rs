@@ -24,9 +24,10 @@ struct Segment {
 }
 
 impl Segment {
-    /// Whether it should be empty by now: a whole turn has passed in which it could have been emptied.
-    fn is_due(&self) -> bool {
-        self.turns_ago >= 2
+    /// Whether it should be empty by now: a whole turn has passed in which it could have been emptied. After the length of turns
+    /// was changed, its age alone tells that.
+    fn is_due(&self, rotation: Rotation) -> bool {
+        self.turns_ago >= 2 && self.oldest_seconds >= rotation.seconds().into()
     }
 }
 
@@ -42,7 +43,7 @@ pub(super) async fn alarms(
     alarms.extend(routes.iter().filter_map(|route| route.retention_short(retention)));
     for segment in segments(client, rotation).await? {
         let mut reasons = needed(client, &segment, &routes, rotation).await?;
-        if reasons.is_empty() && segment.is_due() && segment.newest_seconds > retention.as_secs_f64() {
+        if reasons.is_empty() && segment.is_due(rotation) && segment.newest_seconds > retention.as_secs_f64() {
             reasons.extend(used(client, &segment.name, thresholds.segment_used).await?);
         }
         if !reasons.is_empty() {
@@ -134,7 +135,7 @@ async fn needed(
     routes: &[Behind],
     rotation: Rotation,
 ) -> Result<Vec<String>, Error> {
-    if segment.is_due() {
+    if segment.is_due(rotation) {
         let needs = needs(client, &segment.name).await?;
         return Ok(needs.iter().map(|need| by_need(need, routes)).collect());
     }

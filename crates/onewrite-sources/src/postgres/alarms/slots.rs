@@ -326,6 +326,7 @@ mod tests {
             description: "open for 5 min".to_owned(),
             seconds: 300.0,
             segments: None,
+            wrote: true,
             keeps_log,
             remedy: "End it.".to_owned(),
             others: 0,

@@ -31,7 +31,9 @@ pub(super) struct Held {
     pub seconds: f64,
     /// The segments of the outbox that it uses.
     pub segments: Option<String>,
-    /// Whether it wrote anything: the log is kept for slots from its beginning on.
+    /// Whether it wrote anything.
+    pub wrote: bool,
+    /// Whether the log is kept for a slot from its beginning on.
     pub keeps_log: bool,
     /// How to end it.
     pub remedy: String,
@@ -51,10 +53,11 @@ pub(super) async fn held(client: &Client, has_slot: bool, thresholds: &AlarmThre
              SELECT a.pid, coalesce(a.datname::text, '') AS database, coalesce(a.usename::text, '') AS role, \
                     coalesce(a.state, '') AS state, {STATEMENT} AS statement, \
                     extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS age, u.segments, \
-                    $3 AND a.backend_xid IS NOT NULL AS keeps_log, \
+                    a.backend_xid IS NOT NULL AS wrote, $3 AND a.backend_xid IS NOT NULL AS keeps_log, \
                     u.segments IS NOT NULL OR $3 AND a.backend_xid IS NOT NULL AS holds \
              FROM pg_stat_activity a LEFT JOIN used u ON u.pid = a.pid \
-             WHERE a.pid <> pg_backend_pid() AND (a.datname = current_database() OR $3) \
+             WHERE a.pid <> pg_backend_pid() AND (u.segments IS NOT NULL OR $3 AND a.backend_xid IS NOT NULL \
+                 OR a.datname = current_database() AND (a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL)) \
              AND a.backend_type NOT IN ('autovacuum worker', 'parallel worker', 'walsender') \
          ), counted AS ( \
              SELECT *, row_number() OVER (PARTITION BY holds ORDER BY age DESC) AS place, \
@@ -99,6 +102,7 @@ fn open_transaction(row: &Row) -> Held {
         ),
         seconds,
         segments: row.get("segments"),
+        wrote: row.get("wrote"),
         keeps_log: row.get("keeps_log"),
         remedy: format!("Let it end, or end it: SELECT pg_terminate_backend({pid});"),
         others: row.get("others"),
@@ -115,6 +119,7 @@ fn prepared_transaction(row: &Row) -> Held {
         ),
         seconds,
         segments: row.get(4),
+        wrote: true,
         keeps_log: row.get(5),
         remedy: format!(
             "Its transaction manager should end it; if it was forgotten, in that database: ROLLBACK PREPARED {name}; (or COMMIT \
@@ -129,9 +134,12 @@ impl Held {
     pub fn alarm(self) -> Alarm {
         let mut holds = Vec::new();
         if let Some(segments) = &self.segments {
-            holds.push(format!(
-                "what it appended waits for its end, and {segments} cannot be emptied before it"
-            ));
+            let waits = if self.wrote {
+                "what it appended waits for its end, and "
+            } else {
+                ""
+            };
+            holds.push(format!("{waits}{segments} cannot be emptied before it ends"));
         }
         if self.keeps_log {
             holds.push("the write-ahead log since it began is kept for the relay's slot".to_owned());

@@ -34,6 +34,7 @@ pub(crate) struct RouterSettings {
 /// Options of the connector and of the transform for messages that stand among the router's.
 const TOPIC_PREFIX: &str = "topic.prefix";
 const NULLS: &str = "fields.null.include";
+const EXTENDED_HEADERS: &str = "extended.headers.enabled";
 
 /// The options of columns that the router cannot do without.
 const NEEDED: [&str; 4] = [
@@ -60,10 +61,28 @@ impl RouterSettings {
         let topic_prefix = router.remove(TOPIC_PREFIX);
         let nulls = router.remove_entry(NULLS).into_iter().collect();
         let of_router = |words| ("router", words);
+        let names_itself = match router.remove(EXTENDED_HEADERS).as_deref().map(str::trim) {
+            None | Some("false") => false,
+            Some("true") if topic_prefix.is_some() => true,
+            Some("true") => {
+                return Err(of_router(format!(
+                    "{EXTENDED_HEADERS} needs {TOPIC_PREFIX}, which the headers name"
+                )));
+            }
+            Some(other) => {
+                return Err(of_router(format!(
+                    "{EXTENDED_HEADERS}: expected true or false, found {other:?}"
+                )));
+            }
+        };
         let messages = Messages::new(&nulls).map_err(of_router)?;
         Router::new(&router, &BTreeMap::new()).map_err(of_router)?;
+        let mut routing = Router::new(&router, converters).map_err(|words| ("converters", words))?;
+        if let Some(prefix) = topic_prefix.as_deref().filter(|_| names_itself) {
+            routing = routing.with_context_headers(prefix);
+        }
         Ok(Self {
-            router: Router::new(&router, converters).map_err(|words| ("converters", words))?,
+            router: routing,
             messages,
             topic_prefix,
             texts: router,
@@ -272,5 +291,29 @@ fn column(row: &Row) -> debezium::TableColumn {
         optional: row.get(3),
         default: text(4),
         labels: text(5),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_headers_by_which_debezium_names_itself_need_a_prefix() {
+        let settings = |texts: &[(&str, &str)]| {
+            let texts = texts.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned()));
+            RouterSettings::new(texts.collect(), &BTreeMap::new()).map(drop)
+        };
+        assert!(settings(&[(EXTENDED_HEADERS, "true"), (TOPIC_PREFIX, "shop")]).is_ok());
+        assert!(settings(&[(EXTENDED_HEADERS, "false")]).is_ok());
+        let wrong = |texts: &[(&str, &str)]| settings(texts).unwrap_err().1;
+        assert_eq!(
+            wrong(&[(EXTENDED_HEADERS, "true")]),
+            "extended.headers.enabled needs topic.prefix, which the headers name"
+        );
+        assert_eq!(
+            wrong(&[(EXTENDED_HEADERS, "maybe")]),
+            "extended.headers.enabled: expected true or false, found \"maybe\""
+        );
     }
 }

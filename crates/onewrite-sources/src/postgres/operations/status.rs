@@ -61,13 +61,13 @@ pub(super) async fn read(
     let segments = transaction.query_typed(SEGMENTS, &[]).await.map_err(doing)?;
     let retained = history::retained(&transaction).await.map_err(doing)?;
     transaction.commit().await.map_err(doing)?;
+    let slots = slots(client).await.map_err(doing)?;
+    let replays = history::replays(client).await?;
     if let Some(foreign) = foreign {
         for (at, definition) in uncounted {
             foreign::count(client, foreign, &definition, &mut routes[at]).await;
         }
     }
-    let slots = slots(client).await.map_err(doing)?;
-    let replays = history::replays(client).await?;
     Ok(Status {
         alarms: alarms::look(client, retention, thresholds).await?,
         schema_version,

@@ -63,7 +63,8 @@ const VERDICTS: &[Verdict] = &[
     lacking(
         "extended.headers.enabled",
         &["false"],
-        "the headers `__debezium.context.*`, which Debezium 3 adds to every record, are not written",
+        "the headers `__debezium.context.*`, which Debezium 3 adds to every record, are written only where `router` has \
+         `extended.headers.enabled` and `topic.prefix`",
     ),
     not_needed("unavailable.value.placeholder", "an inserted row is always whole"),
     not_needed("toasted.value.placeholder", "an inserted row is always whole"),
