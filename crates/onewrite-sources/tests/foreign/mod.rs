@@ -12,5 +12,4 @@ mod parking;
 mod probe;
 mod refusals;
 mod rows;
-mod stall;
 mod values;

@@ -176,7 +176,8 @@ async fn write(database: Database, statements: Vec<String>, writer: u64) -> Resu
         } else {
             transaction.commit().await?;
         }
-        tokio::time::sleep(Duration::from_millis(random.u64(0..5))).await;
+        // A writer thinks between its transactions.
+        tokio::time::sleep(Duration::from_millis(random.u64(0..5))).await; // slow on purpose
     }
     Ok(rolled_back)
 }
