@@ -81,7 +81,7 @@ impl Run {
     }
 
     /// Writes and relays until everything has arrived, and returns the topic.
-    pub async fn to_its_end(self) -> Vec<Record> {
+    pub async fn until_its_end(self) -> Vec<Record> {
         let mut relay = self.start();
         // The slot is there before anything is written: what comes before the first start is not delivered.
         let client = self.database.connect().await;
