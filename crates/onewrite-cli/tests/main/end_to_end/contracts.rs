@@ -23,7 +23,7 @@ async fn debeziums_rows_that_stay_come_over_the_log() {
         create: TABLE.to_owned(),
         write: vec![INSERT.to_owned()],
     };
-    let records = Run::new(outbox).await.until_its_end().await;
+    let records = Run::new(outbox).await.carry_through().await;
     check_debezium(&records);
 }
 
@@ -35,7 +35,7 @@ async fn debeziums_rows_that_vanish_in_their_transaction_come_over_the_log() {
         create: TABLE.to_owned(),
         write: vec![INSERT.to_owned(), "DELETE FROM outbox WHERE id = 'ID'".to_owned()],
     };
-    let records = Run::new(outbox).await.until_its_end().await;
+    let records = Run::new(outbox).await.carry_through().await;
     check_debezium(&records);
 }
 
@@ -49,7 +49,7 @@ async fn debeziums_rows_that_stay_can_be_polled_and_deleted() {
     };
     let run = Run::new(outbox).await;
     let database = run.database().clone();
-    let records = run.until_its_end().await;
+    let records = run.carry_through().await;
     check_debezium(&records);
     let left = database
         .connect()
@@ -71,7 +71,7 @@ async fn debeziums_messages_come_without_any_table() {
         create: "SELECT 1".to_owned(),
         write: vec![format!("SELECT pg_logical_emit_message(true, 'outbox', '{content}')")],
     };
-    let records = Run::new(outbox).await.until_its_end().await;
+    let records = Run::new(outbox).await.carry_through().await;
     check_debezium(&records);
 }
 
@@ -87,7 +87,7 @@ async fn rows_of_any_table_are_polled_and_marked() {
             .to_owned(),
         write: vec!["INSERT INTO \"Out.box\" (id, key, body) VALUES ('ID', 'KEY', '{\"number\": NUMBER}')".to_owned()],
     };
-    let records = Run::new(outbox).await.until_its_end().await;
+    let records = Run::new(outbox).await.carry_through().await;
     let record = &records[0];
     assert_eq!(record.header("content-type"), Some("application/json"));
     assert_eq!(record.header("onewrite-topic"), Some("contracts.marked"));

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::process::{Child, Stdio};
-use std::time::Duration;
 
 use onewrite_core::promise::{Found, Ledger};
 use onewrite_testkit::servers::{Database, Kafka, Postgres, Record};
@@ -81,7 +80,7 @@ impl Run {
     }
 
     /// Writes and relays until everything has arrived, and returns the topic.
-    pub async fn until_its_end(self) -> Vec<Record> {
+    pub async fn carry_through(self) -> Vec<Record> {
         let mut relay = self.start();
         // The slot is there before anything is written: what comes before the first start is not delivered.
         let client = self.database.connect().await;
@@ -176,8 +175,6 @@ async fn write(database: Database, statements: Vec<String>, writer: u64) -> Resu
         } else {
             transaction.commit().await?;
         }
-        // A writer thinks between its transactions.
-        tokio::time::sleep(Duration::from_millis(random.u64(0..5))).await; // slow on purpose
     }
     Ok(rolled_back)
 }
