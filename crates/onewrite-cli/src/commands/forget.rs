@@ -55,11 +55,15 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
 
 fn question(status: &Status, relay: &str) -> String {
     let routes = || status.routes.iter().filter(|route| route.relay == relay);
-    let undelivered = routes().filter_map(|route| route.unsettled).max().unwrap_or(0);
+    // What is in a log alone is not counted.
+    let undelivered = match routes().all(|route| route.unsettled.is_some()) {
+        true => count(routes().filter_map(|route| route.unsettled).max().unwrap_or(0)),
+        false => "an unknown number of".to_owned(),
+    };
     let parked: i64 = routes().map(|route| route.parked + route.held).sum();
     format!(
         "give up the relay {relay:?}, whose furthest route has {} events before it, and {} parked events with it?",
-        count(undelivered),
+        undelivered,
         count(parked)
     )
 }

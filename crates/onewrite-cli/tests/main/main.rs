@@ -1,6 +1,7 @@
 //! The program as people meet it: what they type, and what they read.
 
 mod configuration;
+mod contracts;
 mod docs;
 mod end_to_end;
 mod help;

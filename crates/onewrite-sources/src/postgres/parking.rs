@@ -34,7 +34,7 @@ const PARK: &str = concat!(
 
 /// Joining a handful of rows by index, whatever the statistics say.
 pub(super) const BEGIN_PARKING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0; \
-     SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashjoin = off; SET LOCAL jit = off";
+     SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashjoin = off; SET LOCAL jit = off";
 
 /// Sets events of the outbox aside under `route`, durably and fenced. `sequence` tells an event's sequence in the outbox.
 pub(super) async fn park(

@@ -16,14 +16,15 @@ use super::error::failed;
 pub(super) type Parameters<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
 
 /// Begins a transaction whose commit is on disk (and on the synchronous standby, where there is one) when it returns,
-/// whatever the database's or the role's defaults are.
+/// whatever the database's or the role's defaults are. A relay that is held up before its COMMIT reaches the server holds locks;
+/// the server ends its session, so that another can take over.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; \
-                                SET LOCAL statement_timeout = 0";
+                                SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '5s'";
 
 /// The same for reading the outbox. A plan that follows an index costs the same whatever the backlog; the statistics of a
 /// table that empties and fills must not talk the planner out of it.
 pub(super) const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0; \
-     SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; \
+     SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; \
      SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashjoin = off; SET LOCAL jit = off; \
      SET LOCAL max_parallel_workers_per_gather = 0";
 

@@ -140,6 +140,28 @@ async fn a_route_that_takes_nothing_holds_a_bounded_amount_and_then_the_reader()
 }
 
 #[tokio::test]
+async fn a_route_that_takes_nothing_for_long_does_not_end_the_stream() {
+    let server = Postgres::start(16, &[("wal_sender_timeout", "2s")]).await;
+    let texts = [("contract", "columns"), ("table", "outbox")];
+    let foreign = Foreign::on(server, TABLE, &texts, &[COLUMNS]).await;
+    let mut feed = foreign.feed().await;
+    foreign
+        .sql("INSERT INTO outbox (topic, key, body) SELECT 'a', 'k', repeat('x', 100000) FROM generate_series(1, 200)")
+        .await;
+    let slot = foreign.slot().await;
+    let first = foreign.server.slot(&slot).await.and_then(|slot| slot.reader);
+    assert!(first.is_some());
+    // Several times the server's patience.
+    let age = "SELECT extract(epoch FROM now() - backend_start)::bigint FROM pg_stat_replication";
+    until("the walsender is seven seconds old", async || {
+        (foreign.number(age).await >= 7).then_some(())
+    })
+    .await;
+    assert_eq!(foreign.server.slot(&slot).await.and_then(|slot| slot.reader), first);
+    assert_eq!(feed.wait_for(200).await.len(), 200);
+}
+
+#[tokio::test]
 async fn a_large_transaction_is_settled_piece_by_piece() {
     let foreign = Foreign::plain(&[]).await;
     foreign.begin(&everything()).await;

@@ -102,6 +102,14 @@ async fn what_rows_cannot_be_settled_by_is_told() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_not_in_the_log_cannot_be_read_from_it() {
+    let unlogged = "CREATE UNLOGGED TABLE outbox (id uuid, topic text, body text)";
+    let words = refused(unlogged, &[OUTBOX], COLUMNS).await;
+    let told = "source.table: public.outbox is UNLOGGED, and nothing of it is in the log; make it a logged table, or settle its rows";
+    assert_eq!(words, told);
+}
+
+#[tokio::test]
 async fn a_topic_that_sql_writes_otherwise_is_for_one_route() {
     let create = "CREATE TABLE outbox (seq serial PRIMARY KEY, id uuid, kind timestamptz, body text)";
     let texts = [

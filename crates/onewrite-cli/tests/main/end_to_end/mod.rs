@@ -1,7 +1,9 @@
 //! The whole way: writers on a real PostgreSQL, the program as a process, a real Apache Kafka, and the checker at its end.
 
 mod campaign;
+mod contracts;
 mod durability;
+mod foreign;
 mod guide;
 mod large;
 mod memory;

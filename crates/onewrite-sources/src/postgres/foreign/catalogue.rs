@@ -17,6 +17,8 @@ pub(crate) struct Table {
     pub name: TableName,
     pub oid: u32,
     pub is_partitioned: bool,
+    /// Whether its rows are in the log.
+    pub is_logged: bool,
     /// In their order.
     pub columns: Vec<TableColumn>,
     /// Whether updates of its rows can be published: without an identity, publishing them makes them fail.
@@ -85,7 +87,7 @@ impl Table {
     /// # Errors
     /// `Refused` with the nearest name there is, when there is no such table.
     pub async fn read(client: &Client, key: &str, name: &TableName) -> Result<Self, StoreError> {
-        const TABLE: &str = "SELECT c.oid, c.relkind::text, c.relreplident::text FROM pg_class c \
+        const TABLE: &str = "SELECT c.oid, c.relkind::text, c.relreplident::text, c.relpersistence = 'p' FROM pg_class c \
                              JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
         let parameters = [(&name.schema as _, Type::TEXT), (&name.table as _, Type::TEXT)];
         let found = client.query_typed_opt(TABLE, &parameters).await;
@@ -103,9 +105,25 @@ impl Table {
             name: name.clone(),
             oid,
             is_partitioned: kind == "p",
+            is_logged: found.get(3),
             has_identity: matches!(identity, "f" | "i") || (identity == "d" && has_key),
             columns,
         })
+    }
+
+    /// Makes sure that its rows are in the log.
+    ///
+    /// # Errors
+    /// `Refused` where they are not.
+    pub fn require_logged(&self, section: &str) -> Result<(), StoreError> {
+        if self.is_logged {
+            return Ok(());
+        }
+        let words = format!(
+            "{section}.table: {} is UNLOGGED, and nothing of it is in the log; make it a logged table, or settle its rows",
+            self.name
+        );
+        Err(StoreError::new(StoreFailure::Refused, words))
     }
 
     /// The place of a column. `key` is the option that names it.

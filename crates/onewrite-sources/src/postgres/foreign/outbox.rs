@@ -61,7 +61,8 @@ impl ForeignOutbox {
             return native::stop_following(&session, "the rows say what is settled").await;
         }
         if let Place::Table(_) = &settings.place {
-            Reader::open(client, settings, &lease.relay).await?;
+            let reader = Reader::open(client, settings, &lease.relay).await?;
+            reader.table.require_logged(&settings.section)?;
         }
         self.replace(None);
         let log = Log::of(client, settings, &lease.relay).await?;

@@ -62,7 +62,8 @@ async fn rows(client: &Client, foreign: &Foreign) -> Result<Vec<Finding>, StoreE
 async fn log(client: &Client, foreign: &Foreign) -> Result<Vec<Finding>, StoreError> {
     let mut findings = Vec::new();
     if let Place::Table(_) = &foreign.place {
-        Reader::open(client, foreign, "").await?;
+        let reader = Reader::open(client, foreign, "").await?;
+        reader.table.require_logged(&foreign.section)?;
         findings.push(Finding::works(
             foreign.place_name(),
             "its columns are as they are configured",
@@ -121,7 +122,8 @@ async fn publication(client: &Client, foreign: &Foreign) -> Result<Finding, Stor
 /// A finding for each right on the table that is missing.
 async fn rights(client: &Client, table: &Table, needed: &[&str]) -> Result<Vec<Finding>, StoreError> {
     const RIGHTS: &str = "SELECT r, quote_ident(current_user) FROM unnest($2::text[]) AS r \
-                          WHERE NOT coalesce(has_table_privilege($1, r), false)";
+                          WHERE NOT coalesce(CASE r WHEN 'DELETE' THEN has_table_privilege($1, r) \
+                                                    ELSE has_any_column_privilege($1, r) END, false)";
     let rows = client
         .query_typed(RIGHTS, &[(&table.oid, Type::OID), (&needed, Type::TEXT_ARRAY)])
         .await;

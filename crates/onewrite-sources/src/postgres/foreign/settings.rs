@@ -212,6 +212,14 @@ impl Reading<'_> {
             "it is for the contract \"columns\"; the router has options of its own for it",
         )?;
         let prefixes = self.options.list("messages");
+        for prefix in prefixes {
+            let words = match prefix.as_str() {
+                "" => "a prefix is empty",
+                "onewrite" => "\"onewrite\" is the prefix of Onewrite's own messages; give the events another",
+                _ => continue,
+            };
+            return Err(self.wrong("messages", words));
+        }
         let place = match (self.table()?, prefixes.is_empty()) {
             (Some(table), true) => Place::Table(table),
             (None, false) => Place::Messages(prefixes.to_vec()),

@@ -5,6 +5,14 @@ use std::time::Duration;
 /// How often the server is told how far we are. It ends a connection after `wal_sender_timeout` (a minute unless changed).
 pub(super) const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Bytes of the log after which the server is told sooner.
+pub(super) const STATUS_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How often it is looked whether the server's own mark of where a slot can begin is far behind, and how many bytes that is. The
+/// server sets one every 15 seconds by itself; at full speed that is gigabytes that it keeps.
+pub(super) const MARK_INTERVAL: Duration = Duration::from_millis(250);
+pub(super) const MARK_BYTES: u64 = 8 * 1024 * 1024;
+
 /// How long such a word may take: a server that takes none is gone.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -17,7 +25,7 @@ pub(super) const BATCHES: usize = 4;
 pub(super) const FRAME_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Bytes of events that wait for all routes together. A route that falls behind by more reads from the table instead.
-pub(super) const WAITING_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const WAITING_BYTES: usize = 4 * 1024 * 1024;
 
 /// Payloads below this many bytes are copied out of the connection's buffer: an event that waits must not keep 64 KiB alive.
 pub(crate) const COPIED_BYTES: usize = 4 * 1024;

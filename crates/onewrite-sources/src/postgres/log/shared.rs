@@ -1,6 +1,7 @@
 //! What the reader of the log and the routes share: events that wait for each route, and ticks.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use onewrite_core::routing::Share;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     /// Tells this reader's ticks from those of one before it under the same lease, which may still be on their way: their
     /// numbers mean nothing here.
     writer: i64,
+    /// The position in the log before which everything was seen.
+    seen: AtomicU64,
     inner: Mutex<Inner>,
     /// Somebody wants a tick.
     wanted: Notify,
@@ -92,6 +95,16 @@ impl Shared {
     /// Who writes this reader's ticks.
     pub fn writer(&self) -> i64 {
         self.writer
+    }
+
+    /// The position in the log before which everything was seen.
+    pub fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    /// Notes that everything before this position was seen.
+    pub fn saw(&self, position: u64) {
+        self.seen.store(position, Ordering::Relaxed);
     }
 
     /// Asks for a tick soon.

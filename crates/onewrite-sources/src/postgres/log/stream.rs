@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::connection::Connector;
-use super::limits::{BATCH_BYTES, BATCHES, FRAME_BYTES_MAX, STATUS_INTERVAL, WRITE_TIMEOUT};
+use super::limits::{BATCH_BYTES, BATCHES, FRAME_BYTES_MAX, STATUS_BYTES, STATUS_INTERVAL, WRITE_TIMEOUT};
 use super::link::{Link, refused, status, unavailable};
 
 /// What the server sends.
@@ -68,6 +68,7 @@ impl Stream {
             batches: sender,
             seen: seen.clone(),
             told_at: Instant::now(),
+            told: 0,
         };
         Ok(Self {
             batches,
@@ -102,6 +103,7 @@ struct Driver {
     batches: mpsc::Sender<Result<Vec<Frame>, StoreError>>,
     seen: Arc<AtomicU64>,
     told_at: Instant,
+    told: u64,
 }
 
 impl Driver {
@@ -115,7 +117,8 @@ impl Driver {
         let mut batch = Vec::new();
         loop {
             let asked = take_frames(&mut self.link.read, &mut batch)?;
-            if asked || self.told_at.elapsed() >= STATUS_INTERVAL {
+            let untold = self.seen.load(Ordering::Relaxed).saturating_sub(self.told);
+            if asked || untold >= STATUS_BYTES || self.told_at.elapsed() >= STATUS_INTERVAL {
                 self.tell().await?;
             }
             if batch.is_empty() {
@@ -160,7 +163,8 @@ impl Driver {
     }
 
     async fn tell(&mut self) -> Result<(), StoreError> {
-        let message = status(self.seen.load(Ordering::Relaxed), micros_since_2000(), false);
+        self.told = self.seen.load(Ordering::Relaxed);
+        let message = status(self.told, micros_since_2000(), false);
         let write = async {
             self.link.socket.write_all(&message).await?;
             self.link.socket.flush().await

@@ -138,6 +138,7 @@ impl Reader {
                     return error;
                 }
             }
+            self.shared.saw(reading.seen);
             stream.confirm(reading.seen);
         }
     }

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use onewrite_core::{Lease, StoreError, StoreFailure};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::types::Type;
 
 use super::super::session::{BEGIN, Parameters, Session};
 use super::super::snapshot::Snapshot;
-use super::limits::{TICK_INTERVAL_MAX, TICK_INTERVAL_MIN};
+use super::limits::{MARK_BYTES, MARK_INTERVAL, TICK_INTERVAL_MAX, TICK_INTERVAL_MIN};
 use super::shared::Shared;
 
 /// The prefix of all logical messages of Onewrite's own.
@@ -63,14 +63,54 @@ impl Tick {
 
 /// Ticks whenever somebody wants one, and from time to time; ends with the first failure.
 pub(super) async fn tick(session: Session, shared: Arc<Shared>) -> StoreError {
-    let mut earliest = Instant::now();
+    let mut marks = match Marks::of(&session).await {
+        Ok(marks) => marks,
+        Err(error) => return error,
+    };
+    let (mut earliest, mut due) = (Instant::now(), Instant::now() + TICK_INTERVAL_MAX);
     loop {
-        let _time_is_up = timeout_at(Instant::now() + TICK_INTERVAL_MAX, shared.wanted()).await;
-        sleep_until(earliest).await;
-        earliest = Instant::now() + TICK_INTERVAL_MIN;
-        if let Err(error) = write(&session, shared.writer(), shared.begin_tick()).await {
+        let wanted = timeout(MARK_INTERVAL, shared.wanted()).await.is_ok();
+        if wanted || Instant::now() >= due {
+            sleep_until(earliest).await;
+            earliest = Instant::now() + TICK_INTERVAL_MIN;
+            due = Instant::now() + TICK_INTERVAL_MAX;
+            if let Err(error) = write(&session, shared.writer(), shared.begin_tick()).await {
+                return error;
+            }
+        }
+        if let Err(error) = marks.set(&session, shared.seen()).await {
             return error;
         }
+    }
+}
+
+/// The server's marks in the log from which a slot can begin: what lies behind the last one it keeps, though it was seen.
+struct Marks {
+    /// From PostgreSQL 16 on, for superusers and whom they let.
+    allowed: bool,
+    /// How far the log was seen when the last was set.
+    at: u64,
+}
+
+impl Marks {
+    async fn of(session: &Session) -> Result<Self, StoreError> {
+        const ALLOWED: &str = "SELECT coalesce(has_function_privilege(to_regprocedure('pg_catalog.pg_log_standby_snapshot()')::oid, \
+                               'EXECUTE'), false)";
+        let rows = session.query("asking for a privilege", ALLOWED, &Vec::new()).await?;
+        let allowed = rows.first().is_some_and(|row| row.get(0));
+        Ok(Self { allowed, at: 0 })
+    }
+
+    async fn set(&mut self, session: &Session, seen: u64) -> Result<(), StoreError> {
+        const SET: &str = "SELECT pg_log_standby_snapshot() IS NOT NULL";
+        if !self.allowed || seen.saturating_sub(self.at) < MARK_BYTES {
+            return Ok(());
+        }
+        self.at = seen;
+        session
+            .query("marking where the slot can begin", SET, &Vec::new())
+            .await
+            .map(drop)
     }
 }
 

@@ -65,6 +65,8 @@ fn beyond_the_owner(role: &str) -> String {
         "-- Beyond what the owner of the schema can give; as a superuser, or whoever the provider lets:\n\
          -- so that the relay can follow the write-ahead log (source.feed = \"wal\", or \"auto\" where it may):\n\
          -- ALTER ROLE {role} REPLICATION;   on Amazon RDS and Aurora: GRANT rds_replication TO {role};\n\
+         -- so that the server keeps little of its log for the relay however fast it is written (PostgreSQL 16 and later):\n\
+         -- GRANT EXECUTE ON FUNCTION pg_log_standby_snapshot() TO {role};\n\
          -- so that its alarms name the transactions of other users, with their age and statement:\n\
          -- GRANT pg_read_all_stats TO {role};\n"
     )

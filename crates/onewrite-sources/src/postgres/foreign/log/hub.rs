@@ -363,3 +363,6 @@ impl Drop for Subscription {
         self.hub.changed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! What reading the log needs of the server: a publication, and a slot that stands where the relay left it.
 
 use onewrite_core::{Lease, StoreError, StoreFailure};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
@@ -113,17 +114,15 @@ impl Log {
     }
 
     fn cannot_create(&self, create: &str, error: Error) -> StoreError {
-        match failed("", error) {
-            error if error.failure == StoreFailure::Refused => {
-                let words = format!(
-                    "the publication {} is missing, and this role may not create it; as a role with CREATE on the database that owns the \
-                     table run: {create}",
-                    quoted(&self.publication)
-                );
-                StoreError::new(StoreFailure::Refused, words).because(error)
-            }
-            error => error,
+        if error.code() != Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            return failed(&format!("creating the publication with {create}"), error);
         }
+        let words = format!(
+            "the publication {} is missing, and this role may not create it; as a role with CREATE on the database that owns the table \
+             run: {create}",
+            quoted(&self.publication)
+        );
+        StoreError::new(StoreFailure::Refused, words).because(error)
     }
 
     /// What the publication lacks; `None` when nothing.

@@ -28,7 +28,7 @@ pub(crate) struct Statements {
 
 /// What the planner may not do to a statement that picks rows by key: the statistics of a table that empties and fills lie. The
 /// forms of texts are those of the log.
-pub(super) const BEGIN_BY_KEY: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0; \
+pub(super) const BEGIN_BY_KEY: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
      SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashjoin = off; SET LOCAL jit = off; \
      SET LOCAL datestyle = ISO; SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 1";
 

@@ -155,6 +155,10 @@ fn what_belongs_to_another_contract_is_told() {
         "source.table: missing; give the outbox table, such as \"public.outbox\", or the prefixes of logical messages as messages"
     );
     assert_eq!(
+        told(&[debezium], none, &["outbox", "onewrite"]),
+        "source.messages: \"onewrite\" is the prefix of Onewrite's own messages; give the events another"
+    );
+    assert_eq!(
         told(&[debezium, TABLE], none, &["outbox"]),
         "source.messages: table is set as well; keep one of the two"
     );
