@@ -65,9 +65,7 @@ impl Postgres {
     /// Saves what the server holds; it is restarted for it.
     pub async fn save(&self) -> Backup {
         let save = |server: &Server| {
-            // Readable by the server's user, like a server's home.
-            let directory = tempfile::Builder::new().prefix("onewrite-backup-").tempdir();
-            let directory = directory.expect("create a temporary directory for a backup");
+            let directory = tempfile::tempdir().expect("create a temporary directory for a backup");
             server.process().stop(Signal::INT);
             server.save(&data(directory.path()));
             server.start();

@@ -79,8 +79,8 @@ pub struct Nemesis {
     /// ends.
     held: Option<Client>,
     kafka_stopped: bool,
-    /// Whether the relay is to stay away, after its next kill, for longer than the server keeps the log for it.
-    away: bool,
+    /// The slot that the server is to give up while the relay is away after its next kill.
+    left: Option<String>,
 }
 
 impl Nemesis {
@@ -94,7 +94,7 @@ impl Nemesis {
             by_log,
             held: Some(hold(&world.postgres).await),
             kafka_stopped: false,
-            away: false,
+            left: None,
         }
     }
 
@@ -140,18 +140,14 @@ impl Nemesis {
                     })
                     .await;
             }
-            Fault::RelayAway => self.away = true,
+            Fault::RelayAway => self.left = Some(slot),
         }
     }
 
     /// Kills the relay and starts another, later if it is to stay away for long.
     pub async fn kill(&mut self, relay: Relay, world: &World) -> Relay {
-        let slot = match std::mem::take(&mut self.away) {
-            true => Some(world.follows_log().await),
-            false => None,
-        };
         relay.kill();
-        if let Some(slot) = slot {
+        if let Some(slot) = self.left.take() {
             world.postgres.outgrow_slot(&slot).await;
         }
         world.start_relay()
