@@ -43,6 +43,27 @@ use self::foreign::fields::{
     UNMARKED_VALUE,
 };
 
+/// How new events are to be found: the option `feed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WantedFeed {
+    /// By the log where that can be followed, else by polling.
+    Auto,
+    /// By the log; where that cannot be followed at all, a person must change something first.
+    Wal,
+    /// By polling alone.
+    Poll,
+}
+
+impl WantedFeed {
+    fn of(options: &Options) -> Self {
+        match options.text("feed") {
+            Some("wal") => Self::Wal,
+            Some("poll") => Self::Poll,
+            _ => Self::Auto,
+        }
+    }
+}
+
 /// What can be configured of a PostgreSQL source.
 pub const FIELDS: &[Field] = &[
     URL,

@@ -21,6 +21,7 @@ use onewrite_core::{Operations, StoreError, StoreFailure};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
+use super::WantedFeed;
 use super::connection::Connector;
 use super::error::failed;
 use super::foreign::Foreign;
@@ -39,14 +40,6 @@ pub struct PostgresOperations {
     foreign: Option<Foreign>,
 }
 
-/// How the relay is configured to find new events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum WantedFeed {
-    Auto,
-    Wal,
-    Poll,
-}
-
 impl PostgresOperations {
     /// Operations on the database that the options of a source of type `postgres` name. It connects to nothing yet.
     ///
@@ -55,11 +48,7 @@ impl PostgresOperations {
     pub fn from_options(options: &Options) -> Result<Self, StoreError> {
         Ok(Self {
             connector: Connector::from_options(options)?,
-            feed: match options.text("feed") {
-                Some("wal") => WantedFeed::Wal,
-                Some("poll") => WantedFeed::Poll,
-                _ => WantedFeed::Auto,
-            },
+            feed: WantedFeed::of(options),
             retention: options.duration("retention").unwrap_or_default(),
             long_transaction: LONG_TRANSACTION,
             thresholds: AlarmThresholds::default(),

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
+use super::WantedFeed;
 use super::blocked::KEYS;
 use super::connection::Connector;
 use super::error::failed;
@@ -29,22 +30,11 @@ pub struct PostgresOutbox {
     /// The connection of the small calls. It is absent while one uses it, so that one that failed or was abandoned is not
     /// used again.
     client: Mutex<Option<Client>>,
-    finding: Finding,
+    feed: WantedFeed,
     /// The reader of the log, for the epoch of a lease, as long as a feed uses it.
     tail: StandardMutex<(i64, Weak<Tail>)>,
     /// What takes the native outbox's place, where the contract is another.
     foreign: Option<ForeignOutbox>,
-}
-
-/// How new events are found: the option `feed`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Finding {
-    /// By the log where that can be followed, else by polling.
-    Auto,
-    /// By the log; where that cannot be followed at all, a person must change something first.
-    Wal,
-    /// By polling alone.
-    Poll,
 }
 
 impl PostgresOutbox {
@@ -57,11 +47,7 @@ impl PostgresOutbox {
             connector: Connector::from_options(options)?,
             retention: options.duration("retention").unwrap_or_default(),
             client: Mutex::new(None),
-            finding: match options.text("feed") {
-                Some("wal") => Finding::Wal,
-                Some("poll") => Finding::Poll,
-                _ => Finding::Auto,
-            },
+            feed: WantedFeed::of(options),
             tail: StandardMutex::new((0, Weak::new())),
             foreign: ForeignOutbox::from_options(options)?,
         })
@@ -77,7 +63,7 @@ impl PostgresOutbox {
 
     /// The reader of the log that the feeds of this lease share; `None` where the log is not to be read.
     fn tail(&self, lease: &Lease) -> Option<Arc<Tail>> {
-        if self.finding == Finding::Poll {
+        if self.feed == WantedFeed::Poll {
             return None;
         }
         let mut slot = self.tail.lock().expect("nobody panics while holding it");
@@ -90,11 +76,11 @@ impl PostgresOutbox {
     }
 
     /// Makes sure that what the option `feed` asks for can be, and that a slot that is not used any more holds no log back.
-    async fn settle_finding(&self, lease: &Lease) -> Result<(), StoreError> {
+    async fn settle_feed(&self, lease: &Lease) -> Result<(), StoreError> {
         let session = Session::open(&self.connector, lease).await?;
-        match self.finding {
-            Finding::Auto => {}
-            Finding::Wal => {
+        match self.feed {
+            WantedFeed::Auto => {}
+            WantedFeed::Wal => {
                 let obstacles = slot::obstacles(session.client()).await?;
                 if !obstacles.is_empty() {
                     let words = format!(
@@ -104,7 +90,7 @@ impl PostgresOutbox {
                     return Err(StoreError::new(StoreFailure::Refused, words));
                 }
             }
-            Finding::Poll => log::stop_following(&session, "feed = \"poll\" asks for it").await?,
+            WantedFeed::Poll => log::stop_following(&session, "feed = \"poll\" asks for it").await?,
         }
         Ok(())
     }
@@ -198,7 +184,7 @@ impl Outbox for PostgresOutbox {
             return foreign.adopt(&self.connector, lease, shares).await;
         }
         adopt::adopt(self.connector.connect().await?, lease, shares).await?;
-        self.settle_finding(lease).await
+        self.settle_feed(lease).await
     }
 
     async fn feed(&self, lease: &Lease, share: &Share) -> Result<Box<dyn Source>, StoreError> {

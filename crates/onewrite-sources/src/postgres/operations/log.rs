@@ -6,9 +6,9 @@ use onewrite_core::sink::{Finding, FindingLevel};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
 
+use super::super::WantedFeed;
 use super::super::alarms::{Slot, slots};
 use super::super::error::failed;
-use super::WantedFeed;
 use crate::words::bytes;
 
 /// The version of the server from which on a standby can take slots over, as `server_version_num` gives it.
