@@ -164,6 +164,7 @@ fn table(page: &mut String, fields: &[Field]) {
 fn takes(kind: Kind) -> String {
     match kind {
         Kind::Text => "text".to_owned(),
+        Kind::Template => "template".to_owned(),
         Kind::Secret => "secret".to_owned(),
         Kind::Integer { min, max: i64::MAX } => format!("whole number from {min}"),
         Kind::Integer { min, max } => format!("whole number, {min} to {max}"),

@@ -132,6 +132,7 @@ mod tests {
             content_type: content_type.into(),
             headers: Vec::new(),
             occurred_at: Timestamp::from_microsecond(1_700_000_000_000_001).unwrap(),
+            headers_complete: false,
             verbatim: None,
         }
     }

@@ -30,6 +30,9 @@ pub struct Event {
     pub headers: Headers,
     /// When the database recorded it, by the database's clock.
     pub occurred_at: Timestamp,
+    /// Whether a format has laid down all headers: then `headers` are what the wire carries, and a sink adds none of those of
+    /// the format `native`.
+    pub headers_complete: bool,
     /// What the record looks like at a broker of keyed records, where the source's contract lays it down to the byte. A sink
     /// that has records of this shape writes it in place of the format's own rendering; others render the fields above.
     pub verbatim: Option<Box<Verbatim>>,

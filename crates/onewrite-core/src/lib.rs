@@ -19,6 +19,7 @@ pub mod routing;
 pub mod sink;
 pub mod source;
 pub mod store;
+pub mod template;
 pub mod windows;
 pub mod wire;
 
@@ -28,3 +29,4 @@ pub use position::{Position, Settlement};
 pub use sink::{DeliveryReport, Outcome, Sink, SinkConnector};
 pub use source::{BatchLimit, ParkReason, Parking, Source, Sourced};
 pub use store::{Lease, Operations, Outbox};
+pub use template::Template;

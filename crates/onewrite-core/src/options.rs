@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::template::Template;
+
 /// One configurable value.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
@@ -27,6 +29,8 @@ pub struct Field {
 pub enum Kind {
     /// Any text.
     Text,
+    /// A text with an event's fields in it.
+    Template,
     /// A text that is never shown again.
     Secret,
     /// A whole number in this range.
@@ -54,6 +58,10 @@ impl fmt::Display for Kind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text => write!(formatter, "a text"),
+            Self::Template => write!(
+                formatter,
+                "a text that may hold {{topic}}, {{key}}, {{type}}, {{id}} or {{header.NAME}}"
+            ),
             Self::Secret => write!(formatter, "a text (kept secret)"),
             Self::Integer { min, max } if *max == i64::MAX => write!(formatter, "a whole number of at least {min}"),
             Self::Integer { min, max } => write!(formatter, "a whole number from {min} to {max}"),
@@ -94,6 +102,8 @@ impl fmt::Debug for Secret {
 pub enum Value {
     /// Of [`Kind::Text`] and [`Kind::Choice`].
     Text(String),
+    /// Of [`Kind::Template`].
+    Template(Template),
     /// Of [`Kind::Secret`].
     Secret(Secret),
     /// Of [`Kind::Integer`] and, in bytes, [`Kind::Bytes`].
@@ -117,6 +127,9 @@ impl Kind {
         let expected = || self.to_string();
         match self {
             Self::Text => Ok(Value::Text(text.to_owned())),
+            Self::Template => Template::parse(text)
+                .map(Value::Template)
+                .map_err(|error| format!("{self}; {text:?} {error}")),
             Self::Secret => Ok(Value::Secret(Secret::new(text))),
             Self::Integer { .. } => self.integer(text.trim().parse().map_err(|_| expected())?),
             Self::Flag => text.trim().parse().map(Value::Flag).map_err(|_| expected()),
@@ -225,6 +238,14 @@ impl Options {
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.values.get(name) {
             Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A template.
+    pub fn template(&self, name: &str) -> Option<&Template> {
+        match self.values.get(name) {
+            Some(Value::Template(template)) => Some(template),
             _ => None,
         }
     }

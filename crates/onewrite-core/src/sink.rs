@@ -14,6 +14,12 @@ pub trait SinkConnector: Send + Sync {
     /// Connects and makes sure that the broker answers.
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError>;
 
+    /// What the name of a CloudEvents attribute begins with among this protocol's headers, in the binary mode of the format
+    /// `cloudevents`, as the protocol's binding has it: `ce-` for HTTP and NATS, `ce_` for Kafka.
+    fn cloudevents_prefix(&self) -> &'static str {
+        "ce-"
+    }
+
     /// Tells a person what works and what does not, for `onewrite check`; `topics` are the literal topics of its routes.
     async fn probe(&self, topics: &[String]) -> Vec<Finding>;
 }

@@ -20,13 +20,20 @@ pub const HEADER_REPLAY: &str = "onewrite-replay";
 /// Header with the payload's media type.
 pub const HEADER_CONTENT_TYPE: &str = "content-type";
 
-/// Calls `put` with each header of the format `native`, the event's own first. An event's own `content-type` header
-/// gives way to the column of that name.
+/// Calls `put` with each header that the wire carries: the event's own first, then those of the format `native`, unless
+/// another format has [laid down all](Event::headers_complete). An event's own `content-type` header gives way to the
+/// column of that name. A sink whose protocol has a property for one of them puts it there instead.
 pub fn native_headers(event: &Event, mut put: impl FnMut(&str, &str)) {
     for (name, value) in &event.headers {
         if !name.eq_ignore_ascii_case(HEADER_CONTENT_TYPE) {
             put(name, value);
         }
+    }
+    if event.headers_complete {
+        if !event.content_type.is_empty() {
+            put(HEADER_CONTENT_TYPE, &event.content_type);
+        }
+        return;
     }
     let mut id = uuid::Uuid::encode_buffer();
     put(HEADER_ID, event.id.hyphenated().encode_lower(&mut id));
@@ -36,4 +43,9 @@ pub fn native_headers(event: &Event, mut put: impl FnMut(&str, &str)) {
     }
     put(HEADER_OCCURRED_AT, &format!("{:.6}", event.occurred_at));
     put(HEADER_CONTENT_TYPE, &event.content_type);
+}
+
+/// The [`HEADER_KEY`] for a wire that has no key of its own; `None` where the event has none, or all headers are laid down.
+pub fn key_header(event: &Event) -> Option<&str> {
+    event.key.as_deref().filter(|_| !event.headers_complete)
 }

@@ -3,8 +3,19 @@
 //! Each sink's module holds its `FIELDS` (what can be configured) and a `build` that turns checked options into a
 //! connector. Only this list of modules and the registry know which sinks are built in.
 
+#[cfg(any(
+    feature = "http",
+    feature = "rabbitmq",
+    feature = "nats",
+    feature = "amqp1",
+    feature = "ibmmq",
+    feature = "mqtt"
+))]
+mod keyed;
 pub mod limits;
 pub mod registry;
+#[cfg(feature = "tls")]
+mod tls;
 
 #[cfg(feature = "file")]
 pub mod file;

@@ -123,7 +123,7 @@ fn placeholder(kind: Kind) -> String {
         Kind::Choice(words) => quoted(words.first().copied().unwrap_or_default()),
         Kind::List => "[]".to_owned(),
         Kind::Map => "{}".to_owned(),
-        Kind::Text => "\"\"".to_owned(),
+        Kind::Text | Kind::Template => "\"\"".to_owned(),
         Kind::Secret => "\"file:/run/secrets/…\"".to_owned(),
     }
 }

@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
             (Kind::Secret, Node::Text(text)) => secret(self.environment.fill_in(text)?),
             (Kind::Secret, Node::Variable(text)) => secret(text.clone()),
             (_, Node::Variable(text)) => kind.parse(text).map_err(|expected| unexpected(&expected)),
-            (Kind::Text | Kind::Choice(_) | Kind::Duration | Kind::Bytes, Node::Text(text)) => kind
+            (Kind::Text | Kind::Template | Kind::Choice(_) | Kind::Duration | Kind::Bytes, Node::Text(text)) => kind
                 .parse(&self.environment.fill_in(text)?)
                 .map_err(|expected| unexpected(&expected)),
             _ => Err(unexpected(&kind.to_string())),

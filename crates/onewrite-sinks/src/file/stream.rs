@@ -102,6 +102,7 @@ mod tests {
             content_type: "application/json".into(),
             headers: Vec::new(),
             occurred_at: jiff::Timestamp::UNIX_EPOCH,
+            headers_complete: false,
             verbatim: None,
         }
     }

@@ -62,12 +62,12 @@
 //! by its own rules.
 
 mod answer;
+mod client;
 mod egress;
 mod probe;
 pub mod request;
 mod settings;
 mod sink;
-mod tls;
 
 use std::sync::Arc;
 
@@ -80,6 +80,7 @@ use onewrite_core::{Sink, SinkConnector};
 pub use self::egress::{Lookup, SystemLookup};
 use self::settings::Settings;
 use crate::registry::BuildError;
+use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 
 /// What can be configured of the sink `http`.
 pub const FIELDS: &[Field] = &[
@@ -139,21 +140,9 @@ pub const FIELDS: &[Field] = &[
         Kind::List,
         "When set, requests go only to these host names or IP addresses. Link-local addresses and the clouds' metadata services are refused unless their address stands here.",
     ),
-    field(
-        "ca_file",
-        Kind::Text,
-        "A PEM file of certificate authorities to trust besides the machine's own.",
-    ),
-    field(
-        "certificate_file",
-        Kind::Text,
-        "A PEM file with the client certificate and its chain, for mutual TLS. Needs key_file.",
-    ),
-    field(
-        "key_file",
-        Kind::Text,
-        "A PEM file with the private key of certificate_file.",
-    ),
+    CA_FILE,
+    CERTIFICATE_FILE,
+    KEY_FILE,
 ];
 
 const fn field(name: &'static str, kind: Kind, doc: &'static str) -> Field {
@@ -192,7 +181,7 @@ impl SinkConnector for HttpConnector {
 
     /// Looks the name up, checks that the addresses may be connected to, and that one of them takes a connection.
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {
-        let client = tls::client(Arc::clone(&self.0), false).await?;
+        let client = client::client(Arc::clone(&self.0), false).await?;
         egress::reach(&self.0).await?;
         Ok(Box::new(sink::HttpSink::new(Arc::clone(&self.0), client)))
     }

@@ -8,10 +8,11 @@ use onewrite_core::sink::Finding;
 use reqwest::tls::TlsInfo;
 use reqwest::{Method, Response, StatusCode};
 
+use super::client::client;
 use super::egress::reach;
 use super::settings::Settings;
-use super::tls;
 use crate::limits::CERTIFICATE_WARNING;
+use crate::tls::valid_until;
 
 /// Looks at everything that a delivery will need, up to the first thing that stands in the way of the rest.
 pub(super) async fn probe(settings: &Arc<Settings>) -> Vec<Finding> {
@@ -49,7 +50,7 @@ pub(super) async fn probe(settings: &Arc<Settings>) -> Vec<Finding> {
 }
 
 async fn ask(settings: &Arc<Settings>) -> Result<Response, String> {
-    let client = tls::client(Arc::clone(settings), true)
+    let client = client(Arc::clone(settings), true)
         .await
         .map_err(|error| chain(&error))?;
     let request = client
@@ -82,7 +83,7 @@ fn status(subject: String, status: StatusCode) -> Finding {
 
 fn certificate(settings: &Settings, response: &Response) -> Option<Finding> {
     let info = response.extensions().get::<TlsInfo>()?;
-    let until = tls::valid_until(info.peer_certificate()?)?;
+    let until = valid_until(info.peer_certificate()?)?;
     let subject = format!("certificate of {}", settings.egress.host());
     let left = until.duration_since(Timestamp::now());
     let until = until.round(Unit::Second).unwrap_or(until);

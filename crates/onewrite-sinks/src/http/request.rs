@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use onewrite_core::Event;
 use onewrite_core::envelope::write_envelope;
 use onewrite_core::error::SinkError;
-use onewrite_core::wire::{HEADER_CONTENT_TYPE, HEADER_KEY, RESERVED_HEADER_PREFIX, native_headers};
+use onewrite_core::wire::{HEADER_CONTENT_TYPE, HEADER_KEY, RESERVED_HEADER_PREFIX, key_header, native_headers};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
@@ -78,7 +78,7 @@ pub(super) fn single(settings: &Settings, event: &Event, now: Timestamp) -> Resu
     if let Some((name, error)) = problem {
         return Err(SinkError::park(format!("{name:?} cannot be the name of an HTTP header")).because(error));
     }
-    if let Some(key) = &event.key {
+    if let Some(key) = key_header(event) {
         let name = HeaderName::from_static(HEADER_KEY);
         let value = value(&name, key);
         headers.insert(name, value);

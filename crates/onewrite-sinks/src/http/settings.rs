@@ -1,6 +1,5 @@
 //! The options of an HTTP sink, read and checked against each other.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +10,9 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use super::egress::{Egress, Lookup, host_of};
 use super::request::{IDEMPOTENCY_KEY, NEVER_CONFIGURED};
-use super::tls;
 use crate::limits::{HTTP_TIMEOUT_MAX, HTTP_TIMEOUT_MIN};
 use crate::registry::BuildError;
+use crate::tls::TlsFiles;
 
 /// Everything that the options say.
 pub(super) struct Settings {
@@ -39,14 +38,6 @@ pub(super) enum Mode {
     Batch(usize),
 }
 
-/// Where certificates and keys are.
-#[derive(Clone, Debug, Default)]
-pub(super) struct TlsFiles {
-    pub ca: Option<PathBuf>,
-    /// Certificate and key.
-    pub client: Option<(PathBuf, PathBuf)>,
-}
-
 impl Settings {
     pub(super) fn read(options: &Options, lookup: Arc<dyn Lookup>) -> Result<Self, BuildError> {
         let url = url(options)?;
@@ -54,7 +45,7 @@ impl Settings {
             Some("batch") => Mode::Batch(whole(options, "max_batch_events", 100)),
             _ => Mode::Event,
         };
-        let settings = Self {
+        Ok(Self {
             origin: url.origin().ascii_serialization(),
             mode,
             headers: headers(options)?,
@@ -62,13 +53,9 @@ impl Settings {
             timeout: timeout(options)?,
             concurrency: whole(options, "concurrency", 64),
             egress: Egress::new(host_of(&url), options, lookup)?,
-            tls: tls_files(options, &url)?,
+            tls: TlsFiles::read(options, (url.scheme() == "http").then_some(("http", "https")))?,
             url,
-        };
-        // Read now, so that a wrong path is told before the relay starts; read again when connecting, so that renewed files count.
-        tls::check_files(&settings)
-            .map_err(|problem| BuildError::new(options, problem.key, problem.words).because(problem.source))?;
-        Ok(settings)
+        })
     }
 
     /// `text` without anything that the configuration keeps secret, for a server that repeats what it was sent.
@@ -166,41 +153,6 @@ fn timeout(options: &Options) -> Result<Duration, BuildError> {
     }
     let words = format!("is {timeout:?}; expected {HTTP_TIMEOUT_MIN:?} to {HTTP_TIMEOUT_MAX:?}");
     Err(BuildError::new(options, "timeout", words))
-}
-
-fn tls_files(options: &Options, url: &Url) -> Result<TlsFiles, BuildError> {
-    let file = |key: &'static str| options.text(key).map(PathBuf::from);
-    for key in ["ca_file", "certificate_file", "key_file"] {
-        if url.scheme() == "http" && file(key).is_some() {
-            return Err(BuildError::new(
-                options,
-                key,
-                "is set, but the url is http://, which is not encrypted; use https://",
-            ));
-        }
-    }
-    let client = match (file("certificate_file"), file("key_file")) {
-        (Some(certificate), Some(key)) => Some((certificate, key)),
-        (None, None) => None,
-        (Some(_), None) => {
-            return Err(BuildError::new(
-                options,
-                "certificate_file",
-                "needs key_file, the private key that belongs to it",
-            ));
-        }
-        (None, Some(_)) => {
-            return Err(BuildError::new(
-                options,
-                "key_file",
-                "needs certificate_file, the certificate that it belongs to",
-            ));
-        }
-    };
-    Ok(TlsFiles {
-        ca: file("ca_file"),
-        client,
-    })
 }
 
 fn whole(options: &Options, name: &str, default: usize) -> usize {

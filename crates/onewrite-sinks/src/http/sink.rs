@@ -1,6 +1,5 @@
 //! Delivery: keys one after another, requests side by side.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,6 +17,7 @@ use super::answer::{Answer, Body, Refusal, judge, partial};
 use super::egress::NoAddress;
 use super::request::{self, Request};
 use super::settings::{Mode, Settings};
+use crate::keyed::{Item, Lines};
 use crate::limits::{
     BATCH_RESPONSE_BYTES_MAX, HTTP_BATCH_BYTES, HTTP_FAILURES_IN_A_ROW, HTTP_START_WINDOW, RESPONSE_BYTES_MAX,
 };
@@ -158,13 +158,6 @@ impl Sink for HttpSink {
     }
 }
 
-/// An event of a request: which line it stands in, and which event of the batch it is.
-#[derive(Clone, Copy, Debug)]
-struct Item {
-    line: usize,
-    event: usize,
-}
-
 /// The events of one request, all of different keys.
 type Parcel = Vec<Item>;
 
@@ -187,34 +180,17 @@ enum Fate {
 struct Work<'a> {
     batch: &'a [Event],
     most: usize,
-    /// For each key, its events that have not been sent, in their order; an event without a key has a line to itself.
-    lines: Vec<VecDeque<usize>>,
-    /// Lines with no event under way.
-    ready: VecDeque<usize>,
+    lines: Lines,
     /// Halves of refused requests.
     halves: Vec<Parcel>,
 }
 
 impl<'a> Work<'a> {
     fn new(batch: &'a [Event], most: usize) -> Self {
-        let mut lines: Vec<VecDeque<usize>> = Vec::new();
-        let mut by_key: HashMap<&str, usize> = HashMap::new();
-        for (index, event) in batch.iter().enumerate() {
-            let new = lines.len();
-            let line = event
-                .key
-                .as_deref()
-                .map_or(new, |key| *by_key.entry(key).or_insert(new));
-            if line == new {
-                lines.push(VecDeque::new());
-            }
-            lines[line].push_back(index);
-        }
         Self {
             batch,
             most,
-            ready: (0..lines.len()).collect(),
-            lines,
+            lines: Lines::new(batch),
             halves: Vec::new(),
         }
     }
@@ -227,18 +203,12 @@ impl<'a> Work<'a> {
         let mut parcel = Parcel::new();
         let mut bytes = 0;
         while parcel.len() < self.most {
-            let Some(&line) = self.ready.front() else { break };
-            let Some(&event) = self.lines[line].front() else {
-                self.ready.pop_front();
-                continue;
-            };
+            let Some(event) = self.lines.peek() else { break };
             bytes += self.batch[event].payload.len();
             if !parcel.is_empty() && bytes > HTTP_BATCH_BYTES {
                 break;
             }
-            self.ready.pop_front();
-            self.lines[line].pop_front();
-            parcel.push(Item { line, event });
+            parcel.extend(self.lines.take());
         }
         (!parcel.is_empty()).then_some(parcel)
     }
@@ -294,7 +264,7 @@ impl Course {
 
     fn accepted(&mut self, item: Item, work: &mut Work<'_>, report: &mut DeliveryReport) {
         report.delivered(item.event);
-        work.ready.push_back(item.line);
+        work.lines.acknowledged(item);
         self.delivered = true;
         self.failures_in_a_row = 0;
     }

@@ -82,6 +82,7 @@ impl Decoder {
             content_type: self.content_type.share(&content_type),
             headers: read_headers(&headers, &mut defect),
             occurred_at: raw.occurred_at.timestamp(),
+            headers_complete: false,
             verbatim: None,
         };
         let defect = defect.or_else(|| event.check().err().map(|invalid| invalid.to_string()));

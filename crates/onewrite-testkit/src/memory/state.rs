@@ -200,6 +200,7 @@ impl Row {
             content_type: plain.content_type.as_str().into(),
             headers,
             occurred_at: self.occurred_at,
+            headers_complete: false,
             verbatim: None,
         };
         let mut sourced = Sourced::checked(position, event);

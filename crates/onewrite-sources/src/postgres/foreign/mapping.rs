@@ -175,6 +175,7 @@ impl Mapping {
             content_type: self.content_types.share(&content_type),
             headers,
             occurred_at,
+            headers_complete: false,
             verbatim: None,
         };
         let defect = defect.or_else(|| event.check().err().map(|invalid| invalid.to_string()));

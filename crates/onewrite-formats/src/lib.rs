@@ -1,0 +1,1 @@
+//! What an event looks like on the wire.

@@ -1,0 +1,232 @@
+//! Keys one after another, different keys side by side: how a sink sends whose broker answers for each event by itself.
+//!
+//! A broker that refuses one message may take the next, so an event is sent only when the one before it of its key has
+//! been acknowledged. What is given up in between, by a dropped future or a broken connection, is then at most one event of
+//! each key, the lowest that is not settled, and its late arrival can only repeat, never overtake.
+
+use std::collections::{HashMap, VecDeque};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use onewrite_core::error::{Action, SinkError};
+use onewrite_core::{DeliveryReport, Event};
+
+/// Events refused in a row for a reason that may pass, with none accepted among them, after which a delivery starts no
+/// further ones: the broker is in trouble, and the rest of the batch would only add to it.
+const REFUSALS_IN_A_ROW: u32 = 8;
+
+/// The events of a batch by their keys.
+pub struct Lines {
+    /// For each key, its events that have not been taken, in their order; an event without a key has a line to itself.
+    lines: Vec<VecDeque<usize>>,
+    /// Lines with no event under way.
+    ready: VecDeque<usize>,
+}
+
+/// An event that was taken: the line it stands in, and which event of the batch it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Item {
+    /// Its line.
+    pub line: usize,
+    /// Its place in the batch.
+    pub event: usize,
+}
+
+impl Lines {
+    /// All events of a batch, none taken.
+    pub fn new(batch: &[Event]) -> Self {
+        let mut lines: Vec<VecDeque<usize>> = Vec::new();
+        let mut by_key: HashMap<&str, usize> = HashMap::new();
+        for (index, event) in batch.iter().enumerate() {
+            let new = lines.len();
+            let line = event
+                .key
+                .as_deref()
+                .map_or(new, |key| *by_key.entry(key).or_insert(new));
+            if line == new {
+                lines.push(VecDeque::new());
+            }
+            lines[line].push_back(index);
+        }
+        Self {
+            ready: (0..lines.len()).collect(),
+            lines,
+        }
+    }
+
+    /// The event that [`take`](Self::take) would take.
+    pub fn peek(&mut self) -> Option<usize> {
+        while let Some(&line) = self.ready.front() {
+            if let Some(&event) = self.lines[line].front() {
+                return Some(event);
+            }
+            self.ready.pop_front();
+        }
+        None
+    }
+
+    /// Takes the lowest event of a key with none under way.
+    pub fn take(&mut self) -> Option<Item> {
+        self.peek()?;
+        let line = self.ready.pop_front()?;
+        let event = self.lines[line].pop_front()?;
+        Some(Item { line, event })
+    }
+
+    /// Lets the next event of this line be taken: the one before it was acknowledged.
+    pub fn acknowledged(&mut self, item: Item) {
+        self.ready.push_back(item.line);
+    }
+}
+
+/// What became of one event that was sent.
+#[derive(Debug)]
+pub enum Fate {
+    /// The broker acknowledged that it keeps it.
+    Delivered,
+    /// The broker, or the sink before it, refused it; nothing of it arrived.
+    Refused(SinkError),
+    /// It was not sent, or nobody knows whether it arrived; and nothing more can be sent in this delivery.
+    Lost(SinkError),
+}
+
+/// Delivers a batch by sending events with `send`, at most `window` of them and one of each key under way. After a
+/// [`Fate::Lost`] nothing further is sent, and what is under way comes to its end.
+///
+/// # Errors
+/// That of the first event that was lost, or that too many were refused in a row.
+pub async fn deliver<'a, F>(
+    batch: &'a [Event],
+    window: usize,
+    report: &mut DeliveryReport,
+    mut send: impl FnMut(&'a Event) -> F,
+) -> Result<(), SinkError>
+where
+    F: Future<Output = Fate>,
+{
+    let mut lines = Lines::new(batch);
+    let mut under_way = FuturesUnordered::new();
+    let mut stopped = None;
+    let mut refusals = 0;
+    loop {
+        while stopped.is_none() && under_way.len() < window {
+            let Some(item) = lines.take() else { break };
+            let sent = send(&batch[item.event]);
+            under_way.push(async move { (item, sent.await) });
+        }
+        let Some((item, fate)) = under_way.next().await else {
+            break;
+        };
+        match fate {
+            Fate::Delivered => {
+                report.delivered(item.event);
+                lines.acknowledged(item);
+                refusals = 0;
+            }
+            Fate::Refused(error) => {
+                if error.action != Action::Park {
+                    refusals += 1;
+                }
+                report.failed(item.event, error);
+                if refusals >= REFUSALS_IN_A_ROW {
+                    let words =
+                        format!("{REFUSALS_IN_A_ROW} events in a row were refused; the rest of the delivery waits");
+                    stopped.get_or_insert_with(|| SinkError::retry(words));
+                }
+            }
+            Fate::Lost(error) => {
+                stopped.get_or_insert(error);
+            }
+        }
+    }
+    stopped.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use bytes::Bytes;
+    use jiff::Timestamp;
+    use onewrite_core::Outcome;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn event(number: usize, key: Option<u8>) -> Event {
+        Event {
+            id: Uuid::from_u128(number as u128),
+            topic: "t".into(),
+            key: key.map(|key| key.to_string().into()),
+            event_type: None,
+            payload: Bytes::new(),
+            content_type: "text/plain".into(),
+            headers: Vec::new(),
+            occurred_at: Timestamp::UNIX_EPOCH,
+            headers_complete: false,
+            verbatim: None,
+        }
+    }
+
+    #[derive(Default)]
+    struct Broker {
+        /// In the order in which they came.
+        kept: Vec<usize>,
+        under_way: usize,
+        most_under_way: usize,
+    }
+
+    proptest! {
+        #[test]
+        fn no_event_overtakes_one_of_its_key(
+            keys in prop::collection::vec(prop::option::of(0_u8..4), 0..60),
+            fates in prop::collection::vec((0_u8..12, 0_usize..4), 60),
+            window in 1_usize..8,
+        ) {
+            let batch: Vec<_> = keys.iter().enumerate().map(|(number, key)| event(number, *key)).collect();
+            let broker = RefCell::new(Broker::default());
+            let mut report = DeliveryReport::new(batch.len());
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let result = runtime.block_on(deliver(&batch, window, &mut report, |event| {
+                let number = event.id.as_u128() as usize;
+                let (broker, (fate, waits)) = (&broker, fates[number]);
+                async move {
+                    {
+                        let mut broker = broker.borrow_mut();
+                        broker.under_way += 1;
+                        broker.most_under_way = broker.most_under_way.max(broker.under_way);
+                    }
+                    for _ in 0..waits {
+                        tokio::task::yield_now().await;
+                    }
+                    let mut broker = broker.borrow_mut();
+                    broker.under_way -= 1;
+                    match fate {
+                        0 => Fate::Refused(SinkError::park("no")),
+                        1 => Fate::Refused(SinkError::retry("not now")),
+                        2 => Fate::Lost(SinkError::reconnect("gone")),
+                        _ => {
+                            broker.kept.push(number);
+                            Fate::Delivered
+                        }
+                    }
+                }
+            }));
+            let broker = broker.into_inner();
+            prop_assert!(broker.most_under_way <= window);
+            let outcomes = report.into_outcomes();
+            for key in 0..4 {
+                let of_key: Vec<usize> = (0..batch.len()).filter(|at| keys[*at] == Some(key)).collect();
+                let kept: Vec<usize> = broker.kept.iter().copied().filter(|at| of_key.contains(at)).collect();
+                prop_assert_eq!(&kept[..], &of_key[..kept.len()], "a run without gaps");
+            }
+            for (at, outcome) in outcomes.iter().enumerate() {
+                prop_assert_eq!(matches!(outcome, Outcome::Delivered), broker.kept.contains(&at));
+            }
+            let lost = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Unknown));
+            let refused = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed(_)));
+            prop_assert!(!lost || refused || result.is_err(), "what is left is explained");
+        }
+    }
+}
