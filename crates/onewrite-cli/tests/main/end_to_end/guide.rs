@@ -20,7 +20,7 @@ async fn a_plain_insert_is_in_kafka_a_moment_later_as_it_was_written() {
         .expect("the append");
     world.wait("both events are delivered", || world.delivered() == 2).await;
     relay.stop(&world).await;
-    let records = world.kafka.read_all("shop.orders").await;
+    let records = world.broker.read_all("shop.orders").await;
     let bodies: Vec<&[u8]> = records.iter().filter_map(|record| record.value.as_deref()).collect();
     assert_eq!(bodies, [body.as_bytes(), b"{\"order\": 43}"]);
     let first = &records[0];

@@ -45,7 +45,7 @@ async fn a_very_large_transaction_arrives_whole_or_not_at_all(feed: &'static str
     world
         .wait("the event after the rollback is delivered", || world.delivered() == 1)
         .await;
-    let arrived = world.kafka.count("shop.events").await;
+    let arrived = world.broker.count("shop.events").await;
     assert_eq!(arrived, 1, "something of the rolled back transaction arrived");
     client
         .execute(INSERT, &[&events.cast_signed()])
@@ -60,7 +60,7 @@ async fn a_very_large_transaction_arrives_whole_or_not_at_all(feed: &'static str
         memory.peak / 1_000_000
     );
     relay.stop(&world).await;
-    let records = world.kafka.read_all("shop.events").await;
+    let records = world.broker.read_all("shop.events").await;
     assert_eq!(records.len() as u64, 1 + events);
     let mut last: HashMap<&[u8], u64> = HashMap::new();
     for record in records.iter().filter(|record| record.key.as_deref() != Some(b"key-1")) {
@@ -126,7 +126,7 @@ async fn large_events_arrive_intact(feed: &'static str) {
         resident(&relay).peak / 1_000_000
     );
     relay.stop(&world).await;
-    let records = world.kafka.read_all("shop.events").await;
+    let records = world.broker.read_all("shop.events").await;
     let lengths: Vec<usize> = records
         .iter()
         .filter_map(|record| record.value.as_ref())

@@ -111,11 +111,11 @@ impl Nemesis {
         };
         match fault {
             Fault::KafkaStops => {
-                world.kafka.stop();
+                world.broker.stop();
                 self.kafka_stopped = true;
             }
             Fault::KafkaGoesOn => {
-                world.kafka.continue_();
+                world.broker.continue_();
                 self.kafka_stopped = false;
             }
             Fault::DatabaseCrashes => {

@@ -56,7 +56,7 @@ async fn nothing_grows_while_the_broker_is_away(feed: &'static str) {
         .wait("the relay delivers", || world.delivered() == WARMING / 2)
         .await;
     let before = resident(&relay);
-    world.kafka.shut_down().await;
+    world.broker.shut_down().await;
     let writing = tokio::spawn(write(world.database.clone(), events, progress.clone()));
     let (mut retained, mut unconfirmed, mut halfway) = (0, 0, None);
     let mut look = tokio::time::interval(Duration::from_millis(50));
@@ -97,10 +97,10 @@ async fn nothing_grows_while_the_broker_is_away(feed: &'static str) {
         retained < RETAINED,
         "the server had to keep {retained} bytes of its log, of which the relay had not seen {unconfirmed}"
     );
-    world.kafka.restart().await;
+    world.broker.restart().await;
     world.drained().await;
     relay.stop(&world).await;
-    let arrived = world.kafka.count("shop.events").await.cast_unsigned();
+    let arrived = world.broker.count("shop.events").await.cast_unsigned();
     assert!(
         (written / 2..=written / 2 + IN_FLIGHT).contains(&arrived),
         "{arrived} records for half of {written} events"

@@ -12,6 +12,7 @@ use onewrite_testkit::servers::{Database, Kafka, Postgres};
 use rustix::process::{Pid, Signal, kill_process};
 use uuid::Uuid;
 
+use crate::end_to_end::broker::Broker;
 use crate::program::Program;
 
 /// How long anything may take that must come to pass.
@@ -31,6 +32,8 @@ pub struct Setup<'a> {
     pub topic_settings: &'a [(&'a str, &'a str)],
     /// Settings of the broker.
     pub kafka: &'a [(&'a str, &'a str)],
+    /// More keys of the route.
+    pub route: &'a str,
     /// More sinks and routes, as the configuration has them.
     pub more: &'a str,
     /// Whether a synchronous standby can take over.
@@ -45,19 +48,20 @@ impl Setup<'_> {
             topic,
             topic_settings: &[],
             kafka: &[],
+            route: "",
             more: "",
             standby: false,
         }
     }
 }
 
-pub struct World {
+pub struct World<B = Kafka> {
     /// The primary.
     pub postgres: Postgres,
     standby: Option<Standby>,
     /// Where applications and the relay find it, whoever is the primary.
     pub database: Database,
-    pub kafka: Kafka,
+    pub broker: B,
     pub topic: &'static str,
     program: Program,
 }
@@ -72,10 +76,18 @@ struct Standby {
 pub struct Relay(Child);
 
 impl World {
-    /// A shop with its outbox, an empty topic, and a configuration from one to the other.
+    /// A shop with its outbox, an empty topic in Kafka, and a configuration from one to the other.
     pub async fn start(setup: Setup<'_>) -> Self {
-        let (postgres, kafka) = tokio::join!(Postgres::start(setup.version, &[]), Kafka::start(setup.kafka));
+        let kafka = Kafka::start(setup.kafka).await;
         kafka.create_topic(setup.topic, 8, setup.topic_settings).await;
+        Self::with(kafka, setup).await
+    }
+}
+
+impl<B: Broker> World<B> {
+    /// The same with a broker that has the topic.
+    pub async fn with(broker: B, setup: Setup<'_>) -> Self {
+        let postgres = Postgres::start(setup.version, &[]).await;
         let mut database = postgres.database().await;
         let mut standby = None;
         if setup.standby {
@@ -85,12 +97,13 @@ impl World {
         }
         let program = Program::with(&format!(
             "name = \"shop\"\n[source]\ntype = \"postgres\"\nurl = \"{}\"\nfeed = \"{}\"\n\
-             [sinks.events]\ntype = \"kafka\"\nbrokers = [\"{}\"]\n\
-             [[routes]]\nname = \"orders\"\nmatch = {{ topic = \"shop.*\" }}\nsink = \"events\"\nmax_in_flight_events = {IN_FLIGHT}\n\
+             [sinks.events]\n{}\n\
+             [[routes]]\nname = \"orders\"\nmatch = {{ topic = \"shop.*\" }}\nsink = \"events\"\nmax_in_flight_events = {IN_FLIGHT}\n{}\n\
              [lease]\nttl = \"2s\"\n{}",
             database.url,
             setup.feed,
-            kafka.bootstrap(),
+            broker.sink(setup.topic),
+            setup.route,
             setup.more
         ));
         let migrated = program.run(&["migrate"]);
@@ -99,7 +112,7 @@ impl World {
             postgres,
             standby,
             database,
-            kafka,
+            broker,
             topic: setup.topic,
             program,
         }
@@ -229,18 +242,14 @@ impl World {
             ledger.committed(id(row.get(0)), Some((row.get(1), number.cast_unsigned())));
         }
         rolled_back.iter().for_each(|id| ledger.rolled_back(*id));
-        let records = self.kafka.read_all(self.topic).await;
-        // A key is in one partition, so partition by partition keeps each key's order.
-        let deliveries = records
-            .iter()
-            .map(|record| id(record.header("onewrite-id").expect("every record has its id")));
+        let deliveries = self.broker.delivered(self.topic).await;
         let parked = client
             .query("SELECT event_id::text FROM onewrite.parked_event", &[])
             .await
             .expect("parked events");
         let parked: HashSet<Uuid> = parked.iter().map(|row| id(row.get(0))).collect();
         ledger.judge(&Found {
-            deliveries: deliveries.collect(),
+            deliveries,
             ever_parked: parked.clone(),
             parked,
             effects: None,
@@ -284,7 +293,7 @@ impl Relay {
     }
 
     /// SIGTERM; it must end by itself, and well.
-    pub async fn stop(mut self, world: &World) {
+    pub async fn stop<B: Broker>(mut self, world: &World<B>) {
         self.signal(Signal::TERM);
         let mut status = None;
         world

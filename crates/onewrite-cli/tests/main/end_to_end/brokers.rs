@@ -1,0 +1,81 @@
+//! Each broker at the end of the way, killed like the relay in the middle of it: what the promise says of it is what an
+//! independent reader finds there.
+
+use std::time::Duration;
+
+use onewrite_testkit::servers::Kafka;
+
+use crate::end_to_end::broker::Broker;
+use crate::end_to_end::receiver::Receiver;
+use crate::end_to_end::shop::{Load, Writers, prepare};
+use crate::end_to_end::world::{IN_FLIGHT, Setup, World};
+
+/// Kills of the relay, and as many of the broker.
+const KILLS: u64 = 3;
+
+/// Claimed by transactions, of which a tenth rolls back.
+const EVENTS: u64 = 58_000;
+
+const TOPIC: &str = "shop.accounts";
+
+/// The writers stop when the events are there.
+const LOAD: Load = Load {
+    writers: 8,
+    events: EVENTS,
+    keys: 500,
+    long: 1,
+    synchronous_commit: "on",
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_kafka() {
+    let kafka = Kafka::start(&[]).await;
+    kafka.create_topic(TOPIC, 8, &[]).await;
+    nothing_is_lost_invented_or_reordered_on_the_way(kafka).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_http() {
+    nothing_is_lost_invented_or_reordered_on_the_way(Receiver::start().await).await;
+}
+
+async fn nothing_is_lost_invented_or_reordered_on_the_way(broker: impl Broker) {
+    let setup = Setup {
+        // A broker that comes back is noticed soon, so that the kills, and not the waits, fill the time.
+        route: "backoff_max = \"2s\"",
+        ..Setup::new(16, "auto", TOPIC)
+    };
+    let world = World::with(broker, setup).await;
+    prepare(&world.database, LOAD.keys).await;
+    let mut relay = world.start_relay();
+    let writers = Writers::start(&world.database, LOAD);
+    let mut random = fastrand::Rng::with_seed(5);
+    for kill in 0..2 * KILLS {
+        let delivered = world.delivered();
+        let share = EVENTS * (kill + 1) / (2 * KILLS + 1);
+        world.wait("the writers go on", || writers.written() >= share).await;
+        world
+            .wait("the relay delivers again", || world.delivered() > delivered)
+            .await;
+        if kill % 2 == 0 {
+            relay.kill();
+            relay = world.start_relay();
+        } else {
+            world.broker.kill().await;
+            // Not a wait for something: how long the broker is away.
+            tokio::time::sleep(Duration::from_millis(random.u64(0..1_000))).await; // slow on purpose
+            world.broker.start_again().await;
+        }
+    }
+    let rolled_back = writers.finish().await;
+    world.drained().await;
+    relay.stop(&world).await;
+    let verdict = world.judge(&rolled_back).await;
+    println!("{KILLS} kills of the relay, {KILLS} of the broker\n{verdict}");
+    assert!(verdict.holds(), "{verdict}");
+    assert!(
+        verdict.parked == 0 && verdict.committed > 50_000 && verdict.rolled_back > 0,
+        "{verdict}"
+    );
+    assert!(verdict.duplicates <= 2 * KILLS * IN_FLIGHT, "{verdict}");
+}
