@@ -1,6 +1,7 @@
 //! `./x bench`: measures the program, as it is released, against the raw limits of the machine it runs on. The method is told
 //! in docs/benchmarks.md.
 
+mod beside;
 mod broker;
 mod docs;
 mod drain;
@@ -14,6 +15,7 @@ mod progress;
 mod relay;
 mod report;
 mod servers;
+mod sinks;
 mod slots;
 mod spread;
 mod tax;
@@ -31,6 +33,8 @@ use servers::Servers;
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse();
+    // reqwest asks for one, also where no TLS is spoken; a second call finds it there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let program = options.program()?;
     // What is told about the program is asked first: a wrong one should not cost minutes.
     let machine = Machine::look(&program)?;
@@ -63,6 +67,14 @@ async fn main() -> Result<()> {
     if options.wants(Part::Held) {
         let runs = held::measure(&servers, &plan).await;
         report.held = Some(runs.context("measuring beside a transaction that stays open")?);
+    }
+    if options.wants(Part::Beside) {
+        let runs = beside::measure(&servers, &plan).await;
+        report.beside = Some(runs.context("measuring a route beside one whose broker is down")?);
+    }
+    if options.wants(Part::Sinks) {
+        let runs = sinks::measure(&servers, &plan, &options.sink).await;
+        report.sinks = Some(runs.context("measuring the sinks")?);
     }
     say("stopping the servers");
     drop(servers);

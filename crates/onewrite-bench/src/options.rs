@@ -17,6 +17,8 @@ Examples:
   ./x bench                           everything, about a quarter of an hour
   ./x bench --quick                   everything in two or three minutes, to see whether something changed much
   ./x bench --only drain --runs 5     the drain and its memory, five times
+  ./x bench sinks                     each sink beside its client library alone
+  ./x bench sinks --sink nats,redis   two of them
   ./x bench --only held --held 600    throughput beside a transaction that has been open for ten minutes
   ./x bench --feed poll               the relay with this feed alone
   ./x bench --json figures.json       the figures for a program as well
@@ -34,8 +36,14 @@ pub struct Options {
     #[arg(long)]
     quick: bool,
     /// Measure these only
+    #[arg(value_name = "PART")]
+    parts: Vec<Part>,
+    /// The same, separated by commas
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<Part>,
+    /// Of the part sinks, measure these only
+    #[arg(long, value_name = "SINKS", value_delimiter = ',')]
+    pub sink: Vec<String>,
     /// How old a transaction elsewhere is when its effect is measured, in seconds [default: 60, with --quick 5]
     #[arg(long, value_name = "SECONDS")]
     held: Option<u32>,
@@ -67,6 +75,10 @@ pub enum Part {
     Tax,
     /// Throughput while a transaction stays open in another database
     Held,
+    /// Throughput and latency of a route beside one whose broker is down
+    Beside,
+    /// Each sink beside its client library alone, on the same broker
+    Sinks,
 }
 
 /// How the relay learns of new rows: the key `source.feed` of its configuration.
@@ -112,12 +124,15 @@ pub struct Plan {
     pub held: Duration,
     /// Events of each measurement of that.
     pub held_events: usize,
+    /// Events of each measurement of a sink.
+    pub sink_events: usize,
 }
 
 impl Options {
     /// Whether a part is to be measured.
     pub fn wants(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
+        let mut parts = self.parts.iter().chain(&self.only).peekable();
+        parts.peek().is_none() || parts.any(|wanted| *wanted == part)
     }
 
     /// The program to measure.
@@ -151,6 +166,7 @@ impl Options {
             tax: Duration::from_secs(pick(4, 1)),
             held: Duration::from_secs(self.held.map_or(pick(60, 5), u64::from)),
             held_events: usize::try_from(events / 5).expect("fits"),
+            sink_events: usize::try_from(events / 5).expect("fits"),
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::options::Feed;
 use crate::process::{self, Usage};
+use crate::workload::TOPIC;
 
 /// How long a relay may take to stop.
 const STOP: Duration = Duration::from_secs(60);
@@ -26,8 +27,10 @@ pub struct Configuration {
     pub database: String,
     /// How it learns of new rows.
     pub feed: Feed,
-    /// The broker's address.
-    pub brokers: String,
+    /// The keys of the sink's section.
+    pub sink: String,
+    /// More sinks and routes.
+    pub more: String,
     /// Where the process works: the database server's own directory, so that whatever ends the server ends it too.
     pub directory: PathBuf,
 }
@@ -125,14 +128,15 @@ fn text(configuration: &Configuration) -> String {
         relay,
         database,
         feed,
-        brokers,
+        sink,
+        more,
         ..
     } = configuration;
     format!(
         "name = {relay:?}\n\
          [source]\ntype = \"postgres\"\nurl = {database:?}\nfeed = \"{feed}\"\nretention = \"7d\"\n\
-         [sinks.events]\ntype = \"kafka\"\nbrokers = [{brokers:?}]\n\
-         [[routes]]\nname = \"all\"\nsink = \"events\"\n"
+         [sinks.events]\n{sink}\n\
+         [[routes]]\nname = \"all\"\nmatch = {{ topic = \"{TOPIC}\" }}\nsink = \"events\"\n{more}"
     )
 }
 

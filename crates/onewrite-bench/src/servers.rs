@@ -65,7 +65,8 @@ impl Servers {
             relay: relay.to_owned(),
             database: database.url.clone(),
             feed,
-            brokers: self.kafka.bootstrap(),
+            sink: format!("type = \"kafka\"\nbrokers = [{:?}]", self.kafka.bootstrap()),
+            more: String::new(),
             directory: self.postgres.data_directory(),
         }
     }

@@ -1,9 +1,9 @@
 //! A backlog through the relay, beside the raw limits of its two ends.
 
 mod copy;
-mod produce;
+pub mod produce;
 mod receive;
-mod relay;
+pub mod relay;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -29,7 +29,8 @@ pub async fn produce(servers: &Servers, topic: &str, workload: Arc<Workload>, ev
     Ok(seconds)
 }
 
-fn send_all(brokers: &str, topic: &str, workload: &Workload, events: usize) -> Result<f64> {
+/// Sends them from this thread, and returns the seconds until the last was acknowledged.
+pub fn send_all(brokers: &str, topic: &str, workload: &Workload, events: usize) -> Result<f64> {
     let producer: ThreadedProducer<Counter> = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("enable.idempotence", "true")

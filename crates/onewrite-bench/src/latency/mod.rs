@@ -106,7 +106,8 @@ pub async fn measure(servers: &Servers, plan: &Plan) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-async fn run(servers: &Servers, database: &Database, relay: &Relay, rate: u32, lasting: Duration) -> Result<Spans> {
+/// Events at one rate, through a relay that runs.
+pub async fn run(servers: &Servers, database: &Database, relay: &Relay, rate: u32, lasting: Duration) -> Result<Spans> {
     let seconds = f64::from(WARM_UP) + lasting.as_secs_f64();
     let times = Arc::new(Times::new(rate, (seconds * f64::from(rate)) as usize));
     let consumer = Consumer::start(&servers.kafka.bootstrap(), times.clone()).await?;

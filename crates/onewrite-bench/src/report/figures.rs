@@ -5,7 +5,7 @@ use super::table::Table;
 use crate::options::Feed;
 use crate::progress::thousands;
 use crate::spread::Spread;
-use crate::{drain, held, idle, latency, tax};
+use crate::{beside, drain, held, idle, latency, sinks, tax};
 
 /// Percent of a core that an idle relay uses, less than.
 const IDLE_GOAL: f64 = 1.0;
@@ -13,6 +13,10 @@ const IDLE_GOAL: f64 = 1.0;
 const LATENCY_GOAL: f64 = 10.0;
 /// Throughput beside a transaction that stays open against throughput without, at least.
 const HELD_GOAL: f64 = 0.9;
+/// A route beside one whose broker is down against the same alone: least throughput, and most latency.
+const BESIDE_GOALS: (f64, f64) = (0.95, 1.05);
+/// A sink against its client library alone on the same broker, at least.
+const SINK_GOAL: f64 = 0.8;
 
 /// The relay against the lower of the raw limits, at least.
 fn ratio_goal(feed: Feed) -> f64 {
@@ -47,6 +51,12 @@ pub fn figures(report: &Report) -> Table {
     }
     if let Some(runs) = &report.held {
         held_figures(&mut table, runs);
+    }
+    if let Some(runs) = &report.beside {
+        beside_figures(&mut table, runs);
+    }
+    if let Some(runs) = &report.sinks {
+        sink_figures(&mut table, runs);
     }
     table
 }
@@ -224,6 +234,66 @@ fn held_figures(table: &mut Table, runs: &[held::Run]) {
             rates(true).map(|rate| rate / without),
             |value| format!("{value:.2}"),
             Some(Goal(format!("≥ {HELD_GOAL}"), ratio >= HELD_GOAL)),
+        );
+    }
+}
+
+fn beside_figures(table: &mut Table, runs: &[beside::Run]) {
+    let (least_rate, most_latency) = BESIDE_GOALS;
+    for (feed, runs) in by_feed(runs, |run| run.feed) {
+        let of = |beside, figure: fn(&beside::Run) -> f64| {
+            let values = runs.iter().filter(move |run| run.beside == beside);
+            values.map(move |run| figure(run)).collect::<Vec<_>>()
+        };
+        let ratio = |value: f64| format!("{value:.2}");
+        let alone = Spread::of(of(false, |run| run.rate)).median;
+        let ratios = || of(true, |run| run.rate).into_iter().map(|rate| rate / alone);
+        let reached = Spread::of(ratios()).median >= least_rate;
+        let goal = Goal(format!("≥ {least_rate}"), reached);
+        row(
+            table,
+            &format!("beside / alone: throughput, {feed}"),
+            ratios(),
+            ratio,
+            Some(goal),
+        );
+        for name in ["p50", "p99"] {
+            let figure: fn(&beside::Run) -> f64 = match name {
+                "p50" => |run| run.delivery.p50,
+                _ => |run| run.delivery.p99,
+            };
+            let alone = Spread::of(of(false, figure)).median;
+            let ratios = || of(true, figure).into_iter().map(|latency| latency / alone);
+            let reached = Spread::of(ratios()).median <= most_latency;
+            let goal = Goal(format!("≤ {most_latency}"), reached);
+            row(
+                table,
+                &format!("beside / alone: latency, {name}, {feed}"),
+                ratios(),
+                ratio,
+                Some(goal),
+            );
+        }
+    }
+}
+
+fn sink_figures(table: &mut Table, runs: &[sinks::Run]) {
+    let mut names: Vec<&str> = runs.iter().map(|run| run.sink).collect();
+    names.dedup();
+    for name in names {
+        let ratios = || {
+            runs.iter()
+                .filter(|run| run.sink == name)
+                .map(|run| run.relay / run.alone)
+        };
+        let reached = Spread::of(ratios()).median >= SINK_GOAL;
+        let goal = Goal(format!("≥ {SINK_GOAL}"), reached);
+        row(
+            table,
+            &format!("sink {name}: relay / library alone"),
+            ratios(),
+            |value| format!("{value:.2}"),
+            Some(goal),
         );
     }
 }

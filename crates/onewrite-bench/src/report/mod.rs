@@ -12,7 +12,7 @@ use crate::machine::Machine;
 use crate::options::Plan;
 use crate::progress::thousands;
 use crate::workload::{PARTITIONS, PAYLOAD_BYTES};
-use crate::{drain, held, idle, tax};
+use crate::{beside, drain, held, idle, sinks, tax};
 use table::Table;
 
 /// Everything that was measured.
@@ -30,6 +30,10 @@ pub struct Report {
     pub tax: Option<Vec<tax::Round>>,
     /// Throughput beside a transaction that stays open.
     pub held: Option<Vec<held::Run>>,
+    /// A route beside one whose broker is down.
+    pub beside: Option<Vec<beside::Run>>,
+    /// The sinks beside their client libraries.
+    pub sinks: Option<Vec<sinks::Run>>,
 }
 
 impl Report {
@@ -43,6 +47,8 @@ impl Report {
             idle: None,
             tax: None,
             held: None,
+            beside: None,
+            sinks: None,
         }
     }
 }
@@ -66,6 +72,14 @@ pub fn markdown(report: &Report) -> String {
             text,
             "Each latency run, {seconds} s, in milliseconds:\n\n{}",
             latencies(runs)
+        );
+    }
+    if let Some(runs) = &report.sinks {
+        let events = thousands(report.plan.sink_events as f64);
+        let _ = writeln!(
+            text,
+            "Each sink, {events} events of {PAYLOAD_BYTES} bytes, feed poll:\n\n{}",
+            sinks_table(runs)
         );
     }
     if let Some(rounds) = &report.tax {
@@ -160,6 +174,29 @@ fn latencies(runs: &[latency::Run]) -> Table {
             ];
             table.row(words.into_iter().chain(values));
         }
+    }
+    table
+}
+
+fn sinks_table(runs: &[sinks::Run]) -> Table {
+    let columns = [
+        "sink",
+        "library alone/s",
+        "relay/s",
+        "ratio",
+        "peak memory",
+        "CPU of the relay",
+    ];
+    let mut table = Table::new(&columns);
+    for run in runs {
+        table.row([
+            run.sink.to_owned(),
+            thousands(run.alone),
+            thousands(run.relay),
+            format!("{:.2}", run.relay / run.alone),
+            format!("{:.1} MB", run.peak_bytes as f64 / 1e6),
+            format!("{:.2} s", run.cpu_seconds),
+        ]);
     }
     table
 }

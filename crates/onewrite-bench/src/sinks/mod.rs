@@ -1,0 +1,154 @@
+//! Each sink at the end of a relay, beside its client library alone on the same broker.
+
+mod http;
+mod kafka;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use async_trait::async_trait;
+use onewrite_testkit::servers::Database;
+use serde::Serialize;
+
+use crate::options::{Feed, Plan};
+use crate::process::Usage;
+use crate::progress::{say, thousands};
+use crate::relay::{Configuration, Relay};
+use crate::servers::Servers;
+use crate::workload::{TOPIC, TYPE, Workload};
+
+/// How long nothing may be delivered before the relay counts as stuck, and the pause between two looks.
+const STUCK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A broker, and how to send to it.
+#[async_trait]
+trait Subject: Send + Sync {
+    /// The keys of the sink's section.
+    fn sink(&self) -> String;
+
+    /// Sends so many events by the client library alone, with as many under way at once as the sink has by default, and
+    /// returns the seconds until the last was acknowledged.
+    async fn alone(&self, workload: Arc<Workload>, events: usize) -> Result<f64>;
+}
+
+/// What one run came to. Rates are events a second.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Run {
+    /// The sink's type.
+    pub sink: &'static str,
+    /// The client library by itself.
+    pub alone: f64,
+    /// The relay, from the start of its process until everything was recorded as delivered.
+    pub relay: f64,
+    /// The most bytes of the relay that were resident at once.
+    pub peak_bytes: u64,
+    /// Seconds of CPU that the relay used.
+    pub cpu_seconds: f64,
+}
+
+const NAMES: &[&str] = &["kafka", "http"];
+
+/// Fills an outbox once, and then, for each sink, starts its broker and measures in each run the library and a relay of a new
+/// name, which begins where the outbox begins.
+pub async fn measure(servers: &Servers, plan: &Plan, wanted: &[String]) -> Result<Vec<Run>> {
+    for name in wanted {
+        ensure!(
+            NAMES.contains(&name.as_str()),
+            "there is no sink {name:?} to measure; there are {}",
+            NAMES.join(", ")
+        );
+    }
+    let names = NAMES
+        .iter()
+        .filter(|name| wanted.is_empty() || wanted.iter().any(|wanted| wanted == *name));
+    let events = plan.sink_events;
+    say(format!(
+        "sinks: filling an outbox with {} events",
+        thousands(events as f64)
+    ));
+    let workload = Arc::new(Workload::new());
+    let (database, _) = servers.outbox("bench-sinks", Feed::Poll).await?;
+    workload.fill(&database, events).await?;
+    Workload::settle(&database).await?;
+    let mut runs = Vec::new();
+    for name in names {
+        say(format!("sinks: {name}, starting the broker and warming it up"));
+        let subject = subject(name, servers).await?;
+        subject.alone(workload.clone(), events / 4).await?;
+        for number in 1..=plan.runs {
+            let alone = events as f64 / subject.alone(workload.clone(), events).await?;
+            let relay = format!("bench-{name}-{number}");
+            let configuration = Configuration {
+                sink: subject.sink(),
+                ..servers.configuration(&relay, &database, Feed::Poll)
+            };
+            let (seconds, usage) = drain(&database, &configuration, events).await?;
+            let run = Run {
+                sink: name,
+                alone,
+                relay: events as f64 / seconds,
+                peak_bytes: usage.peak_bytes,
+                cpu_seconds: usage.cpu_seconds,
+            };
+            say(format!(
+                "sinks: {name}, run {number}: the library alone {}/s, the relay {}/s, {:.2} of it",
+                thousands(run.alone),
+                thousands(run.relay),
+                run.relay / run.alone
+            ));
+            runs.push(run);
+        }
+    }
+    Ok(runs)
+}
+
+async fn subject(name: &str, servers: &Servers) -> Result<Box<dyn Subject>> {
+    Ok(match name {
+        "kafka" => Box::new(kafka::Subject::new(servers)),
+        _ => Box::new(http::Subject::start().await?),
+    })
+}
+
+/// Headers as long as those that the relay adds to an event.
+fn headers(number: usize) -> [(&'static str, String); 5] {
+    [
+        (
+            "onewrite-id",
+            uuid::Uuid::from_u128(number as u128).hyphenated().to_string(),
+        ),
+        ("onewrite-topic", TOPIC.to_owned()),
+        ("onewrite-type", TYPE.to_owned()),
+        ("onewrite-occurred-at", "2023-11-14T22:13:20.000001Z".to_owned()),
+        ("content-type", "application/json".to_owned()),
+    ]
+}
+
+/// Runs a relay until everything is delivered: its seconds, and what it used.
+async fn drain(database: &Database, configuration: &Configuration, events: usize) -> Result<(f64, Usage)> {
+    const DELIVERED: &str = "SELECT delivered FROM onewrite.status WHERE relay = $1 AND route = 'all'";
+    let client = database.connect().await;
+    let events = i64::try_from(events)?;
+    let began = Instant::now();
+    let mut relay = Relay::start(configuration)?;
+    let (mut delivered, mut moved) = (0, began);
+    while delivered < events {
+        tokio::time::sleep(LOOK).await;
+        let row = client.query_opt(DELIVERED, &[&configuration.relay]).await?;
+        let now = row.map_or(0, |row| row.get(0));
+        if now > delivered {
+            (delivered, moved) = (now, Instant::now());
+        }
+        relay.is_running()?;
+        ensure!(
+            moved.elapsed() < STUCK,
+            "the relay delivered {delivered} of {events} events, and none for {STUCK:?}:\n{}",
+            relay.words()
+        );
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let usage = relay.usage()?;
+    relay.stop().await.context("after a sink's drain")?;
+    Ok((seconds, usage))
+}
