@@ -83,9 +83,11 @@ impl Relay {
         };
         let (mut failures, mut stood_by) = (0, false);
         while !stop.is_cancelled() {
+            // Everywhere in the engine the order of the branches is fixed, so that the same seed of a simulation runs the same way.
             let acquired = tokio::select! {
-                acquired = self.outbox.acquire(&self.name, &self.holder, self.lease_ttl) => acquired,
+                biased;
                 () = stop.cancelled() => break,
+                acquired = self.outbox.acquire(&self.name, &self.holder, self.lease_ttl) => acquired,
             };
             let wait = match acquired {
                 Ok(Some(lease)) => {
@@ -131,6 +133,7 @@ impl Relay {
         }
         // Returning drops the drivers, which ends every delivery at once: right when the lease is lost.
         tokio::select! {
+            biased;
             held = self.hold(&lease, &led, &mut drivers) => held?,
             () = self.keep_tidy(&lease) => {}
         }
@@ -193,6 +196,7 @@ impl Relay {
         let mut renewed_at = Instant::now();
         loop {
             tokio::select! {
+                biased;
                 ended = drivers.join_next() => match ended {
                     Some(Ok(())) => continue,
                     Some(Err(error)) => return Err(StoreError::new(StoreFailure::Unavailable, "a route panicked; this is a bug").because(error)),
@@ -294,8 +298,9 @@ fn tell(news: AlarmNews) {
 
 async fn wait_for(wait: Duration, stop: &CancellationToken) {
     tokio::select! {
-        () = tokio::time::sleep_until(Instant::now() + wait) => {}
+        biased;
         () = stop.cancelled() => {}
+        () = tokio::time::sleep_until(Instant::now() + wait) => {}
     }
 }
 

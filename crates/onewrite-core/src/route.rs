@@ -86,13 +86,12 @@ impl RouteDriver {
                 .into_iter()
                 .flatten()
                 .min();
+            // In a fixed order, the rare before the frequent: work that is always ready must not keep a stop from being heard.
             tokio::select! {
-                Some(done) = hands.work.next() => self.tell(done, &mut hands, beginning.elapsed()),
-                () = sleep_until(wake) => {
-                    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                        tracing::warn!(route = %self.share.route, "deliveries did not come to rest in time; they will be repeated");
-                        return;
-                    }
+                biased;
+                () = stop.cancelled(), if deadline.is_none() => {
+                    deadline = Some(Instant::now() + DRAIN_TIMEOUT);
+                    self.machine.lock().expect("the machine does not panic").stop();
                 }
                 Ok(()) = self.control.changed() => {
                     let control = self.control.borrow_and_update().clone();
@@ -100,10 +99,13 @@ impl RouteDriver {
                         self.machine.lock().expect("the machine does not panic").control(&control, beginning.elapsed());
                     }
                 }
-                () = stop.cancelled(), if deadline.is_none() => {
-                    deadline = Some(Instant::now() + DRAIN_TIMEOUT);
-                    self.machine.lock().expect("the machine does not panic").stop();
+                () = sleep_until(wake) => {
+                    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                        tracing::warn!(route = %self.share.route, "deliveries did not come to rest in time; they will be repeated");
+                        return;
+                    }
                 }
+                Some(done) = hands.work.next() => self.tell(done, &mut hands, beginning.elapsed()),
             }
         }
     }
@@ -207,8 +209,9 @@ async fn read(seat: usize, mut source: Box<dyn Source>, limit: BatchLimit) -> Do
 
 async fn wait(seat: usize, mut source: Box<dyn Source>, call_back: Arc<Notify>) -> Done {
     tokio::select! {
-        () = source.wait() => {}
+        biased;
         () = call_back.notified() => {}
+        () = source.wait() => {}
     }
     Done::Waited(seat, source)
 }

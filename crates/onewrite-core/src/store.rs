@@ -59,7 +59,8 @@ pub trait Outbox: Send + Sync {
 
     /// Opens what operators ask to be delivered again under a share: parked events marked for retry, held events of keys
     /// that nothing blocks any more (lowest first), parked events of [`UNROUTED`](crate::routing::UNROUTED) marked for retry that this share
-    /// takes, and replays. Settling a parked event removes it, unless it was parked anew meanwhile.
+    /// takes, and replays. A replay hands out only what the route has delivered: what is not settled, or set aside, would overtake
+    /// the events of its key that come before it, and its first delivery comes anyway. Settling a parked event removes it, unless it was parked anew meanwhile.
     async fn redeliveries(&self, lease: &Lease, share: &Share) -> Result<Box<dyn Source>, StoreError>;
 
     /// The keys of a route that have an event parked, held, or under retry: under `on_poison = "block_key"` their later

@@ -253,6 +253,9 @@ async fn a_replay_of_nothing_ends_at_once_and_poison_in_one_is_parked() {
         1
     );
     fixture.append("t", None, "1").await;
+    let mut feed = fixture.feed_of(&lease, &shares[0]).await;
+    let delivered = feed.wait_for(1).await;
+    feed.settle(&delivered).await;
     request(&fixture, ", topic", ", 't'").await;
     let events = redeliveries.drain(LIMIT).await;
     assert_eq!(payloads(&events), ["1"]);

@@ -13,6 +13,9 @@ use tempfile::TempDir;
 
 pub use crate::reader::*;
 
+/// Makes it look as if every route had delivered everything.
+pub const DELIVERED: &str = "UPDATE onewrite_route SET sequence = (SELECT max(sequence) FROM onewrite_outbox)";
+
 /// A migrated file and the outbox in it.
 pub struct Fixture {
     /// Gone with the test.

@@ -6,7 +6,7 @@ use onewrite_core::store::{ParkedEdit, ParkedFilter, ReplayRequest};
 use onewrite_core::wire::HEADER_REPLAY;
 use onewrite_core::{BatchLimit, Lease};
 
-use super::fixture::{Fixture, LIMIT, Reader, everything, parking, payloads, poison, routes};
+use super::fixture::{DELIVERED, Fixture, LIMIT, Reader, everything, parking, payloads, poison, routes};
 
 const PARKED: &str = "SELECT group_concat(route || '/' || state || '/' || CAST(payload AS TEXT), ',' ORDER BY id) \
                       FROM onewrite_parked_event";
@@ -185,6 +185,7 @@ async fn a_replay_brings_what_it_names_marks_it_and_ends() {
     let shares = routes(&[("a", "a.*"), ("rest", "*")]);
     let lease = fixture.begin(&shares).await;
     append_of_three_days(&fixture);
+    fixture.sql(DELIVERED);
     let mut redeliveries = fixture.redeliveries(&lease, &shares[0]).await;
     for (request, expected) in replays_and_what_they_bring(&fixture) {
         let number = fixture.operations.replay(&request).await.expect("a request").id;
@@ -274,6 +275,7 @@ async fn a_replay_goes_on_where_it_stood_and_reads_a_bounded_stretch_at_a_time()
     fixture.append("rare", None, "1");
     fixture.sql(fill);
     fixture.append("rare", None, "2");
+    fixture.sql(DELIVERED);
     let request = ReplayRequest {
         topic: Some("rare".to_owned()),
         ..replay("all")
@@ -294,6 +296,7 @@ async fn a_replayed_event_that_is_poison_is_parked_as_it_was_written() {
     let fixture = Fixture::new();
     let lease = fixture.begin(&everything()).await;
     fixture.append("t", Some("k"), "1");
+    fixture.sql(DELIVERED);
     let request = ReplayRequest {
         key: Some("k".to_owned()),
         ..replay("all")

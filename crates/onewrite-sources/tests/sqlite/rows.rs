@@ -5,7 +5,7 @@ use onewrite_core::source::ParkReason;
 use onewrite_core::store::{ParkedFilter, ReplayRequest, RouteReport, RouteState};
 use onewrite_core::{Lease, Outbox, StoreFailure};
 
-use super::fixture::{Fixture, Reader, TTL, connect, everything, parking, payloads, poison};
+use super::fixture::{DELIVERED, Fixture, Reader, TTL, connect, everything, parking, payloads, poison};
 
 #[tokio::test]
 async fn a_payload_comes_whatever_type_of_value_it_was_given_as() {
@@ -230,11 +230,16 @@ async fn the_event_is_replayed(fixture: &Fixture, lease: &Lease, share: &Share) 
         key: Some(name.to_owned()),
         ..ReplayRequest::default()
     };
+    // Beside the one that is set aside, one that was delivered.
+    const INSERT: &str = "INSERT INTO onewrite_outbox (topic, key, payload) VALUES ('t', ?1, 'delivered')";
+    fixture.application.execute(INSERT, [name]).expect("an event");
+    fixture.sql(DELIVERED);
     fixture.operations.replay(&request).await.expect("a request");
     let mut redeliveries = fixture.redeliveries(lease, share).await;
     let again = redeliveries.batch().await;
     assert_eq!(again.len(), 1, "{name:?}");
     redeliveries.settle(&again).await;
+    fixture.sql("DELETE FROM onewrite_outbox WHERE payload = 'delivered'");
 }
 
 #[tokio::test]

@@ -31,7 +31,10 @@ const fn known(name: &'static str, about: &'static str) -> Known {
 #[tokio::main]
 async fn main() -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(unknown) = names.iter().find(|name| !KNOWN.iter().any(|known| known.name == **name)) {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| !KNOWN.iter().any(|known| known.name == **name))
+    {
         eprintln!("There is no server {unknown:?} to start. There are:");
         for Known { name, about } in KNOWN {
             eprintln!("  {name:<10} {about}");
@@ -66,7 +69,10 @@ async fn start(name: &str) -> Running {
             let server = Kafka::start(&[]).await;
             server.create_topic("shop.orders", 3, &[]).await;
             let brokers = server.bootstrap();
-            running(server, format!("[sinks.events]\ntype = \"kafka\"\nbrokers = [{brokers:?}]"))
+            running(
+                server,
+                format!("[sinks.events]\ntype = \"kafka\"\nbrokers = [{brokers:?}]"),
+            )
         }
     }
 }

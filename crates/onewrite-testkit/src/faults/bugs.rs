@@ -27,6 +27,10 @@ pub enum SinkBug {
     WholeBatchNack,
     /// Delivers a batch from its end.
     Reorder,
+    /// Goes on with a key behind an event that was refused.
+    KeyGoesOn,
+    /// Takes what nobody reported, when the connection broke, for delivered.
+    UnknownIsDelivered,
 }
 
 /// `inner` with a bug.
@@ -41,6 +45,13 @@ pub enum SourceBug {
     CursorById,
     /// Records everything handed out as settled, whatever is pending or still open.
     FloorPastUnsettled,
+    /// Says that an event is set aside without setting it aside.
+    LosesParked,
+    /// Passes over the first batch of what was there when it was opened, as one does that moved its place in a log before it had
+    /// seen what lay there.
+    AdvancesBeforeSeen,
+    /// Hands out the events of each batch in the order of their transactions' beginnings, here in the opposite of their own.
+    OrderByTransaction,
 }
 
 /// `inner` with a bug in its feeds.
@@ -102,6 +113,22 @@ impl Sink for BuggySink {
                 }
                 self.nack_all(inner.into_outcomes(), report);
                 Ok(())
+            }
+            SinkBug::KeyGoesOn => {
+                for event in 0..batch.len() {
+                    pass_on(&*self.inner, batch, &[event], report).await?;
+                }
+                Ok(())
+            }
+            SinkBug::UnknownIsDelivered => {
+                let result = self.inner.deliver(batch, &mut inner).await;
+                for (index, outcome) in inner.into_outcomes().into_iter().enumerate() {
+                    match outcome {
+                        Outcome::Failed(error) => report.failed(index, error),
+                        Outcome::Delivered | Outcome::Unknown => report.delivered(index),
+                    }
+                }
+                result
             }
             SinkBug::Reorder => {
                 let backwards: Vec<usize> = (0..batch.len()).rev().collect();
@@ -165,6 +192,7 @@ impl Outbox for BuggyOutbox {
             bug: self.bug,
             cursor: 0,
             last: None,
+            batches: 0,
         }))
     }
 
@@ -191,17 +219,32 @@ struct BuggySource {
     /// The highest sequence handed out.
     cursor: u64,
     last: Option<Position>,
+    batches: u64,
 }
 
 #[async_trait]
 impl Source for BuggySource {
     async fn next_batch(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
         let mut events = self.inner.next_batch(limit).await?;
-        if self.bug == SourceBug::CursorById {
-            let cursor = self.cursor;
-            events.retain(|sourced| sourced.position.sequence > cursor);
-            let highest = events.iter().map(|sourced| sourced.position.sequence).max();
-            self.cursor = cursor.max(highest.unwrap_or_default());
+        self.batches += 1;
+        match self.bug {
+            SourceBug::CursorById => {
+                let cursor = self.cursor;
+                events.retain(|sourced| sourced.position.sequence > cursor);
+                let highest = events.iter().map(|sourced| sourced.position.sequence).max();
+                self.cursor = cursor.max(highest.unwrap_or_default());
+            }
+            SourceBug::AdvancesBeforeSeen if self.batches == 1 && !events.is_empty() => {
+                events = self.inner.next_batch(limit).await?;
+            }
+            SourceBug::OrderByTransaction => {
+                let places: Vec<Position> = events.iter().map(|sourced| sourced.position).collect();
+                events.reverse();
+                for (sourced, place) in events.iter_mut().zip(places) {
+                    sourced.position = place;
+                }
+            }
+            _ => {}
         }
         self.last = events.last().map(|sourced| sourced.position).or(self.last);
         Ok(events)
@@ -213,7 +256,6 @@ impl Source for BuggySource {
 
     async fn settle(&mut self, settlement: &Settlement) -> Result<(), StoreError> {
         match self.bug {
-            SourceBug::CursorById => self.inner.settle(settlement).await,
             SourceBug::FloorPastUnsettled => {
                 let everything = Settlement {
                     through: self.last,
@@ -221,10 +263,14 @@ impl Source for BuggySource {
                 };
                 self.inner.settle(&everything).await
             }
+            _ => self.inner.settle(settlement).await,
         }
     }
 
     async fn park(&mut self, events: &[Parking]) -> Result<(), StoreError> {
-        self.inner.park(events).await
+        match self.bug {
+            SourceBug::LosesParked => Ok(()),
+            _ => self.inner.park(events).await,
+        }
     }
 }

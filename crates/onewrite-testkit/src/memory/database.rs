@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use onewrite_core::{StoreError, StoreFailure};
-use tokio::sync::watch;
 
+use super::changes::{Changes, Watcher};
 use super::state::State;
 use super::transaction::MemoryTransaction;
 
@@ -21,7 +21,7 @@ pub struct MemoryDatabase {
 struct Shared {
     state: Mutex<State>,
     faults: Mutex<Faults>,
-    changes: watch::Sender<u64>,
+    changes: Changes,
 }
 
 struct Faults {
@@ -73,6 +73,16 @@ impl MemoryDatabase {
         }
     }
 
+    /// A planted bug: from now on progress is taken from whoever sends it, also from a relay whose lease is another's by now.
+    pub fn take_unfenced_writes(&self) {
+        self.state().unfenced = true;
+    }
+
+    /// The epoch of a relay's last lease; 0 before the first.
+    pub fn epoch(&self, relay: &str) -> i64 {
+        self.state().relays.get(relay).map_or(0, |relay| relay.epoch)
+    }
+
     /// How many commits there were.
     pub fn commits(&self) -> u64 {
         self.state().commits
@@ -104,12 +114,12 @@ impl MemoryDatabase {
 
     /// Wakes everybody who waits for something new.
     pub(super) fn changed(&self) {
-        self.shared.changes.send_modify(|changes| *changes += 1);
+        self.shared.changes.tell();
     }
 
     /// Something to wait on: it changes with the database.
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
-        self.shared.changes.subscribe()
+    pub(super) fn changes(&self) -> Watcher {
+        self.shared.changes.watch()
     }
 
     fn trouble(&self) -> Trouble {

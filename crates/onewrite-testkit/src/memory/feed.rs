@@ -8,15 +8,15 @@ use onewrite_core::routing::Share;
 use onewrite_core::source::ParkReason;
 use onewrite_core::windows::{CARRIED, Windows};
 use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, Sourced, StoreError};
-use tokio::sync::watch;
 
+use super::changes::Watcher;
 use super::database::MemoryDatabase;
 use super::state::{Aside, ParkedRow, Row, State};
 
 /// Hands out what a route's recorded progress does not cover.
 pub(super) struct Feed {
     database: MemoryDatabase,
-    changes: watch::Receiver<u64>,
+    changes: Watcher,
     lease: Lease,
     share: Share,
     windows: Windows<u64>,
@@ -98,7 +98,7 @@ impl Feed {
 #[async_trait]
 impl Source for Feed {
     async fn next_batch(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
-        self.changes.borrow_and_update();
+        self.changes.see();
         let database = self.database.clone();
         database
             .call(|state| {
@@ -109,8 +109,7 @@ impl Source for Feed {
     }
 
     async fn wait(&mut self) {
-        // The sender lives as long as the database, which this source holds.
-        let _ = self.changes.changed().await;
+        self.changes.changed().await;
     }
 
     async fn settle(&mut self, settlement: &Settlement) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 //! run against. They are put through the conformance suites themselves.
 
 mod broker;
+mod changes;
 mod database;
 mod feed;
 mod operations;
@@ -11,6 +12,7 @@ mod state;
 mod transaction;
 
 pub use broker::{MemoryBroker, MemoryConnector};
+pub use changes::{Changes, Watcher};
 pub use database::MemoryDatabase;
 pub use state::PlainRow;
 pub use transaction::MemoryTransaction;

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use onewrite_core::routing::{Share, UNROUTED};
 use onewrite_core::wire::HEADER_REPLAY;
 use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, Sourced, StoreError};
-use tokio::sync::watch;
 
+use super::changes::Watcher;
 use super::database::MemoryDatabase;
 use super::feed::{Room, set_aside, words};
 use super::state::{Aside, ParkedRow, ReplayRow, Row, State};
@@ -15,7 +15,7 @@ use super::state::{Aside, ParkedRow, ReplayRow, Row, State};
 /// Hands out parked events under retry, held events that nothing blocks any more, and replays.
 pub(super) struct Redeliveries {
     database: MemoryDatabase,
-    changes: watch::Receiver<u64>,
+    changes: Watcher,
     lease: Lease,
     share: Share,
     generation: u64,
@@ -108,7 +108,19 @@ impl Redeliveries {
         if request.relay != self.share.relay || request.route != self.share.route {
             return;
         }
+        // What was not delivered yet is left to its first delivery: here it would overtake what comes before it.
+        let route = (self.share.relay.clone(), self.share.route.clone());
+        let Some(route) = state.routes.get(&route) else { return };
+        let is_aside = |sequence| {
+            let mut parked = state.parked.values();
+            parked.any(|parked| {
+                (parked.sequence, &parked.relay, &parked.route) == (sequence, &self.share.relay, &self.share.route)
+            })
+        };
         for (sequence, row) in replay.events(&state.rows, &self.share) {
+            if !route.covers(sequence, row) || is_aside(sequence) {
+                continue;
+            }
             let item = Item::Replayed { request: id, sequence };
             if !replay.settled.contains(&sequence) && !self.out.values().any(|out| *out == item) {
                 found.push((sequence, item, row));
@@ -157,7 +169,7 @@ impl Redeliveries {
 #[async_trait]
 impl Source for Redeliveries {
     async fn next_batch(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
-        self.changes.borrow_and_update();
+        self.changes.see();
         let database = self.database.clone();
         database
             .call(|state| {
@@ -168,8 +180,7 @@ impl Source for Redeliveries {
     }
 
     async fn wait(&mut self) {
-        // The sender lives as long as the database, which this source holds.
-        let _ = self.changes.changed().await;
+        self.changes.changed().await;
     }
 
     async fn settle(&mut self, settlement: &Settlement) -> Result<(), StoreError> {

@@ -64,7 +64,7 @@ impl MemoryTransaction {
     async fn lock(&self, key: &str) {
         let mut changes = self.database.changes();
         loop {
-            changes.borrow_and_update();
+            changes.see();
             {
                 let mut state = self.database.state();
                 let holder = *state.locked_keys.entry(key.to_owned()).or_insert(self.number);
@@ -72,8 +72,7 @@ impl MemoryTransaction {
                     return;
                 }
             }
-            // The sender lives as long as the database, which this transaction holds.
-            let _ = changes.changed().await;
+            changes.changed().await;
         }
     }
 }

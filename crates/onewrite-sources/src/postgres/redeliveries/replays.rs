@@ -26,6 +26,16 @@ pub(super) const RECORD: &str = concat!(
     still_held!()
 );
 
+/// What the route `$11` of the relay `$10` has delivered. What it has not is left to its first delivery: handed out by a replay,
+/// it would overtake the events of its key that come before it.
+const DELIVERED: &str = "\
+    (pg_visible_in_snapshot(xid, (SELECT floor_snapshot::pg_snapshot FROM onewrite.route WHERE relay = $10 AND name = $11)) \
+     OR (sequence <= (SELECT window_sequence FROM onewrite.route WHERE relay = $10 AND name = $11) \
+         AND pg_visible_in_snapshot(xid, (SELECT window_snapshot::pg_snapshot FROM onewrite.route WHERE relay = $10 AND name = $11)))) \
+    AND sequence <> ALL ((SELECT pending FROM onewrite.route WHERE relay = $10 AND name = $11)::bigint[]) \
+    AND NOT EXISTS (SELECT FROM onewrite.parked_event AS aside \
+                    WHERE aside.relay = $10 AND aside.route = $11 AND aside.sequence = outbox.sequence)";
+
 /// The replays of one share that are not finished.
 pub(super) struct Replays {
     sql: String,
@@ -64,12 +74,12 @@ impl ReplayProgress {
 
 impl Replays {
     pub fn new(share: &Share) -> Self {
-        let filter = Filter::new(share, 10);
+        let filter = Filter::new(share, 12);
         let select = format!(
             "SELECT sequence, id, {EVENT_COLUMNS} FROM onewrite.outbox WHERE sequence > $3 AND sequence <= $4 \
              AND ($5::timestamptz IS NULL OR occurred_at >= $5) AND ($6::timestamptz IS NULL OR occurred_at < $6) \
              AND ($7::text IS NULL OR topic COLLATE \"C\" = $7) AND ($8::text IS NULL OR key COLLATE \"C\" = $8) \
-             AND (coalesce(cardinality($9::uuid[]), 0) = 0 OR id = ANY($9)) AND {} ORDER BY sequence LIMIT $1",
+             AND (coalesce(cardinality($9::uuid[]), 0) = 0 OR id = ANY($9)) AND {DELIVERED} AND {} ORDER BY sequence LIMIT $1",
             filter.sql
         );
         Self {
@@ -127,6 +137,8 @@ impl Replays {
             (&topic, Type::TEXT),
             (&key, Type::TEXT),
             (&ids, Type::UUID_ARRAY),
+            (&self.relay, Type::TEXT),
+            (&self.route, Type::TEXT),
         ];
         self.filter.bind(&mut parameters);
         let read = session.client().query_typed(&self.sql, &parameters);

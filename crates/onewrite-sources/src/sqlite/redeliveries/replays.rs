@@ -1,5 +1,6 @@
 //! Replays: events that are still in the outbox, delivered again.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 
 use jiff::Timestamp;
@@ -8,12 +9,12 @@ use onewrite_core::routing::Share;
 use onewrite_core::wire::HEADER_REPLAY;
 use onewrite_core::{BatchLimit, Sourced, StoreError};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, Transaction};
 use tokio::time::Instant;
 
 use super::super::error::unreadable;
 use super::super::reading::{Stretch, read_stretch};
-use super::super::rows::{is_taken, parse_time};
+use super::super::rows::{EVENT_WIDTH, is_taken, parse_time};
 use super::super::worker::Worker;
 use super::Item;
 use crate::runs::{RunProgress, Runs};
@@ -94,7 +95,10 @@ impl Replays {
         }
         let (range, share, request) = ((run.cursor, run.up_to), share.clone(), request.clone());
         let read = worker.run("reading events to replay", move |connection| {
-            let wanted = |row: &Row<'_>| Ok(is_taken(row, &share)? && request.wants(row)?);
+            let delivered = Delivered::of(connection, &share)?;
+            let wanted = |row: &Row<'_>| {
+                Ok(is_taken(row, &share)? && request.wants(row)? && delivered.has(row.get(EVENT_WIDTH)?)?)
+            };
             read_stretch(connection, range, limit, 0, wanted)
         });
         let Stretch { events, cursor, more } = read.await?;
@@ -112,6 +116,45 @@ impl Replays {
             (Item::Replayed { request: id, sequence }, sourced)
         };
         Ok(events.into_iter().map(replayed).collect())
+    }
+}
+
+/// What a route has delivered. What it has not is left to its first delivery: handed out by a replay, it would overtake the
+/// events of its key that come before it.
+struct Delivered<'c> {
+    through: i64,
+    pending: HashSet<i64>,
+    aside: RefCell<CachedStatement<'c>>,
+    relay: String,
+    route: String,
+}
+
+impl<'c> Delivered<'c> {
+    fn of(connection: &'c Connection, share: &Share) -> rusqlite::Result<Self> {
+        const PROGRESS: &str = "SELECT sequence, pending FROM onewrite_route WHERE relay = ?1 AND name = ?2";
+        const ASIDE: &str = "SELECT 1 FROM onewrite_parked_event WHERE relay = ?1 AND route = ?2 AND sequence = ?3";
+        let (relay, route) = (share.relay.clone(), share.route.clone());
+        let progress = connection.query_row(PROGRESS, (&relay, &route), |row| {
+            let pending = serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(|error| unreadable(1, error))?;
+            Ok((row.get(0)?, pending))
+        });
+        // A route that is gone has delivered nothing.
+        let (through, pending) = progress.optional()?.unwrap_or_default();
+        Ok(Self {
+            through,
+            pending,
+            aside: RefCell::new(connection.prepare_cached(ASIDE)?),
+            relay,
+            route,
+        })
+    }
+
+    fn has(&self, sequence: i64) -> rusqlite::Result<bool> {
+        if sequence > self.through || self.pending.contains(&sequence) {
+            return Ok(false);
+        }
+        let aside = self.aside.borrow_mut().exists((&self.relay, &self.route, sequence))?;
+        Ok(!aside)
     }
 }
 

@@ -126,6 +126,7 @@ const CASES: &[Case<dyn SourceHarness>] = cases![
     operating::a_replay_brings_what_it_names_and_ends,
     operating::a_replay_is_bounded_by_ids_or_otherwise,
     operating::a_replay_of_a_range_is_counted_and_followed,
+    operating::a_replay_leaves_alone_what_was_not_delivered,
     operating::a_relay_that_nobody_runs_can_be_given_up,
     operating::pausing_and_halting_reach_the_relay,
     operating::the_status_tells_what_is_unsettled_and_parked,

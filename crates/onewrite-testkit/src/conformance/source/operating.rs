@@ -67,6 +67,7 @@ pub(super) async fn a_replay_is_bounded_by_ids_or_otherwise(harness: &mut dyn So
     let session = Session::with_routes(harness, &[("shop", topic("shop.*"))]).await?;
     let written = events(9, 3);
     session.commit(&written).await?;
+    delivered(&session).await?;
     let unbounded = ReplayRequest {
         relay: RELAY.to_owned(),
         route: "shop".to_owned(),
@@ -96,6 +97,7 @@ pub(super) async fn a_replay_of_a_range_is_counted_and_followed(harness: &mut dy
     let session = Session::with_routes(harness, &[("shop", topic("shop.*"))]).await?;
     let written = events(9, 3);
     session.commit(&written).await?;
+    delivered(&session).await?;
     let range = |from: Uuid, to: Uuid| ReplayRequest {
         relay: RELAY.to_owned(),
         route: "shop".to_owned(),
@@ -133,6 +135,41 @@ pub(super) async fn a_replay_of_a_range_is_counted_and_followed(harness: &mut dy
     redeliveries.settle(&[]).await?;
     exactly(&[], &redeliveries.rest().await?)?;
     followed(&session, replay.id, 0, true).await
+}
+
+pub(super) async fn a_replay_leaves_alone_what_was_not_delivered(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
+    if !harness.replays() {
+        return Ok(());
+    }
+    let session = Session::with_routes(harness, &[("shop", topic("shop.*"))]).await?;
+    let written = events(9, 1);
+    session.commit(&written).await?;
+    let mut feed = session.feed().await?;
+    let handed_out = feed.rest().await?;
+    feed.park(&[poison(&handed_out[3])]).await?;
+    // Delivered: 0 to 2 and 4. Set aside: 3. Waiting for another try: 5. Not settled: 6 to 8.
+    feed.settle_through(Some(handed_out[5].position), &[handed_out[5].position])
+        .await?;
+    let all = ReplayRequest {
+        relay: RELAY.to_owned(),
+        route: "shop".to_owned(),
+        key: written[0].key.clone(),
+        ..ReplayRequest::default()
+    };
+    let asked = session.operations.replay(&all).await;
+    asked.map_err(|error| works("asking for a replay", &error))?;
+    let due = [0, 1, 2, 4].map(|at: usize| written[at].clone());
+    let mut redeliveries = session.redeliveries_of(0).await?;
+    exactly(&due, &redeliveries.until(due.len()).await?)?;
+    redeliveries.settle(&[]).await?;
+    exactly(&[], &redeliveries.rest().await?)
+}
+
+/// Has everything handed out and settled.
+async fn delivered(session: &Session) -> Result<(), Wrong> {
+    let mut feed = session.feed().await?;
+    feed.rest().await?;
+    feed.settle(&[]).await
 }
 
 /// The status says of a replay how much is left, and whether it is through.

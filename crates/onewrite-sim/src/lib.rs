@@ -1,0 +1,30 @@
+//! The engine under a seed. One thread, one pretended clock: the real relay of [`onewrite_core`] with its leases, routes,
+//! retries and settlement runs over a database, brokers and processes that are simulated, while applications write and
+//! everything goes wrong that the seed says. Then everything heals, and the promise is checked.
+//!
+//! What is simulated, and what is not:
+//!
+//! | part | in a run |
+//! | --- | --- |
+//! | applications | transactions that overlap, stay open for long, roll back; keys written by several in turn; events without a key |
+//! | relays | one to three processes of one name: killed, stopped, frozen (SIGSTOP) past their lease and woken again |
+//! | database | calls that fail before or after they took effect, leases that run out, grants of a lease to somebody else |
+//! | brokers | replies lost, late, partial; requests that arrive after they were given up; refusals for now and for good; hangs, panics, outages, slowness |
+//! | operators | pause, resume, retry, skip, replay |
+//! | clock | pretended: time passes when nobody has anything to do, the same for every process |
+//!
+//! Not simulated: the log as a feed and the segments of the table, which are PostgreSQL's own and are tested against real
+//! servers; and processes whose clocks run at different speeds.
+
+mod application;
+mod mutant;
+mod network;
+mod operator;
+mod plan;
+mod process;
+mod run;
+mod trace;
+
+pub use mutant::Mutant;
+pub use run::{Outcome, Violation, run};
+pub use trace::Trace;

@@ -1,0 +1,76 @@
+//! Planted bugs, each of a kind that real relays have had: a simulation that would not notice them proves nothing.
+
+use std::fmt;
+use std::sync::Arc;
+
+use onewrite_core::{Outbox, SinkConnector};
+use onewrite_testkit::faults::{SinkBug, SourceBug, buggy_connector, buggy_outbox};
+use onewrite_testkit::memory::MemoryDatabase;
+
+/// A relay with a bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Of its sinks.
+    Sink(SinkBug),
+    /// Of its feeds.
+    Source(SourceBug),
+    /// Of its database, which takes progress also from a relay whose lease is another's by now.
+    Unfenced,
+}
+
+impl Mutant {
+    /// All there are.
+    pub const ALL: &[Self] = &[
+        Self::Sink(SinkBug::SettleBeforeAck),
+        Self::Sink(SinkBug::IgnoresReturned),
+        Self::Sink(SinkBug::Reorder),
+        Self::Sink(SinkBug::KeyGoesOn),
+        Self::Sink(SinkBug::UnknownIsDelivered),
+        Self::Source(SourceBug::CursorById),
+        Self::Source(SourceBug::FloorPastUnsettled),
+        Self::Source(SourceBug::LosesParked),
+        Self::Source(SourceBug::AdvancesBeforeSeen),
+        Self::Source(SourceBug::OrderByTransaction),
+        Self::Unfenced,
+    ];
+
+    pub(crate) fn connector(self, inner: Arc<dyn SinkConnector>) -> Arc<dyn SinkConnector> {
+        match self {
+            Self::Sink(bug) => buggy_connector(inner, bug),
+            Self::Source(_) | Self::Unfenced => inner,
+        }
+    }
+
+    pub(crate) fn outbox(self, inner: Arc<dyn Outbox>) -> Arc<dyn Outbox> {
+        match self {
+            Self::Source(bug) => buggy_outbox(inner, bug),
+            Self::Sink(_) | Self::Unfenced => inner,
+        }
+    }
+
+    pub(crate) fn database(self, database: &MemoryDatabase) {
+        if self == Self::Unfenced {
+            database.take_unfenced_writes();
+        }
+    }
+}
+
+impl fmt::Display for Mutant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = match self {
+            Self::Sink(SinkBug::SettleBeforeAck) => "settles before the acknowledgement",
+            Self::Sink(SinkBug::IgnoresReturned) => "takes what came back for delivered",
+            Self::Sink(SinkBug::WholeBatchNack) => "fails whole batches",
+            Self::Sink(SinkBug::Reorder) => "delivers a batch from its end",
+            Self::Sink(SinkBug::KeyGoesOn) => "goes on with a key behind a refused event",
+            Self::Sink(SinkBug::UnknownIsDelivered) => "drops the retry when the connection breaks",
+            Self::Source(SourceBug::CursorById) => "reads on from the highest sequence",
+            Self::Source(SourceBug::FloorPastUnsettled) => "moves the floor past what is not settled",
+            Self::Source(SourceBug::LosesParked) => "loses what is set aside",
+            Self::Source(SourceBug::AdvancesBeforeSeen) => "moves its place before it has seen what lies there",
+            Self::Source(SourceBug::OrderByTransaction) => "orders by transactions instead of by the lock of the key",
+            Self::Unfenced => "writes progress without a fence",
+        };
+        formatter.write_str(words)
+    }
+}
