@@ -39,9 +39,20 @@ pub fn pages() -> Vec<Page> {
         });
     }
     for format in format_types() {
+        let mut text = adapter(
+            "Format",
+            "[formats.wire]",
+            format.name,
+            format.description,
+            format.fields,
+        );
+        for part in format.guide {
+            text.push('\n');
+            text.push_str(part);
+        }
         pages.push(Page {
             path: format!("formats/{}.md", format.name),
-            text: adapter("Format", "[formats.wire]", format.name, format.description, format.fields),
+            text,
         });
     }
     pages.push(Page {

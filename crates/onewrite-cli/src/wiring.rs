@@ -55,7 +55,9 @@ pub fn connectors(settings: &Settings, file: &str) -> Result<Connectors, Failure
     }
     for format in &settings.formats {
         match format.format_type.build(&format.section.options) {
-            Ok(built) => connectors.formats.extend(built.map(|built| (format.name.clone(), built))),
+            Ok(built) => connectors
+                .formats
+                .extend(built.map(|built| (format.name.clone(), built))),
             Err(error) => problems.push(problem(&format.section, error)),
         }
     }
@@ -64,7 +66,9 @@ pub fn connectors(settings: &Settings, file: &str) -> Result<Connectors, Failure
             Some(format) => Some(Arc::clone(format)),
             None => unsectioned(settings, &route.format),
         };
-        let Some(sink) = connectors.sinks.get(&route.sink) else { continue };
+        let Some(sink) = connectors.sinks.get(&route.sink) else {
+            continue;
+        };
         match formatted(Arc::clone(sink), format, route.topic.clone()) {
             Ok(connector) => {
                 connectors.routes.insert(route.name.clone(), connector);

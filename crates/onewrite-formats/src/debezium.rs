@@ -1,15 +1,6 @@
-//! The format `debezium`: the records that Debezium's outbox event router writes for the same event, for consumers that were
-//! written for them.
+//! The format `debezium`: the records that Debezium's outbox event router writes for the same event.
 //!
-//! The record's key is the key's text (none where the event has none), its value the payload, its header `id` the event's id; then
-//! come the event's own headers, and those that the option `headers` adds, as `table.fields.additional.placement` does. There are
-//! no `onewrite-*` headers and no content type. Two things of Debezium's are not imitated: the headers `__debezium.context.*`,
-//! which name a task and a run of Debezium, and the framing of its JSON converter with schemas.
-//!
-//! Debezium's topics are `outbox.event.AGGREGATETYPE` unless its `route.topic.replacement` says otherwise: that is the route's
-//! `topic = "outbox.event.{topic}"`.
-//!
-//! Where the source's own contract is Debezium's, the record is laid down already, to the byte, and passes as it is: `native` does the same.
+#![doc = include_str!("guides/debezium.md")]
 
 use std::sync::Arc;
 

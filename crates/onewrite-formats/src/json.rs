@@ -1,8 +1,6 @@
-//! The format `json`: the body is the [envelope](onewrite_core::envelope), one JSON object with everything that the event has,
-//! for consumers that look at no headers. The headers stay those of the format `native`, but for the content type, which is that
-//! of the body; the envelope tells the payload's.
+//! The format `json`.
 //!
-//! A sink whose wire is JSON documents (`file`, `stdout`, `http` with `mode = "batch"`) writes the envelope itself, once.
+#![doc = include_str!("guides/json.md")]
 
 use std::sync::Arc;
 

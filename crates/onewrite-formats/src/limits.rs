@@ -37,6 +37,13 @@ pub const SUBJECTS_MAX: usize = 10_000;
 /// Most schemas that one schema may refer to, directly or not: circles are not followed, and no honest schema has more.
 pub const REFERENCES_MAX: usize = 1_000;
 
+/// Deepest nesting of JSON that is encoded in Avro: as much as other readers of JSON take, and no danger to the stack.
+pub const NESTING_MAX: usize = 128;
+
+/// Most branches of Avro unions that one event may be tried against in vain: unions of records inside unions of records have
+/// more ways than can be tried.
+pub const UNION_TRIES_MAX: u32 = 10_000;
+
 /// Most digits of an Avro decimal: what 128 bits hold, and what databases have.
 pub const DECIMAL_DIGITS_MAX: usize = 38;
 

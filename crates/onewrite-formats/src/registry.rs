@@ -16,6 +16,8 @@ pub struct FormatType {
     pub description: &'static str,
     /// What can be configured.
     pub fields: &'static [Field],
+    /// How it works, for people, in Markdown.
+    pub guide: &'static [&'static str],
     build: Build,
 }
 
@@ -102,24 +104,28 @@ const TYPES: &[FormatType] = &[
         name: NATIVE,
         description: "the payload untouched as the body, everything else as headers",
         fields: &[],
+        guide: &[include_str!("guides/native.md")],
         build: |_| unreachable!("the format native is no step of its own"),
     },
     FormatType {
         name: crate::json::KIND,
         description: "the envelope as the body: one JSON object with everything that the event has",
         fields: crate::json::FIELDS,
+        guide: &[include_str!("guides/json.md")],
         build: crate::json::build,
     },
     FormatType {
         name: "cloudevents",
         description: "CloudEvents 1.0 in the binding of the sink's protocol, binary or structured",
         fields: crate::cloudevents::FIELDS,
+        guide: &[include_str!("guides/cloudevents.md")],
         build: crate::cloudevents::build,
     },
     FormatType {
         name: "debezium",
         description: "the records that Debezium's outbox event router writes, for consumers that were written for them",
         fields: crate::debezium::FIELDS,
+        guide: &[include_str!("guides/debezium.md")],
         build: crate::debezium::build,
     },
     #[cfg(feature = "registry")]
@@ -127,6 +133,7 @@ const TYPES: &[FormatType] = &[
         name: "avro",
         description: "the JSON payload encoded in Avro by a schema of a Confluent-compatible schema registry",
         fields: crate::schemas::AVRO_FIELDS,
+        guide: &[include_str!("guides/avro.md"), include_str!("guides/registry.md")],
         build: crate::schemas::build_avro,
     },
     #[cfg(feature = "registry")]
@@ -134,6 +141,10 @@ const TYPES: &[FormatType] = &[
         name: "json-schema",
         description: "the JSON payload validated against a JSON Schema of a Confluent-compatible schema registry",
         fields: crate::schemas::JSON_SCHEMA_FIELDS,
+        guide: &[
+            include_str!("guides/json-schema.md"),
+            include_str!("guides/registry.md"),
+        ],
         build: crate::schemas::build_json_schema,
     },
     #[cfg(feature = "registry")]
@@ -141,12 +152,21 @@ const TYPES: &[FormatType] = &[
         name: "protobuf",
         description: "the JSON payload encoded as a Protobuf message by a schema of a Confluent-compatible schema registry",
         fields: crate::schemas::PROTOBUF_FIELDS,
+        guide: &[include_str!("guides/protobuf.md"), include_str!("guides/registry.md")],
         build: crate::schemas::build_protobuf,
     },
 ];
 
 /// Every name there is, built in or not.
-const KNOWN: &[&str] = &[NATIVE, "json", "cloudevents", "debezium", "avro", "json-schema", "protobuf"];
+const KNOWN: &[&str] = &[
+    NATIVE,
+    "json",
+    "cloudevents",
+    "debezium",
+    "avro",
+    "json-schema",
+    "protobuf",
+];
 
 fn meant(nearest: Option<&str>) -> String {
     nearest.map_or(String::new(), |name| format!(" did you mean {name:?}?"))
@@ -177,14 +197,20 @@ mod tests {
                 }
                 assert!(!field.doc.is_empty(), "{}.{} has no doc", format_type.name, field.name);
                 let others = &format_type.fields[..at];
-                assert!(others.iter().all(|other| other.name != field.name), "{} is there twice", field.name);
+                assert!(
+                    others.iter().all(|other| other.name != field.name),
+                    "{} is there twice",
+                    field.name
+                );
             }
         }
     }
 
     #[test]
     fn what_needs_nothing_said_can_be_used_by_its_type() {
-        let bare = format_types().iter().filter(|format_type| format_type.needs_no_section());
+        let bare = format_types()
+            .iter()
+            .filter(|format_type| format_type.needs_no_section());
         let names: Vec<_> = bare.map(|format_type| format_type.name).collect();
         assert_eq!(names, ["native", "json", "cloudevents", "debezium"]);
     }

@@ -46,8 +46,11 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
         let topics = settings.literal_topics(|route| route.format == *name);
         probe_format(name.clone(), Arc::clone(format), topics)
     });
-    let (source, sinks, formats) =
-        tokio::join!(probe_source(opened.operations.probe()), join_all(sinks), join_all(formats));
+    let (source, sinks, formats) = tokio::join!(
+        probe_source(opened.operations.probe()),
+        join_all(sinks),
+        join_all(formats)
+    );
     findings.extend(source);
     findings.extend(sinks.into_iter().chain(formats).flatten());
     let broken = findings

@@ -1,8 +1,8 @@
 //! `onewrite run`: the relay.
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 use onewrite_formats::registry::NATIVE;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, runtime};

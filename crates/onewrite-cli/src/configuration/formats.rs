@@ -20,7 +20,9 @@ pub struct FormatSettings {
 
 /// Reads `[formats.NAME]`: the names of all sections, right or wrong, and those that are right.
 pub fn read<'t>(reader: &mut Reader, tree: &'t Table) -> (Vec<&'t str>, Vec<FormatSettings>) {
-    let table = tree.get("formats").and_then(|entry| reader.table(entry, "formats.NAME"));
+    let table = tree
+        .get("formats")
+        .and_then(|entry| reader.table(entry, "formats.NAME"));
     let (mut defined, mut formats) = (Vec::new(), Vec::new());
     for entry in table.into_iter().flat_map(|table| &table.entries) {
         let key = format!("formats.{}", entry.key);
@@ -28,7 +30,9 @@ pub fn read<'t>(reader: &mut Reader, tree: &'t Table) -> (Vec<&'t str>, Vec<Form
             reader.problem(&entry.place, &key, message);
         }
         defined.push(entry.key.as_str());
-        let format = reader.table(entry, &key).and_then(|table| read_one(reader, &entry.key, &key, table));
+        let format = reader
+            .table(entry, &key)
+            .and_then(|table| read_one(reader, &entry.key, &key, table));
         formats.extend(format);
     }
     (defined, formats)
@@ -45,9 +49,15 @@ pub fn wrong(name: &str, defined: &[&str]) -> Option<String> {
             "the format {name:?} needs a section [formats.{name}] with type = \"{name}\", since it has keys that must be given"
         )),
         Err(_) => {
-            let bare = format_types().iter().filter(|format_type| format_type.needs_no_section());
+            let bare = format_types()
+                .iter()
+                .filter(|format_type| format_type.needs_no_section());
             let known: Vec<&str> = defined.iter().copied().chain(bare.map(|bare| bare.name)).collect();
-            Some(unknown(&format!("there is no format {name:?}"), name, known.iter().copied()))
+            Some(unknown(
+                &format!("there is no format {name:?}"),
+                name,
+                known.iter().copied(),
+            ))
         }
     }
 }
@@ -59,7 +69,10 @@ fn read_one(reader: &mut Reader, name: &str, key: &str, table: &Table) -> Option
     match format_type(&written.text) {
         Ok(found) => {
             if found.name != name && format_type(name).is_ok() {
-                let message = format!("is {:?}, but {name:?} is the name of another type; choose another name", found.name);
+                let message = format!(
+                    "is {:?}, but {name:?} is the name of another type; choose another name",
+                    found.name
+                );
                 reader.problem(&written.place, type_key, message);
             }
             let section = reader.section(key, table, found.fields, &["type"])?;

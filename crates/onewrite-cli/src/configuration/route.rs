@@ -171,7 +171,12 @@ fn read_one(
     let section = reader.section(&format!("routes.{index}"), table, ROUTE, &["match"])?;
     let options = &section.options;
     let before = reader.problems.len();
-    let text = |name| options.text(name).expect("the field is required or has a default").to_owned();
+    let text = |name| {
+        options
+            .text(name)
+            .expect("the field is required or has a default")
+            .to_owned()
+    };
     let (name, sink, format) = (text("name"), text("sink"), text("format"));
     let topic = options.template("topic").filter(|topic| topic.as_str() != "{topic}");
     if let Some(message) = wrong_name(&name) {

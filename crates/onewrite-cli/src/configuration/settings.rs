@@ -140,7 +140,12 @@ impl Settings {
                 None => matched,
             }
         };
-        let mut topics: Vec<String> = self.routes.iter().filter(|route| wanted(route)).flat_map(topics).collect();
+        let mut topics: Vec<String> = self
+            .routes
+            .iter()
+            .filter(|route| wanted(route))
+            .flat_map(topics)
+            .collect();
         topics.sort();
         topics.dedup();
         topics
@@ -288,7 +293,11 @@ fn warnings(sinks: &[SinkSettings], formats: &[FormatSettings], routes: &[RouteS
         .filter(|format| !routes.iter().any(|route| route.format == format.name))
     {
         let key = format!("formats.{}", format.name);
-        warnings.push(Problem::new(format.section.place.clone(), key, "no route uses this format"));
+        warnings.push(Problem::new(
+            format.section.place.clone(),
+            key,
+            "no route uses this format",
+        ));
     }
     warnings.sort();
     warnings

@@ -1,24 +1,6 @@
-//! The format `cloudevents`: CloudEvents 1.0 in the binding of the sink's protocol, either in binary mode (the payload stays the
-//! body, the attributes are headers) or structured (one JSON document of the type `application/cloudevents+json`).
+//! The format `cloudevents`.
 //!
-//! | attribute | from |
-//! | --- | --- |
-//! | `specversion` | `1.0` |
-//! | `id` | the event's id |
-//! | `source`, `subject`, `dataschema` | the options of these names |
-//! | `type` | the event's type; the option `default_type` where it has none |
-//! | `time` | when the event was recorded: RFC 3339 in UTC with microseconds |
-//! | `datacontenttype` | the payload's content type; in binary mode it is the message's own content type |
-//! | `partitionkey` | the event's key ([Partitioning extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/partitioning.md)) |
-//! | `traceparent`, `tracestate` | the event's headers of these names ([Distributed Tracing extension](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md)) |
-//! | others | the option `extensions` |
-//!
-//! The event's own headers travel beside the attributes, except those that would pass for one. Where a protocol has no prefix (MQTT:
-//! every user property is an attribute) only those travel whose names attributes can have.
-//!
-//! What becomes of the body in structured mode: JSON, by its content type and in fact, is `data` as it is; texts (`text/*`, XML)
-//! are `data` as a JSON text; all else is `data_base64`. An event whose content type is `application/cloudevents+json` already is
-//! a CloudEvent that the application wrote, and passes as it is in both modes.
+#![doc = include_str!("../guides/cloudevents.md")]
 
 mod attributes;
 mod binary;
@@ -171,13 +153,14 @@ impl Format for CloudEvents {
 
 /// Whether a text can be the name of an attribute.
 fn is_attribute_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 /// The event's own headers that can travel beside the attributes.
-fn other_headers<'a>(
-    outgoing: &Outgoing<'a>,
-) -> impl Iterator<Item = &'a (Arc<str>, Arc<str>)> + use<'a> {
+fn other_headers<'a>(outgoing: &Outgoing<'a>) -> impl Iterator<Item = &'a (Arc<str>, Arc<str>)> + use<'a> {
     let prefix = outgoing.cloudevents_prefix;
     outgoing.event.headers.iter().filter(move |(name, _)| {
         if prefix.is_empty() {

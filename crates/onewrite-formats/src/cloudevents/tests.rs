@@ -1,5 +1,5 @@
-use cloudevents::message::{BinaryDeserializer, BinarySerializer, MessageAttributeValue};
 use cloudevents::event::SpecVersion;
+use cloudevents::message::{BinaryDeserializer, BinarySerializer, MessageAttributeValue};
 use cloudevents::{AttributesReader, Data};
 use proptest::prelude::*;
 
@@ -37,7 +37,10 @@ fn laid(texts: &[(&str, &str)], event: &Event, prefix: &'static str) -> Result<E
         cloudevents_prefix: prefix,
     };
     let mut formatting = std::pin::pin!(format.format(&outgoing));
-    match std::future::Future::poll(formatting.as_mut(), &mut std::task::Context::from_waker(std::task::Waker::noop())) {
+    match std::future::Future::poll(
+        formatting.as_mut(),
+        &mut std::task::Context::from_waker(std::task::Waker::noop()),
+    ) {
         std::task::Poll::Ready(laid) => laid,
         std::task::Poll::Pending => panic!("nothing is waited for"),
     }
@@ -59,7 +62,9 @@ impl BinaryDeserializer for Wire<'_> {
         let mut visitor = visitor.set_spec_version(SpecVersion::V10)?;
         let known = ["id", "source", "type", "subject", "time", "dataschema"];
         for (name, value) in &self.event.headers {
-            let Some(name) = name.strip_prefix(self.prefix) else { continue };
+            let Some(name) = name.strip_prefix(self.prefix) else {
+                continue;
+            };
             let value = MessageAttributeValue::String(percent_decoded(value));
             visitor = match name {
                 "specversion" => visitor,
@@ -91,7 +96,11 @@ fn percent_decoded(text: &str) -> String {
 fn the_sdk_reads_binary_mode() {
     let laid = laid(&[], &event("application/json", b"{\"a\":1}"), "ce-").unwrap();
     assert!(laid.headers_complete);
-    assert_eq!(header(&laid, "CE-id"), None, "no header of the application's passes for an attribute");
+    assert_eq!(
+        header(&laid, "CE-id"),
+        None,
+        "no header of the application's passes for an attribute"
+    );
     assert_eq!(header(&laid, "plain"), Some("p"));
     let wire = Wire {
         event: &laid,
@@ -112,7 +121,11 @@ fn the_sdk_reads_binary_mode() {
 #[test]
 fn the_sdk_reads_structured_mode() {
     for (content_type, payload, expected) in [
-        ("application/json", &b"{\"a\":\n1.0}"[..], Data::Json(serde_json::json!({"a": 1.0}))),
+        (
+            "application/json",
+            &b"{\"a\":\n1.0}"[..],
+            Data::Json(serde_json::json!({"a": 1.0})),
+        ),
         ("text/plain", "grüß".as_bytes(), Data::String("grüß".to_owned())),
         ("application/octet-stream", b"\x00\xff", Data::Binary(vec![0, 255])),
         ("application/json", b"{\"a\":", Data::Binary(b"{\"a\":".to_vec())),
@@ -135,14 +148,25 @@ fn templates_and_defaults_give_the_attributes() {
     plain.topic = "größe a".into();
     let texts = [("source", "//shop/{topic}"), ("dataschema", "http://x/{topic}")];
     let written = laid(&texts, &plain, "ce_").unwrap();
-    assert_eq!(header(&written, "ce_type"), Some("größe a"), "Kafka's headers are UTF-8");
+    assert_eq!(
+        header(&written, "ce_type"),
+        Some("größe a"),
+        "Kafka's headers are UTF-8"
+    );
     assert_eq!(header(&written, "ce_source"), Some("//shop/gr%C3%B6%C3%9Fe%20a"));
     assert_eq!(header(&written, "ce_dataschema"), Some("http://x/gr%C3%B6%C3%9Fe%20a"));
     assert_eq!(header(&written, "ce_subject"), None);
     assert_eq!(header(&written, "ce_partitionkey"), None);
     let written = laid(&[], &plain, "ce-").unwrap();
-    assert_eq!(header(&written, "ce-type"), Some("gr%C3%B6%C3%9Fe%20a"), "HTTP's are not");
-    assert_eq!(laid(&[("source", "{key}")], &plain, "ce-").unwrap_err().action, onewrite_core::Action::Park);
+    assert_eq!(
+        header(&written, "ce-type"),
+        Some("gr%C3%B6%C3%9Fe%20a"),
+        "HTTP's are not"
+    );
+    assert_eq!(
+        laid(&[("source", "{key}")], &plain, "ce-").unwrap_err().action,
+        onewrite_core::Action::Park
+    );
 }
 
 #[test]
@@ -150,7 +174,16 @@ fn without_a_prefix_only_attributes_travel() {
     let written = laid(&[], &event("application/json", b"1"), "").unwrap();
     let names: Vec<_> = written.headers.iter().map(|(name, _)| &**name).collect();
     let expected = [
-        "specversion", "id", "source", "type", "subject", "time", "partitionkey", "traceparent", "tenant", "plain",
+        "specversion",
+        "id",
+        "source",
+        "type",
+        "subject",
+        "time",
+        "partitionkey",
+        "traceparent",
+        "tenant",
+        "plain",
     ];
     assert_eq!(names, expected);
 }
@@ -162,7 +195,10 @@ fn what_already_is_a_cloudevent_passes() {
         assert_eq!(laid(&[("mode", mode)], &own, "ce-").unwrap().payload, own.payload);
     }
     let broken = event("application/cloudevents+json", b"{");
-    assert_eq!(laid(&[], &broken, "ce-").unwrap_err().action, onewrite_core::Action::Park);
+    assert_eq!(
+        laid(&[], &broken, "ce-").unwrap_err().action,
+        onewrite_core::Action::Park
+    );
 }
 
 #[test]
@@ -180,9 +216,7 @@ fn settings_that_make_no_attribute_are_told() {
         let mut options = Options::from_texts("formats.ce", FIELDS, &[]).unwrap();
         let field = FIELDS.iter().find(|field| field.name == name).unwrap();
         let value = match name {
-            "extensions" => {
-                onewrite_core::options::Value::Map([(attribute.to_owned(), "h".to_owned())].into())
-            }
+            "extensions" => onewrite_core::options::Value::Map([(attribute.to_owned(), "h".to_owned())].into()),
             _ => field.kind.parse(attribute).unwrap(),
         };
         options.set(field, value);

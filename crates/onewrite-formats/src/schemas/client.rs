@@ -122,12 +122,15 @@ impl Registry {
     /// The schema of a subject: its latest version, or this one.
     pub async fn of_subject(&self, subject: &str, version: Option<u32>) -> Result<Registered, Failure> {
         let version = version.map_or_else(|| "latest".to_owned(), |number| number.to_string());
-        self.ask(Method::GET, &["subjects", subject, "versions", &version], None).await
+        self.ask(Method::GET, &["subjects", subject, "versions", &version], None)
+            .await
     }
 
     /// The schema of a number.
     pub async fn of_id(&self, id: u32) -> Result<Registered, Failure> {
-        let found: Registered = self.ask(Method::GET, &["schemas", "ids", &id.to_string()], None).await?;
+        let found: Registered = self
+            .ask(Method::GET, &["schemas", "ids", &id.to_string()], None)
+            .await?;
         Ok(Registered { id, ..found })
     }
 
@@ -254,11 +257,15 @@ fn refusal(base: &Url, status: StatusCode, path: &[&str], answer: &[u8]) -> Fail
     };
     let told = format!("the schema registry {base} answered {status} to {asked}: {words}");
     match status.as_u16() {
-        401 | 403 | 407 => Failure::Denied(format!("{told}; check user and password, or bearer_token, and what they may do")),
+        401 | 403 | 407 => Failure::Denied(format!(
+            "{told}; check user and password, or bearer_token, and what they may do"
+        )),
         408 | 425 | 429 | 500.. => Failure::Away(told),
         300..=399 => Failure::Denied(format!("{told}; redirects are not followed, so check its address")),
         // The registry's own codes have five digits; another answer is that of some other server, or of another path.
-        404 | 405 if refusal.as_ref().is_none_or(|refusal| refusal.error_code < 10_000) => Failure::Denied(format!("{told}; check the path of its address")),
+        404 | 405 if refusal.as_ref().is_none_or(|refusal| refusal.error_code < 10_000) => {
+            Failure::Denied(format!("{told}; check the path of its address"))
+        }
         _ => Failure::Refused(told),
     }
 }

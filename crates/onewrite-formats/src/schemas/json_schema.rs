@@ -1,7 +1,6 @@
-//! JSON Schema: the payload is validated and stays what it is.
+//! JSON Schema.
 //!
-//! What a schema refers to is found among the registry's references: by the name that the `$ref` has, also where a base URI has
-//! made it absolute. Nothing is fetched from anywhere else.
+#![doc = include_str!("../guides/json-schema.md")]
 
 use jsonschema::{Retrieve, Uri, Validator};
 use onewrite_core::Event;
@@ -86,7 +85,9 @@ mod tests {
     use crate::schemas::tests::event;
 
     fn compiled(text: &str, references: &[(&str, &str)]) -> Result<Validating, String> {
-        let references = references.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let references = references
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         JsonSchema.compile(&Source {
             text: text.to_owned(),
             references: references.collect(),
@@ -117,7 +118,10 @@ mod tests {
         assert!(words.contains("/id: ") && words.contains("/to/city: "), "{words}");
         assert!(!words.contains("secret"), "{words}");
         let words = encoded(&schema, "{}").unwrap_err();
-        assert!(words.starts_with("at its top: \"id\" is a required property"), "{words}");
+        assert!(
+            words.starts_with("at its top: \"id\" is a required property"),
+            "{words}"
+        );
         assert!(encoded(&schema, "{").unwrap_err().starts_with("it is not JSON"));
     }
 

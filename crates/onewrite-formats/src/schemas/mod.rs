@@ -1,19 +1,7 @@
 //! The formats `avro`, `json-schema` and `protobuf`: the event's JSON payload in the form of a schema that a Confluent-compatible
-//! schema registry keeps, in Confluent's wire format: a zero byte, the schema's id as four bytes in network order, for Protobuf
-//! the place of the message in its file, then the body. The headers are those of the format `native`.
+//! schema registry keeps.
 //!
-//! # Which schema
-//! The subject is named after the topic at the sink (`{topic}-value`), the record, or both, or by a template of one's own. Its latest
-//! version is looked up, or a fixed one; or `schema_file` holds the schema, which the registry must know, or is told with `register`.
-//!
-//! # What is refused
-//! An event whose payload does not fit the schema is parked with the path of the field. What the registry itself refuses (no such
-//! subject, an incompatible schema) is parked with its code and words. A registry that does not answer parks nothing: events whose
-//! schema is known go on, the others are tried again. Wrong credentials halt the route.
-//!
-//! # What is remembered
-//! Which schema a subject has, for `cache_ttl`, and longer while the registry is away; what a schema is, as long as the process lives,
-//! since a schema of an id never changes.
+#![doc = include_str!("../guides/registry.md")]
 
 mod avro;
 mod client;
@@ -45,9 +33,17 @@ const REGISTRY: Field = Field {
         "Addresses of the schema registry, http:// or https://, without user and password; tried in turn.",
     )
 };
-const USER: Field = field("user", Kind::Text, "The user at the registry, for basic authentication. Needs password.");
+const USER: Field = field(
+    "user",
+    Kind::Text,
+    "The user at the registry, for basic authentication. Needs password.",
+);
 const PASSWORD: Field = field("password", Kind::Secret, "The password of user.");
-const BEARER_TOKEN: Field = field("bearer_token", Kind::Secret, "Sent to the registry as \"authorization: Bearer …\".");
+const BEARER_TOKEN: Field = field(
+    "bearer_token",
+    Kind::Secret,
+    "Sent to the registry as \"authorization: Bearer …\".",
+);
 const SUBJECT_STRATEGY: Field = defaulted(
     "subject_strategy",
     Kind::Choice(&["topic", "record", "topic_record"]),
@@ -200,7 +196,10 @@ pub fn build_avro(options: &Options) -> Result<Arc<dyn Format>, BuildError> {
 /// # Errors
 /// As for [`build_avro`].
 pub fn build_json_schema(options: &Options) -> Result<Arc<dyn Format>, BuildError> {
-    Ok(Arc::new(Serializer::new(Settings::read(options)?, json_schema::JsonSchema)?))
+    Ok(Arc::new(Serializer::new(
+        Settings::read(options)?,
+        json_schema::JsonSchema,
+    )?))
 }
 
 /// Makes the format `protobuf`.

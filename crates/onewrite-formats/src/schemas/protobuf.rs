@@ -1,7 +1,9 @@
-//! Protobuf: JSON as a message, by the mapping of proto3 (`https://protobuf.dev/programming-guides/json/`).
+//! Protobuf.
 //!
-//! The wire format has the place of the message in its file before the body: the indices of the message and of the messages that
-//! it is nested in, outermost first, behind their count; a single nought stands for the first message of the file.
+#![doc = include_str!("../guides/protobuf.md")]
+//!
+//! The place of a message in its file, which the wire format has before the body: the indices of the message and of the messages
+//! that it is nested in, outermost first, behind their count; a single nought stands for the first message of the file.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -104,10 +106,19 @@ impl Messages {
             return Ok(found.clone());
         }
         let message = self.file.parent_pool().get_message_by_name(name);
-        let message = message.filter(|message| message.parent_file() == self.file).ok_or_else(|| {
-            let known: Vec<_> = self.file.messages().map(|message| message.full_name().to_owned()).collect();
-            format!("the schema has no message {name:?}; its messages are {}", known.join(", "))
-        })?;
+        let message = message
+            .filter(|message| message.parent_file() == self.file)
+            .ok_or_else(|| {
+                let known: Vec<_> = self
+                    .file
+                    .messages()
+                    .map(|message| message.full_name().to_owned())
+                    .collect();
+                format!(
+                    "the schema has no message {name:?}; its messages are {}",
+                    known.join(", ")
+                )
+            })?;
         let place = place_of(&message);
         places.insert(name.to_owned(), (message.clone(), place.clone()));
         Ok((message, place))
@@ -116,13 +127,22 @@ impl Messages {
 
 fn place_of(message: &MessageDescriptor) -> Vec<u8> {
     // A descriptor's path alternates the numbers of fields (of the file: 4, of a message: 3) with indices.
-    let indices: Vec<i64> = message.path().iter().skip(1).step_by(2).map(|index| i64::from(*index)).collect();
+    let indices: Vec<i64> = message
+        .path()
+        .iter()
+        .skip(1)
+        .step_by(2)
+        .map(|index| i64::from(*index))
+        .collect();
     let mut place = Vec::with_capacity(indices.len() + 1);
     if indices == [0] {
         place.push(0);
         return place;
     }
-    zigzag(i64::try_from(indices.len()).expect("messages are not nested that deep"), &mut place);
+    zigzag(
+        i64::try_from(indices.len()).expect("messages are not nested that deep"),
+        &mut place,
+    );
     for index in indices {
         zigzag(index, &mut place);
     }
@@ -201,6 +221,9 @@ mod tests {
         let words = encoded(None, r#"{"nope":1}"#).unwrap_err();
         assert!(words.contains("nope"), "{words}");
         let words = encoded(Some("shop.Address"), "{}").unwrap_err();
-        assert!(words.contains("no message \"shop.Address\"") && words.contains("shop.Order"), "{words}");
+        assert!(
+            words.contains("no message \"shop.Address\"") && words.contains("shop.Order"),
+            "{words}"
+        );
     }
 }

@@ -1,11 +1,8 @@
 //! From a subject to a schema that is ready for use, with what is remembered of it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::client::{Failure, Proposed, Registered, Registry};
 use super::serializer::Language;
@@ -33,9 +30,11 @@ pub(super) struct Resolver<L: Language> {
     choice: Choice,
     ttl: Duration,
     known: Mutex<Known<L::Schema>>,
+    /// Held by the one who asks the registry, so that it is asked once for what many events wait for. Whoever finds what it
+    /// needs among what is known does not wait for this.
+    asking: tokio::sync::Mutex<()>,
 }
 
-/// Locked while the registry is asked, so that it is asked once for what many events wait for.
 struct Known<C> {
     subjects: HashMap<String, Subject<C>>,
     schemas: HashMap<u32, Arc<Ready<C>>>,
@@ -45,21 +44,32 @@ struct Known<C> {
 
 enum Subject<C> {
     Found { ready: Arc<Ready<C>>, since: Instant },
-    Refused { words: Failure, since: Instant },
+    Refused { failure: Failure, since: Instant },
+}
+
+/// What is known of a subject.
+enum Memory<C> {
+    /// This holds.
+    Good(Result<Arc<Ready<C>>, Failure>),
+    /// This will do where the registry has nothing newer to say.
+    Stale(Arc<Ready<C>>),
+    Nothing,
 }
 
 impl<L: Language> Resolver<L> {
     pub fn new(registry: Registry, language: L, choice: Choice, ttl: Duration) -> Self {
+        let known = Known {
+            subjects: HashMap::new(),
+            schemas: HashMap::new(),
+            away: None,
+        };
         Self {
             registry,
             language,
             choice,
             ttl,
-            known: Mutex::new(Known {
-                subjects: HashMap::new(),
-                schemas: HashMap::new(),
-                away: None,
-            }),
+            known: Mutex::new(known),
+            asking: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -70,73 +80,107 @@ impl<L: Language> Resolver<L> {
 
     /// The schema for a subject.
     pub async fn resolve(&self, subject: &str) -> Result<Arc<Ready<L::Schema>>, Failure> {
-        let known = &mut *self.known.lock().await;
+        let _asking = match self.remembered(subject) {
+            Memory::Good(known) => return known,
+            // While somebody asks already, the old one does.
+            Memory::Stale(ready) => match self.asking.try_lock() {
+                Ok(asking) => asking,
+                Err(_) => return Ok(ready),
+            },
+            Memory::Nothing => self.asking.lock().await,
+        };
+        // Whoever asked before may have found it.
+        let stale = match self.remembered(subject) {
+            Memory::Good(known) => return known,
+            Memory::Stale(ready) => Some(ready),
+            Memory::Nothing => None,
+        };
+        let begun = Instant::now();
+        let patience = if stale.is_some() {
+            REFRESH_TIMEOUT
+        } else {
+            Duration::MAX
+        };
+        let found = tokio::time::timeout(patience, self.look_up(subject))
+            .await
+            .unwrap_or_else(|_| {
+                let words = format!("the schema registry did not answer within {REFRESH_TIMEOUT:?}");
+                Err(Failure::Away(words))
+            });
+        self.remember(subject, found, stale, begun)
+    }
+
+    fn remembered(&self, subject: &str) -> Memory<L::Schema> {
+        let known = self.known();
         let now = Instant::now();
-        let stale = match known.subjects.get(subject) {
+        let memory = match known.subjects.get(subject) {
             // A version of a number, and a file, never become another schema.
             Some(Subject::Found { ready, since })
                 if !matches!(self.choice, Choice::Latest) || now - *since < self.ttl =>
             {
-                return Ok(Arc::clone(ready));
+                return Memory::Good(Ok(Arc::clone(ready)));
             }
-            Some(Subject::Found { ready, .. }) => Some(Arc::clone(ready)),
-            Some(Subject::Refused { words, since }) if now - *since < REFUSAL_HOLDS => return Err(words.clone()),
-            _ => None,
+            Some(Subject::Refused { failure, since }) if now - *since < REFUSAL_HOLDS => {
+                return Memory::Good(Err(failure.clone()));
+            }
+            Some(Subject::Found { ready, .. }) => Memory::Stale(Arc::clone(ready)),
+            _ => Memory::Nothing,
         };
-        if let Some((_, words)) = known.away.as_ref().filter(|(until, _)| now < *until) {
-            return stale.ok_or_else(|| Failure::Away(words.clone()));
-        }
-        let patience = if stale.is_some() { REFRESH_TIMEOUT } else { Duration::MAX };
-        let looking = self.look_up(subject, &mut known.schemas);
-        let found = tokio::time::timeout(patience, looking).await.unwrap_or_else(|_| {
-            let words = format!("the schema registry did not answer within {REFRESH_TIMEOUT:?}");
-            Err(Failure::Away(words))
-        });
-        if known.subjects.len() >= SUBJECTS_MAX {
-            known.subjects.clear();
-        }
-        let since = Instant::now();
-        match found {
-            Ok(ready) => {
-                known.away = None;
-                let found = Subject::Found {
-                    ready: Arc::clone(&ready),
-                    since,
-                };
-                known.subjects.insert(subject.to_owned(), found);
-                Ok(ready)
-            }
-            Err(Failure::Away(words)) => {
-                let pause = if stale.is_some() { REFRESH_PAUSE } else { REGISTRY_PAUSE };
-                tracing::warn!(subject, error = %words, "the schema registry is away");
-                known.away = Some((since + pause, words.clone()));
-                stale.ok_or(Failure::Away(words))
-            }
-            Err(words) => {
-                let refused = Subject::Refused {
-                    words: words.clone(),
-                    since,
-                };
-                known.subjects.insert(subject.to_owned(), refused);
-                Err(words)
-            }
+        match (known.away.as_ref().filter(|(until, _)| now < *until), memory) {
+            (Some(_), Memory::Stale(ready)) => Memory::Good(Ok(ready)),
+            (Some((_, words)), _) => Memory::Good(Err(Failure::Away(words.clone()))),
+            (None, memory) => memory,
         }
     }
 
-    async fn look_up(
+    fn remember(
         &self,
         subject: &str,
-        schemas: &mut HashMap<u32, Arc<Ready<L::Schema>>>,
+        found: Result<Arc<Ready<L::Schema>>, Failure>,
+        stale: Option<Arc<Ready<L::Schema>>>,
+        begun: Instant,
     ) -> Result<Arc<Ready<L::Schema>>, Failure> {
+        let mut known = self.known();
+        let since = Instant::now();
+        if known.subjects.len() >= SUBJECTS_MAX {
+            known.subjects.clear();
+        }
+        let memory = match &found {
+            Err(Failure::Away(words)) => {
+                tracing::warn!(subject, error = %words, "the schema registry is away");
+                // At least as long as it has just been waited for, so that waiting is not all that events do.
+                let pause = if stale.is_some() { REFRESH_PAUSE } else { REGISTRY_PAUSE };
+                known.away = Some((since + pause.max(since - begun), words.clone()));
+                return stale.map_or(found, Ok);
+            }
+            Ok(ready) => Subject::Found {
+                ready: Arc::clone(ready),
+                since,
+            },
+            Err(failure) => Subject::Refused {
+                failure: failure.clone(),
+                since,
+            },
+        };
+        known.away = None;
+        known.subjects.insert(subject.to_owned(), memory);
+        found
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known<L::Schema>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn look_up(&self, subject: &str) -> Result<Arc<Ready<L::Schema>>, Failure> {
         let found = self.registered(subject).await?;
-        if let Some(ready) = schemas.get(&found.id) {
+        if let Some(ready) = self.known().schemas.get(&found.id) {
             return Ok(Arc::clone(ready));
         }
         let ready = Arc::new(Ready {
             id: found.id,
             schema: self.prepare(subject, &found).await?,
         });
-        schemas.insert(found.id, Arc::clone(&ready));
+        self.known().schemas.insert(found.id, Arc::clone(&ready));
         Ok(ready)
     }
 
@@ -177,7 +221,8 @@ impl<L: Language> Resolver<L> {
 
     /// Makes a schema ready, with all that it refers to.
     pub async fn prepare(&self, subject: &str, found: &Registered) -> Result<L::Schema, Failure> {
-        let of = |words: String| Failure::Refused(format!("the schema {} of the subject {subject:?} {words}", found.id));
+        let of =
+            |words: String| Failure::Refused(format!("the schema {} of the subject {subject:?} {words}", found.id));
         if found.schema_type != L::TYPE {
             let words = format!("is of the type {}; the format needs {}", found.schema_type, L::TYPE);
             return Err(of(words));
@@ -215,7 +260,10 @@ impl<L: Language> Resolver<L> {
                 let words = format!("the schema refers to more than {REFERENCES_MAX} others");
                 return Err(Failure::Refused(words));
             }
-            let found = self.registry.of_subject(&reference.subject, Some(reference.version)).await?;
+            let found = self
+                .registry
+                .of_subject(&reference.subject, Some(reference.version))
+                .await?;
             steps.push(Step::Keep(reference.name, found.schema));
             steps.extend(found.references.into_iter().rev().map(Step::Look));
         }

@@ -69,7 +69,11 @@ impl<L: Language> Serializer<L> {
             };
             let schema = language.compile(&source).map_err(|words| {
                 let section = Options::new(&settings.section);
-                BuildError::new(&section, "schema_file", format!("{path} holds no schema that can be used: {words}"))
+                BuildError::new(
+                    &section,
+                    "schema_file",
+                    format!("{path} holds no schema that can be used: {words}"),
+                )
             })?;
             record = language.name(&schema);
         }
@@ -89,7 +93,8 @@ impl<L: Language> Serializer<L> {
     fn body(&self, ready: &Ready<L::Schema>, event: &Event) -> Result<Bytes, SinkError> {
         let mut body = frame::begin(ready.id, event.payload.len());
         let encoded = self.resolver.language.encode(&ready.schema, event, &mut body);
-        encoded.map_err(|words| SinkError::park(format!("the payload does not fit the schema {}: {words}", ready.id)))?;
+        encoded
+            .map_err(|words| SinkError::park(format!("the payload does not fit the schema {}: {words}", ready.id)))?;
         Ok(body.into())
     }
 
@@ -97,10 +102,9 @@ impl<L: Language> Serializer<L> {
         let about = format!("subject {subject}");
         match self.try_subject(subject).await {
             Ok(words) => Finding::works(about, words),
-            Err(Failure::Refused(words)) => Finding::broken(
-                about,
-                format!("{words}; until this is mended, its events are parked"),
-            ),
+            Err(Failure::Refused(words)) => {
+                Finding::broken(about, format!("{words}; until this is mended, its events are parked"))
+            }
             Err(error) => Finding::broken(about, error.to_string()),
         }
     }
@@ -115,14 +119,21 @@ impl<L: Language> Serializer<L> {
             };
             let found = registry.of_subject(subject, version).await?;
             self.resolver.prepare(subject, &found).await?;
-            return Ok(format!("has version {}, which is the schema {}", found.version, found.id));
+            return Ok(format!(
+                "has version {}, which is the schema {}",
+                found.version, found.id
+            ));
         };
         let proposed = self.resolver.proposed().expect("a file is chosen");
         match (registry.find(subject, &proposed).await, register) {
             (Ok(id), _) => Ok(format!("has {path} as the schema {id}")),
             (Err(Failure::Refused(_)), true) => match registry.is_compatible(subject, &proposed).await {
-                Ok(true) => Ok(format!("takes {path} as its next version; the first event registers it")),
-                Ok(false) => Err(Failure::Refused(format!("{path} is not compatible with the latest version"))),
+                Ok(true) => Ok(format!(
+                    "takes {path} as its next version; the first event registers it"
+                )),
+                Ok(false) => Err(Failure::Refused(format!(
+                    "{path} is not compatible with the latest version"
+                ))),
                 Err(Failure::Refused(_)) => Ok(format!("does not exist; the first event registers {path} under it")),
                 Err(error) => Err(error),
             },

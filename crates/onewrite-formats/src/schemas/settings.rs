@@ -68,7 +68,10 @@ pub(super) struct Reference {
 impl Settings {
     pub fn read(options: &Options) -> Result<Self, BuildError> {
         let urls = urls(options)?;
-        let plain = urls.iter().all(|url| url.scheme() == "http").then_some(("http", "https"));
+        let plain = urls
+            .iter()
+            .all(|url| url.scheme() == "http")
+            .then_some(("http", "https"));
         Ok(Self {
             section: options.section().to_owned(),
             credentials: credentials(options)?,
@@ -89,10 +92,14 @@ fn urls(options: &Options) -> Result<Vec<Url>, BuildError> {
     let mut urls = Vec::new();
     for text in options.list("registry") {
         let mut url = Url::parse(text).map_err(|error| {
-            problem("holds what is not a URL; expected something like \"http://localhost:8081\"".to_owned()).because(error)
+            problem("holds what is not a URL; expected something like \"http://localhost:8081\"".to_owned())
+                .because(error)
         })?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(problem(format!("has the scheme {:?}; expected http or https", url.scheme())));
+            return Err(problem(format!(
+                "has the scheme {:?}; expected http or https",
+                url.scheme()
+            )));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(problem(
@@ -100,7 +107,9 @@ fn urls(options: &Options) -> Result<Vec<Url>, BuildError> {
             ));
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(problem("has a query or a fragment; expected an address and perhaps a path".to_owned()));
+            return Err(problem(
+                "has a query or a fragment; expected an address and perhaps a path".to_owned(),
+            ));
         }
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
@@ -115,7 +124,11 @@ fn urls(options: &Options) -> Result<Vec<Url>, BuildError> {
 
 fn credentials(options: &Options) -> Result<Credentials, BuildError> {
     let problem = |key, words: &str| Err(BuildError::new(options, key, words));
-    let (user, password, token) = (options.text("user"), options.secret("password"), options.secret("bearer_token"));
+    let (user, password, token) = (
+        options.text("user"),
+        options.secret("password"),
+        options.secret("bearer_token"),
+    );
     match (user, password, token) {
         (Some(_), _, Some(_)) => problem("bearer_token", "is set, and so is user; keep one of them"),
         (Some(_), None, None) => problem("user", "needs password"),
@@ -157,7 +170,11 @@ fn choice(options: &Options) -> Result<Choice, BuildError> {
     let version = options.text("version").unwrap_or("latest");
     let Some(path) = options.text("schema_file") else {
         if options.flag("register") {
-            return Err(BuildError::new(options, "register", "needs schema_file, the schema to register"));
+            return Err(BuildError::new(
+                options,
+                "register",
+                "needs schema_file, the schema to register",
+            ));
         }
         if options.map("references").next().is_some() {
             let words = "needs schema_file: what a registered schema refers to, the registry knows";
@@ -165,10 +182,15 @@ fn choice(options: &Options) -> Result<Choice, BuildError> {
         }
         return match version {
             "latest" => Ok(Choice::Latest),
-            _ => version.parse().ok().filter(|number| *number > 0).map(Choice::Version).ok_or_else(|| {
-                let words = format!("is {version:?}; expected \"latest\" or the number of a version");
-                BuildError::new(options, "version", words)
-            }),
+            _ => version
+                .parse()
+                .ok()
+                .filter(|number| *number > 0)
+                .map(Choice::Version)
+                .ok_or_else(|| {
+                    let words = format!("is {version:?}; expected \"latest\" or the number of a version");
+                    BuildError::new(options, "version", words)
+                }),
         };
     };
     if version != "latest" {
@@ -225,9 +247,18 @@ mod tests {
         assert_eq!(problem(&[]), "nothing");
         let told: &[(&[(&str, &str)], &str)] = &[
             (&[("registry", "")], "formats.shop.registry: is empty"),
-            (&[("registry", "localhost:8081")], "formats.shop.registry: has the scheme \"localhost\""),
-            (&[("registry", "http://a:b@localhost")], "formats.shop.registry: holds a user or a password"),
-            (&[("registry", "http://localhost/?x=1")], "formats.shop.registry: has a query"),
+            (
+                &[("registry", "localhost:8081")],
+                "formats.shop.registry: has the scheme \"localhost\"",
+            ),
+            (
+                &[("registry", "http://a:b@localhost")],
+                "formats.shop.registry: holds a user or a password",
+            ),
+            (
+                &[("registry", "http://localhost/?x=1")],
+                "formats.shop.registry: has a query",
+            ),
             (&[("user", "u")], "formats.shop.user: needs password"),
             (&[("password", "p")], "formats.shop.password: needs user"),
             (
@@ -235,12 +266,24 @@ mod tests {
                 "formats.shop.bearer_token: is set, and so is user",
             ),
             (&[("bearer_token", "")], "formats.shop.bearer_token: is empty"),
-            (&[("timeout", "1ms")], "formats.shop.timeout: is 1ms; expected 50ms to 30s"),
-            (&[("version", "newest")], "formats.shop.version: is \"newest\"; expected \"latest\""),
+            (
+                &[("timeout", "1ms")],
+                "formats.shop.timeout: is 1ms; expected 50ms to 30s",
+            ),
+            (
+                &[("version", "newest")],
+                "formats.shop.version: is \"newest\"; expected \"latest\"",
+            ),
             (&[("version", "0")], "formats.shop.version: is \"0\""),
             (&[("register", "true")], "formats.shop.register: needs schema_file"),
-            (&[("schema_file", "/nowhere.avsc")], "formats.shop.schema_file: /nowhere.avsc cannot be read"),
-            (&[("ca_file", "/nowhere.pem")], "formats.shop.ca_file: is set, but the url is http://"),
+            (
+                &[("schema_file", "/nowhere.avsc")],
+                "formats.shop.schema_file: /nowhere.avsc cannot be read",
+            ),
+            (
+                &[("ca_file", "/nowhere.pem")],
+                "formats.shop.ca_file: is set, but the url is http://",
+            ),
         ];
         for (texts, words) in told {
             let found = problem(texts);

@@ -46,7 +46,9 @@ pub(super) fn for_topics(naming: &Naming, topics: &[String], record: Option<&str
         Naming::Record => record.map(str::to_owned).into_iter().collect(),
         Naming::TopicRecord => {
             let names = record.into_iter();
-            names.flat_map(|name| topics.iter().map(move |topic| format!("{topic}-{name}"))).collect()
+            names
+                .flat_map(|name| topics.iter().map(move |topic| format!("{topic}-{name}")))
+                .collect()
         }
         Naming::Template(template) => template.for_topics(topics),
     };

@@ -33,7 +33,9 @@ impl Format for Moody {
 
 fn batch(events: &[(&str, &str)]) -> Vec<Event> {
     let numbered = (1..).zip(events);
-    numbered.map(|(number, (key, payload))| event(number, Some(key), payload)).collect()
+    numbered
+        .map(|(number, (key, payload))| event(number, Some(key), payload))
+        .collect()
 }
 
 #[test]
@@ -47,7 +49,14 @@ fn native_without_a_topic_is_the_connector_itself() {
 async fn an_event_that_cannot_be_formatted_stops_its_key_alone() {
     let broker = MemoryBroker::new();
     let sink = sink(broker.connector(), Some(Arc::new(Moody)), None).await;
-    let batch = batch(&[("a", "1"), ("b", "park"), ("c", "retry"), ("b", "2"), ("a", "3"), ("c", "4")]);
+    let batch = batch(&[
+        ("a", "1"),
+        ("b", "park"),
+        ("c", "retry"),
+        ("b", "2"),
+        ("a", "3"),
+        ("c", "4"),
+    ]);
     let (result, words) = deliver(&*sink, &batch).await;
     result.unwrap();
     let expected = [
@@ -69,7 +78,10 @@ async fn what_the_sink_says_is_said_of_the_right_event() {
     let sink = sink(broker.connector(), Some(Arc::new(Moody)), None).await;
     let batch = batch(&[("b", "park"), ("a", "1"), ("c", "2"), ("a", "3")]);
     let (_, words) = deliver(&*sink, &batch).await;
-    assert_eq!(words, ["Park: it cannot be written so", "delivered", "Park: no", "delivered"]);
+    assert_eq!(
+        words,
+        ["Park: it cannot be written so", "delivered", "Park: no", "delivered"]
+    );
 }
 
 #[tokio::test]
@@ -93,7 +105,10 @@ async fn the_topic_is_that_of_the_template() {
     batch[1].key = None;
     let (_, words) = deliver(&*sink, &batch).await;
     assert_eq!(words[0], "delivered");
-    assert!(words[1].starts_with("Park: the template \"shop.{topic}.{key}\" needs the event's key"), "{words:?}");
+    assert!(
+        words[1].starts_with("Park: the template \"shop.{topic}.{key}\" needs the event's key"),
+        "{words:?}"
+    );
     assert_eq!(&*broker.log()[0].topic, "shop.orders.a");
     let connector = formatted(broker.connector(), None, Template::parse("x.{topic}").ok()).unwrap();
     assert_eq!(connector.probe(&["orders".to_owned()]).await.len(), 1);

@@ -35,7 +35,10 @@ async fn a_file_holds_each_event_as_one_document() {
     assert_eq!(envelopes[0]["payload"]["n"], 1, "no envelope in an envelope");
     let events = lines("cloudevents", &[("mode", "structured")]).await;
     assert_eq!(events.len(), 2);
-    assert_eq!((&events[1]["specversion"], &events[1]["data"]["n"]), (&"1.0".into(), &2.into()));
+    assert_eq!(
+        (&events[1]["specversion"], &events[1]["data"]["n"]),
+        (&"1.0".into(), &2.into())
+    );
 }
 
 #[test]
@@ -51,7 +54,11 @@ fn a_body_of_another_kind_is_refused_at_the_start() {
         let (kind, sink) = (format.kind(), connector.kind());
         let words = formatted(connector, Some(format), None).err().unwrap().to_string();
         assert!(words.contains(&format!("no body of the format {kind:?}")), "{words}");
-        assert_eq!(words.ends_with("or set its mode to \"event\""), sink == "http", "{words}");
+        assert_eq!(
+            words.ends_with("or set its mode to \"event\""),
+            sink == "http",
+            "{words}"
+        );
     }
     let single = connector("http", &[("url", "http://127.0.0.1:1/")]);
     assert!(formatted(single, Some(format("cloudevents", &[])), None).is_ok());
@@ -67,7 +74,10 @@ async fn http_sends_a_batch_of_cloudevents() {
     assert_eq!(deliver(&*sink, &batch).await.1, ["delivered"; 2]);
     let seen = receiver.seen();
     assert_eq!(seen.len(), 1);
-    assert_eq!(seen[0].header("content-type"), Some("application/cloudevents-batch+json; charset=utf-8"));
+    assert_eq!(
+        seen[0].header("content-type"),
+        Some("application/cloudevents-batch+json; charset=utf-8")
+    );
     let events: Vec<cloudevents::Event> = serde_json::from_slice(&seen[0].body).unwrap();
     assert_eq!(events.len(), 2);
 }
@@ -87,6 +97,10 @@ async fn http_sends_binary_cloudevents_with_nothing_of_our_own() {
     assert_eq!(seen[0].header("ce-source"), Some("/onewrite/gr%25C3%25B6%25C3%259Fe"));
     assert_eq!(seen[0].header("content-type"), Some("application/json"));
     assert_eq!(seen[0].header("traceparent"), Some("00-ab"));
-    assert!(!seen[0].headers.iter().any(|(name, _)| name.starts_with("onewrite-")), "{:?}", seen[0].headers);
+    assert!(
+        !seen[0].headers.iter().any(|(name, _)| name.starts_with("onewrite-")),
+        "{:?}",
+        seen[0].headers
+    );
     assert_eq!(seen[0].body, b"{\"n\":1}");
 }

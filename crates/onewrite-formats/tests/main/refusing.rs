@@ -20,10 +20,14 @@ const SCHEMA: &str = r#"{"id":7,"version":1,"schema":"{\"type\":\"map\",\"values
 #[tokio::test]
 async fn wrong_credentials_halt_with_the_registrys_words() {
     for status in [401, 403] {
-        let stub = Stub::answering(move |_| Answer::new(status, r#"{"error_code":40101,"message":"who are you?"}"#)).await;
+        let stub =
+            Stub::answering(move |_| Answer::new(status, r#"{"error_code":40101,"message":"who are you?"}"#)).await;
         let (halted, words) = told(&stub.url(), &[("user", "u"), ("password", "hunter2")]).await;
         let halted = halted.unwrap();
-        assert!(halted.starts_with("Halt: ") && halted.contains("who are you?"), "{halted}");
+        assert!(
+            halted.starts_with("Halt: ") && halted.contains("who are you?"),
+            "{halted}"
+        );
         assert!(!halted.contains("hunter2"), "{halted}");
         assert_eq!(words, ["unknown", "unknown"]);
         let sent = stub.seen()[0].header("authorization").map(str::to_owned);
@@ -33,10 +37,17 @@ async fn wrong_credentials_halt_with_the_registrys_words() {
 
 #[tokio::test]
 async fn an_answer_that_is_no_registrys_halts() {
-    for (status, body) in [(404, "<html>no such page</html>"), (200, "<html>hello</html>"), (302, "")] {
+    for (status, body) in [
+        (404, "<html>no such page</html>"),
+        (200, "<html>hello</html>"),
+        (302, ""),
+    ] {
         let stub = Stub::answering(move |_| Answer::new(status, body)).await;
         let (halted, words) = told(&stub.url(), &[]).await;
-        assert!(halted.is_some_and(|words| words.starts_with("Halt: ") && words.contains("address")), "{status}");
+        assert!(
+            halted.is_some_and(|words| words.starts_with("Halt: ") && words.contains("address")),
+            "{status}"
+        );
         assert_eq!(words, ["unknown", "unknown"]);
     }
 }
@@ -47,7 +58,12 @@ async fn trouble_of_the_registry_is_waited_out_and_asked_for_once() {
         let stub = Stub::answering(move |_| Answer::new(status, "trouble")).await;
         let (result, words) = told(&stub.url(), &[]).await;
         assert_eq!(result, None);
-        assert!(words.iter().all(|words| words.starts_with("Retry") && words.contains("trouble")), "{words:?}");
+        assert!(
+            words
+                .iter()
+                .all(|words| words.starts_with("Retry") && words.contains("trouble")),
+            "{words:?}"
+        );
         assert_eq!(stub.seen().len(), 1, "the second event of the batch does not ask again");
     }
 }
@@ -56,7 +72,12 @@ async fn trouble_of_the_registry_is_waited_out_and_asked_for_once() {
 async fn a_refusal_parks_and_is_asked_for_once() {
     let stub = Stub::answering(|_| Answer::new(422, r#"{"error_code":42201,"message":"bad schema"}"#)).await;
     let (_, words) = told(&stub.url(), &[]).await;
-    assert!(words.iter().all(|words| words.starts_with("Park: ") && words.contains("error 42201: bad schema")), "{words:?}");
+    assert!(
+        words
+            .iter()
+            .all(|words| words.starts_with("Park: ") && words.contains("error 42201: bad schema")),
+        "{words:?}"
+    );
     assert_eq!(stub.seen().len(), 1);
 }
 
@@ -69,7 +90,13 @@ async fn addresses_are_tried_in_turn() {
     assert_eq!(words, ["delivered", "delivered"]);
     assert_eq!((down.seen().len(), up.seen().len()), (1, 1));
     assert_eq!(up.seen()[0].header("authorization"), Some("Bearer t0ken"));
-    assert!(up.seen()[0].line.starts_with("GET /subjects/orders-value/versions/latest "), "{:?}", up.seen()[0]);
+    assert!(
+        up.seen()[0]
+            .line
+            .starts_with("GET /subjects/orders-value/versions/latest "),
+        "{:?}",
+        up.seen()[0]
+    );
 }
 
 #[tokio::test]
@@ -77,13 +104,24 @@ async fn a_subject_is_one_part_of_the_path() {
     let up = Stub::answering(|_| Answer::new(200, SCHEMA)).await;
     let (_, words) = told(&format!("{}base", up.url()), &[("subject", "a/../{topic}?x")]).await;
     assert_eq!(words, ["delivered", "delivered"]);
-    assert!(up.seen()[0].line.starts_with("GET /base/subjects/a%2F..%2Forders%3Fx/versions/latest "), "{:?}", up.seen()[0]);
+    assert!(
+        up.seen()[0]
+            .line
+            .starts_with("GET /base/subjects/a%2F..%2Forders%3Fx/versions/latest "),
+        "{:?}",
+        up.seen()[0]
+    );
 }
 
 #[tokio::test]
 async fn what_is_framed_already_passes() {
     let broker = MemoryBroker::new();
-    let sink = sink(broker.connector(), Some(format("avro", &[("registry", "http://127.0.0.1:1")])), None).await;
+    let sink = sink(
+        broker.connector(),
+        Some(format("avro", &[("registry", "http://127.0.0.1:1")])),
+        None,
+    )
+    .await;
     let mut framed = event(1, Some("a"), "\0\0\0\0\u{1}x");
     framed.content_type = "application/vnd.confluent.avro".into();
     let mut odd = framed.clone();

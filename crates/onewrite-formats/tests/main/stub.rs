@@ -82,10 +82,15 @@ async fn serve(
         loop {
             let mut line = String::new();
             stream.read_line(&mut line).await?;
-            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            let Some((name, value)) = line.trim_end().split_once(": ") else {
+                break;
+            };
             request.headers.push((name.to_ascii_lowercase(), value.to_owned()));
         }
-        let length = request.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let length = request
+            .header("content-length")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
         request.body.resize(length, 0);
         stream.read_exact(&mut request.body).await?;
         let Answer { status, body } = answer(&request);

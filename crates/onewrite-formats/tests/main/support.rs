@@ -43,7 +43,11 @@ pub fn format(kind: &str, texts: &[(&str, &str)]) -> Arc<dyn Format> {
 }
 
 /// A sink behind a format and a template.
-pub async fn sink(connector: Arc<dyn SinkConnector>, format: Option<Arc<dyn Format>>, topic: Option<&str>) -> Box<dyn Sink> {
+pub async fn sink(
+    connector: Arc<dyn SinkConnector>,
+    format: Option<Arc<dyn Format>>,
+    topic: Option<&str>,
+) -> Box<dyn Sink> {
     let topic = topic.map(|text| Template::parse(text).expect("a template"));
     let connector = formatted(connector, format, topic).expect("a fitting format");
     connector.connect().await.expect("a connection")

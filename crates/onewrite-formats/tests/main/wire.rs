@@ -73,8 +73,14 @@ async fn avro_is_framed_with_the_registrys_number() {
     expected.extend(id.to_be_bytes());
     expected.extend([0xac, 0x02]);
     assert_eq!(records[0].value.as_deref(), Some(&expected[..]));
-    assert_eq!(records[0].header("content-type"), Some("application/vnd.confluent.avro"));
-    assert_eq!(records[0].header("onewrite-id"), Some("00000000-0000-0000-0000-000000000001"));
+    assert_eq!(
+        records[0].header("content-type"),
+        Some("application/vnd.confluent.avro")
+    );
+    assert_eq!(
+        records[0].header("onewrite-id"),
+        Some("00000000-0000-0000-0000-000000000001")
+    );
 }
 
 /// The same rows through a real Debezium, as the tests of its contract have recorded them.
@@ -82,9 +88,16 @@ async fn avro_is_framed_with_the_registrys_number() {
 async fn debezium_is_what_debezium_wrote() {
     let recording = include_str!("../../../onewrite-sources/tests/debezium/recorded/standard-strings.json");
     let recording: Value = serde_json::from_str(recording).unwrap();
-    let (rows, recorded) = (recording["rows"].as_array().unwrap(), recording["records"].as_array().unwrap());
+    let (rows, recorded) = (
+        recording["rows"].as_array().unwrap(),
+        recording["records"].as_array().unwrap(),
+    );
     // A payload of null is none that an event can have.
-    let pairs: Vec<_> = rows.iter().zip(recorded).filter(|(_, record)| !record["value"].is_null()).collect();
+    let pairs: Vec<_> = rows
+        .iter()
+        .zip(recorded)
+        .filter(|(_, record)| !record["value"].is_null())
+        .collect();
     assert!(!pairs.is_empty());
     let text = |row: &Value, column: usize| row["values"][column]["text"].as_str().unwrap().to_owned();
     let events: Vec<Event> = pairs
@@ -107,7 +120,11 @@ async fn debezium_is_what_debezium_wrote() {
             .map(|header| (header[0].as_str().unwrap(), header[1].as_str()))
             .filter(|(name, _)| !name.starts_with("__debezium.context."))
             .collect();
-        let own: Vec<_> = record.headers.iter().map(|(name, _)| (&**name, record.header(name))).collect();
+        let own: Vec<_> = record
+            .headers
+            .iter()
+            .map(|(name, _)| (&**name, record.header(name)))
+            .collect();
         assert_eq!(own, headers);
     }
 }

@@ -153,8 +153,8 @@ impl Server {
             .arg(&self.runner)
             .env("QUARKUS_HTTP_HOST", "127.0.0.1")
             .env("QUARKUS_HTTP_PORT", self.port.number().to_string())
-            .env("REGISTRY_STORAGE_KIND", "sql")
-            .env("REGISTRY_DATASOURCE_URL", "jdbc:h2:file:./registry");
+            // What was answered is on the disk, so that a crash takes nothing back.
+            .env("REGISTRY_DATASOURCE_URL", "jdbc:h2:file:./registry;WRITE_DELAY=0");
         self.process.start(command, |_| self.is_ready());
     }
 

@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use apache_avro::Schema;
-use apache_avro::schema::{RecordSchema, UnionSchema, UuidSchema, InnerDecimalSchema};
+use apache_avro::schema::{InnerDecimalSchema, RecordSchema, UnionSchema, UuidSchema};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 
 use super::scalars;
 use super::{AvroSchema, Rules};
+use crate::limits::{NESTING_MAX, UNION_TRIES_MAX};
 use crate::schemas::frame::zigzag;
 use crate::schemas::json::Json;
 
@@ -18,6 +19,8 @@ pub(super) struct Encoder<'s> {
     schema: &'s AvroSchema,
     rules: Rules,
     path: Vec<Step>,
+    /// How many branches of unions were tried in vain.
+    tries: u32,
 }
 
 enum Step {
@@ -34,6 +37,7 @@ impl<'s> Encoder<'s> {
             schema,
             rules,
             path: Vec::new(),
+            tries: 0,
         }
     }
 
@@ -50,7 +54,9 @@ impl<'s> Encoder<'s> {
         match schema {
             Schema::Ref { name } => {
                 let names = &self.schema.names;
-                let named = names.get(name).ok_or_else(|| self.at(format!("the schema does not define {name}")))?;
+                let named = names
+                    .get(name)
+                    .ok_or_else(|| self.at(format!("the schema does not define {name}")))?;
                 return self.value(named, raw, out);
             }
             Schema::Union(union) => return self.union(union, raw, out),
@@ -75,7 +81,9 @@ impl<'s> Encoder<'s> {
                 }
                 for (name, value) in members {
                     bytes(name.as_bytes(), out);
-                    self.inside(Step::Member(name.to_string()), |this| this.value(&map.types, value, out))?;
+                    self.inside(Step::Member(name.to_string()), |this| {
+                        this.value(&map.types, value, out)
+                    })?;
                 }
                 out.push(0);
                 Ok(())
@@ -138,11 +146,17 @@ impl<'s> Encoder<'s> {
             (0..branches.len()).partition(|place| self.is_of_kind(&branches[*place], &json));
         let mut wrong = None;
         for place in by_kind.iter().chain(&others) {
+            if self.tries > UNION_TRIES_MAX {
+                return Err(self.at(format!(
+                    "no branch of the unions was found to fit in {UNION_TRIES_MAX} tries"
+                )));
+            }
             zigzag(length(*place), out);
             match self.value(&branches[*place], raw, out) {
                 Ok(()) => return Ok(()),
                 Err(words) => {
                     out.truncate(begin);
+                    self.tries += 1;
                     // Of the branches of its kind the first is the one that was most likely meant.
                     if !by_kind.is_empty() {
                         wrong.get_or_insert(words);
@@ -152,7 +166,11 @@ impl<'s> Encoder<'s> {
         }
         Err(wrong.unwrap_or_else(|| {
             let names: Vec<_> = branches.iter().map(|branch| self.name(branch)).collect();
-            self.at(format!("found {}; expected one of {}", json.describe(), names.join(", ")))
+            self.at(format!(
+                "found {}; expected one of {}",
+                json.describe(),
+                names.join(", ")
+            ))
         }))
     }
 
@@ -170,7 +188,11 @@ impl<'s> Encoder<'s> {
             (Schema::Enum(symbols), Json::Text(text)) => {
                 let place = symbols.symbols.iter().position(|symbol| *symbol == **text);
                 let place = place.ok_or_else(|| {
-                    format!("found {}; expected one of {}", json.describe(), symbols.symbols.join(", "))
+                    format!(
+                        "found {}; expected one of {}",
+                        json.describe(),
+                        symbols.symbols.join(", ")
+                    )
                 })?;
                 zigzag(length(place), out);
             }
@@ -208,7 +230,8 @@ impl<'s> Encoder<'s> {
 
     fn binary(&self, text: &str) -> Result<Vec<u8>, String> {
         if self.rules.base64 {
-            let told = |error| format!("found a text that is not base64 ({error}); bytes_as says how bytes are written");
+            let told =
+                |error| format!("found a text that is not base64 ({error}); bytes_as says how bytes are written");
             return STANDARD.decode(text).map_err(told);
         }
         let byte = |character: char| u8::try_from(u32::from(character)).ok();
@@ -229,7 +252,11 @@ impl<'s> Encoder<'s> {
     /// Whether a value is of the very kind that a branch of a union is for.
     fn is_of_kind(&self, schema: &Schema, json: &Json<'_>) -> bool {
         match (schema, json) {
-            (Schema::Ref { name }, _) => self.schema.names.get(name).is_some_and(|named| self.is_of_kind(named, json)),
+            (Schema::Ref { name }, _) => self
+                .schema
+                .names
+                .get(name)
+                .is_some_and(|named| self.is_of_kind(named, json)),
             (Schema::Null, Json::Null)
             | (Schema::Boolean, Json::Flag(_))
             | (Schema::String | Schema::Uuid(_), Json::Text(_))
@@ -237,7 +264,10 @@ impl<'s> Encoder<'s> {
             | (Schema::Record(_) | Schema::Map(_), Json::Object(_))
             | (Schema::Float | Schema::Double | Schema::Decimal(_), Json::Number(_)) => true,
             (Schema::Enum(symbols), Json::Text(text)) => symbols.symbols.iter().any(|symbol| *symbol == **text),
-            (_, Json::Number(_)) => scalars::is_whole_kind(schema) && scalars::whole::<i64>(json).is_some(),
+            // 1.0 is whole, but was not meant as such.
+            (_, Json::Number(text)) => {
+                scalars::is_whole_kind(schema) && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+            }
             _ => false,
         }
     }
@@ -246,13 +276,19 @@ impl<'s> Encoder<'s> {
     fn name(&self, schema: &Schema) -> String {
         match schema {
             Schema::Ref { name } => name.fullname(None),
-            _ => schema.name().map_or_else(|| scalars::kind(schema).to_owned(), |name| name.fullname(None)),
+            _ => schema
+                .name()
+                .map_or_else(|| scalars::kind(schema).to_owned(), |name| name.fullname(None)),
         }
     }
 
     fn inside<T>(&mut self, step: Step, work: impl FnOnce(&mut Self) -> Result<T, Wrong>) -> Result<T, Wrong> {
         self.path.push(step);
-        let done = work(self);
+        let done = if self.path.len() > NESTING_MAX {
+            Err(format!("it is nested more than {NESTING_MAX} deep"))
+        } else {
+            work(self)
+        };
         self.path.pop();
         done
     }

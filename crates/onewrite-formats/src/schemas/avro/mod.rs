@@ -1,21 +1,6 @@
 //! Avro: JSON encoded by a schema, as the Avro specification 1.12 lays the bytes down.
 //!
-//! JSON stands for Avro as follows.
-//!
-//! | schema | JSON |
-//! | --- | --- |
-//! | null, boolean, string | the same |
-//! | int, long | a whole number in range |
-//! | float, double | a number, or the texts `NaN`, `Infinity`, `-Infinity` |
-//! | bytes, fixed | a text in base64, or with `bytes_as = "latin1"` a character for each byte |
-//! | enum | a text that is one of its symbols |
-//! | record | an object; a field that is left out takes its default, or null where it can be null |
-//! | array, map | an array, an object |
-//! | union | the first branch that the value fits by its kind; also Avro's own form, `{"branch": value}` |
-//! | decimal | a number or a text with one; its digits must fit scale and precision, nothing is rounded |
-//! | uuid | a text with a UUID |
-//! | date, time, timestamp | the number of the schema's units, or RFC 3339 text such as `2026-01-31`, `12:30:00.5`, `2026-01-31T12:30:00Z` |
-//! | duration, big-decimal | as the bytes that they are |
+#![doc = include_str!("../../guides/avro.md")]
 
 mod encode;
 mod scalars;

@@ -40,9 +40,14 @@ pub(super) fn decimal(json: &Json<'_>, precision: usize, scale: usize) -> Result
     };
     let told = |words: &str| format!("found {}; {words}", json.describe());
     let unscaled = unscaled(text, scale).map_err(|words| told(&words))?;
-    let digits = unscaled.unsigned_abs().checked_ilog10().map_or(0, |digits| digits as usize + 1);
+    let digits = unscaled
+        .unsigned_abs()
+        .checked_ilog10()
+        .map_or(0, |digits| digits as usize + 1);
     if digits > precision {
-        return Err(told(&format!("expected at most {precision} digits, {scale} of them behind the point")));
+        return Err(told(&format!(
+            "expected at most {precision} digits, {scale} of them behind the point"
+        )));
     }
     Ok(unscaled)
 }
@@ -75,15 +80,23 @@ fn unscaled(text: &str, scale: usize) -> Result<i128, String> {
         Ok(_) => return Err(format!("expected at most {DECIMAL_DIGITS_MAX} digits")),
         Err(_) => {
             let surplus = usize::try_from(shift.unsigned_abs()).unwrap_or(usize::MAX);
-            let at = digits.len().checked_sub(surplus).filter(|at| all_noughts(&digits[*at..]));
-            let at = at.ok_or_else(|| format!("it has more than {scale} digits behind the point, and nothing is rounded"))?;
+            let at = digits
+                .len()
+                .checked_sub(surplus)
+                .filter(|at| all_noughts(&digits[*at..]));
+            let at =
+                at.ok_or_else(|| format!("it has more than {scale} digits behind the point, and nothing is rounded"))?;
             digits[..at].to_owned()
         }
     };
     if moved.len() > DECIMAL_DIGITS_MAX {
         return Err(format!("expected at most {DECIMAL_DIGITS_MAX} digits"));
     }
-    let number: i128 = if moved.is_empty() { 0 } else { moved.parse().map_err(|_| expected())? };
+    let number: i128 = if moved.is_empty() {
+        0
+    } else {
+        moved.parse().map_err(|_| expected())?
+    };
     Ok(if negative { -number } else { number })
 }
 
@@ -203,10 +216,15 @@ fn of_day(time: Time, unit_nanoseconds: i128) -> Option<i64> {
 /// Nanoseconds since 1970 by a clock on the wall.
 fn local(text: &str) -> Option<i128> {
     let time: DateTime = text.parse().ok()?;
-    Some(time.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0)).as_nanos())
+    Some(
+        time.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0))
+            .as_nanos(),
+    )
 }
 
 /// In larger units, unless something would be lost.
 fn exact(nanoseconds: i128, unit: i128) -> Option<i64> {
-    (nanoseconds % unit == 0).then(|| i64::try_from(nanoseconds / unit).ok()).flatten()
+    (nanoseconds % unit == 0)
+        .then(|| i64::try_from(nanoseconds / unit).ok())
+        .flatten()
 }
