@@ -58,6 +58,25 @@ impl<'a> Json<'a> {
     }
 }
 
+/// How deep arrays and objects are nested in a text, where it is JSON.
+pub(super) fn nesting(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 fn short(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(40) {
         None => Cow::Borrowed(text),
@@ -91,5 +110,33 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
         }
 
         deserializer.deserialize_map(Collecting).map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nesting_is_counted_outside_of_texts() {
+        for (json, depth) in [
+            ("1", 0),
+            ("[]", 1),
+            (r#"{"a":[{}],"b":{}}"#, 3),
+            (r#"["[[\"[[\\",[1]]"#, 2),
+        ] {
+            assert_eq!(nesting(json.as_bytes()), depth, "{json}");
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_digits_and_texts_their_escapes() {
+        let raw: &RawValue = serde_json::from_str(r#"{"n":1.10,"\u0061":"\ud83d\ude00"}"#).unwrap();
+        let Ok(Json::Object(members)) = Json::read(raw) else {
+            panic!("no object")
+        };
+        assert!(matches!(Json::read(members[0].1), Ok(Json::Number("1.10"))));
+        assert_eq!(members[1].0, "a");
+        assert!(matches!(Json::read(members[1].1), Ok(Json::Text(text)) if text == "😀"));
     }
 }

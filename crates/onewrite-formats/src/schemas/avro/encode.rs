@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::scalars;
 use super::{AvroSchema, Rules};
-use crate::limits::{NESTING_MAX, UNION_TRIES_MAX};
+use crate::limits::UNION_TRIES_MAX;
 use crate::schemas::frame::zigzag;
 use crate::schemas::json::Json;
 
@@ -284,11 +284,7 @@ impl<'s> Encoder<'s> {
 
     fn inside<T>(&mut self, step: Step, work: impl FnOnce(&mut Self) -> Result<T, Wrong>) -> Result<T, Wrong> {
         self.path.push(step);
-        let done = if self.path.len() > NESTING_MAX {
-            Err(format!("it is nested more than {NESTING_MAX} deep"))
-        } else {
-            work(self)
-        };
+        let done = work(self);
         self.path.pop();
         done
     }

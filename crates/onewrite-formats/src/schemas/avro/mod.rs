@@ -12,8 +12,10 @@ use apache_avro::schema::{Name, ResolvedSchema};
 use onewrite_core::Event;
 use serde_json::value::RawValue;
 
+use super::json::nesting;
 use super::resolver::Source;
 use super::serializer::Language;
+use crate::limits::NESTING_MAX;
 use encode::Encoder;
 
 /// How JSON is taken.
@@ -64,6 +66,10 @@ impl Language for Avro {
     }
 
     fn encode(&self, schema: &AvroSchema, event: &Event, out: &mut Vec<u8>) -> Result<(), String> {
+        // The encoder reads the inside of a value again for each level around it, and goes as deep as the value.
+        if nesting(&event.payload) > NESTING_MAX {
+            return Err(format!("it is nested more than {NESTING_MAX} deep"));
+        }
         let json: &RawValue =
             serde_json::from_slice(&event.payload).map_err(|error| format!("it is not JSON: {error}"))?;
         Encoder::new(schema, self.rules).encode(json, out)

@@ -209,7 +209,7 @@ fn days(date: Date) -> Option<i64> {
 }
 
 fn of_day(time: Time, unit_nanoseconds: i128) -> Option<i64> {
-    let nanoseconds = i128::from(time.duration_since(Time::midnight()).as_nanos());
+    let nanoseconds = time.duration_since(Time::midnight()).as_nanos();
     exact(nanoseconds, unit_nanoseconds)
 }
 
