@@ -210,6 +210,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_document_is_the_envelope_or_the_cloudevent_that_a_format_made() {
+        let document = |event: &Event| {
+            let mut out = Vec::new();
+            write_document(event, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let mut event = event(
+            "application/cloudevents+json; charset=utf-8",
+            b"{\"specversion\":\n\"1.0\"}",
+        );
+        assert_eq!(
+            document(&event),
+            written(&event),
+            "the application's own is a payload like any other"
+        );
+        event.headers_complete = true;
+        assert_eq!(document(&event), "{\"specversion\": \"1.0\"}");
+        event.payload = Bytes::from_static(b"{");
+        assert_eq!(document(&event), written(&event));
+    }
+
     proptest! {
         #[test]
         fn every_event_is_one_line_of_json_from_which_the_payload_can_be_read(

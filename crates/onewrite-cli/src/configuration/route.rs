@@ -13,7 +13,7 @@ use onewrite_core::source::BatchLimit;
 use super::fields::{MATCH, ROUTE};
 use super::formats;
 use super::problem::{Place, Problem};
-use super::section::{Reader, unknown};
+use super::section::{Reader, Section, unknown};
 use super::tree::{Node, Table};
 
 /// A route as configured.
@@ -195,20 +195,7 @@ fn read_one(
         );
     }
     names.push(name.clone());
-    if !defined.sinks.contains(&sink.as_str()) {
-        let message = match defined.sinks {
-            [] => format!("there is no sink {sink:?}; define it in a section [sinks.{sink}]"),
-            sinks => unknown(&format!("there is no sink {sink:?}"), &sink, sinks.iter().copied()),
-        };
-        reader.problem(&section.place_of("sink"), key("sink"), message);
-    }
-    if let Some(message) = formats::wrong(&format, defined.formats) {
-        reader.problem(&section.place_of("format"), key("format"), message);
-    }
-    if topic.is_some_and(|topic| topic.literal() == Some("")) {
-        let message = "is empty; leave it out for the event's own topic";
-        reader.problem(&section.place_of("topic"), key("topic"), message);
-    }
+    check_destination(reader, &section, &key, defined);
     for name in ["delivery_timeout", "backoff_max"] {
         if options.duration(name).is_some_and(|time| time < TIME_MIN) {
             reader.problem(
@@ -233,6 +220,30 @@ fn read_one(
         behaviour: behaviour(options),
         place: section.place.clone(),
     })
+}
+
+/// Whether sink, format and topic of a route are such as can be.
+fn check_destination(reader: &mut Reader, section: &Section, key: &dyn Fn(&str) -> String, defined: Defined<'_>) {
+    let text = |name| section.options.text(name).unwrap_or_default();
+    let (sink, format) = (text("sink"), text("format"));
+    if !defined.sinks.contains(&sink) {
+        let message = match defined.sinks {
+            [] => format!("there is no sink {sink:?}; define it in a section [sinks.{sink}]"),
+            sinks => unknown(&format!("there is no sink {sink:?}"), sink, sinks.iter().copied()),
+        };
+        reader.problem(&section.place_of("sink"), key("sink"), message);
+    }
+    if let Some(message) = formats::wrong(format, defined.formats) {
+        reader.problem(&section.place_of("format"), key("format"), message);
+    }
+    if section
+        .options
+        .template("topic")
+        .is_some_and(|topic| topic.literal() == Some(""))
+    {
+        let message = "is empty; leave it out for the event's own topic";
+        reader.problem(&section.place_of("topic"), key("topic"), message);
+    }
 }
 
 fn read_match(reader: &mut Reader, key: &str, table: &Table) -> Option<Match> {
