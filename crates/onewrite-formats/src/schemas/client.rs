@@ -8,7 +8,7 @@ use onewrite_tls::TlsFiles;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::Mutex;
 
 use super::settings::{Credentials, Reference, Settings};
@@ -61,11 +61,11 @@ pub(super) struct Registered {
     pub id: u32,
     /// Its text.
     pub schema: String,
-    /// `AVRO`, `JSON` or `PROTOBUF`; left out for Avro.
-    #[serde(default = "avro", rename = "schemaType")]
+    /// `AVRO`, `JSON` or `PROTOBUF`; left out or null for Avro.
+    #[serde(default = "avro", rename = "schemaType", deserialize_with = "avro_where_null")]
     pub schema_type: String,
-    /// What it refers to.
-    #[serde(default)]
+    /// What it refers to; left out or null where that is nothing.
+    #[serde(default, deserialize_with = "none_where_null")]
     pub references: Vec<Reference>,
     /// Which of the subject's versions it is.
     #[serde(default)]
@@ -74,6 +74,14 @@ pub(super) struct Registered {
 
 fn avro() -> String {
     "AVRO".to_owned()
+}
+
+fn avro_where_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(avro))
+}
+
+fn none_where_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Reference>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A schema as it is handed to the registry.
@@ -267,5 +275,22 @@ fn refusal(base: &Url, status: StatusCode, path: &[&str], answer: &[u8]) -> Fail
             Failure::Denied(format!("{told}; check the path of its address"))
         }
         _ => Failure::Refused(told),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_may_leave_out_what_goes_without_saying() {
+        for json in [
+            r#"{"schema":"x"}"#,
+            r#"{"schema":"x","schemaType":null,"references":null,"subject":"s","metadata":{}}"#,
+            r#"{"id":7,"version":1,"schema":"x","schemaType":"AVRO","references":[]}"#,
+        ] {
+            let read: Registered = serde_json::from_str(json).unwrap();
+            assert_eq!((&*read.schema_type, read.references.len()), ("AVRO", 0), "{json}");
+        }
     }
 }

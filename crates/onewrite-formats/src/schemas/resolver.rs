@@ -142,9 +142,6 @@ impl<L: Language> Resolver<L> {
     ) -> Result<Arc<Ready<L::Schema>>, Failure> {
         let mut known = self.known();
         let since = Instant::now();
-        if known.subjects.len() >= SUBJECTS_MAX {
-            known.subjects.clear();
-        }
         let memory = match &found {
             Err(Failure::Away(words)) => {
                 tracing::warn!(subject, error = %words, "the schema registry is away");
@@ -163,6 +160,10 @@ impl<L: Language> Resolver<L> {
             },
         };
         known.away = None;
+        // They are soon found again: only an answer of the registry comes this far.
+        if known.subjects.len() >= SUBJECTS_MAX {
+            known.subjects.clear();
+        }
         known.subjects.insert(subject.to_owned(), memory);
         found
     }

@@ -100,6 +100,21 @@ async fn addresses_are_tried_in_turn() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_trusted_only_where_it_is_told_to_be() {
+    let stub = Stub::encrypted(|_| Answer::new(200, SCHEMA)).await;
+    let (_, words) = told(&stub.url(), &[]).await;
+    assert!(
+        words[0].starts_with("Retry") && words[0].contains("ertificate"),
+        "{words:?}"
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ca.pem");
+    std::fs::write(&path, stub.certificate.as_deref().unwrap()).unwrap();
+    let (_, words) = told(&stub.url(), &[("ca_file", path.to_str().unwrap())]).await;
+    assert_eq!(words, ["delivered", "delivered"]);
+}
+
+#[tokio::test]
 async fn a_subject_is_one_part_of_the_path() {
     let up = Stub::answering(|_| Answer::new(200, SCHEMA)).await;
     let (_, words) = told(&format!("{}base", up.url()), &[("subject", "a/../{topic}?x")]).await;

@@ -2,12 +2,17 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring::default_provider;
 
 /// A server; it ends with the test's runtime.
 pub struct Stub {
     port: u16,
+    /// Its certificate as PEM, where it speaks TLS.
+    pub certificate: Option<String>,
     seen: Arc<Mutex<Vec<Request>>>,
 }
 
@@ -45,22 +50,53 @@ impl Answer {
 impl Stub {
     /// A server that answers so.
     pub async fn answering(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self::listening(answer, None, None).await
+    }
+
+    /// The same over TLS, with a certificate for 127.0.0.1 that it gave itself.
+    pub async fn encrypted(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = made.signing_key.serialize_der().try_into().unwrap();
+        let config = ServerConfig::builder_with_provider(default_provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        Self::listening(answer, Some(TlsAcceptor::from(Arc::new(config))), Some(made.cert.pem())).await
+    }
+
+    async fn listening(
+        answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+        tls: Option<TlsAcceptor>,
+        certificate: Option<String>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (noted, answer) = (Arc::clone(&seen), Arc::new(answer));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (noted, answer) = (Arc::clone(&noted), Arc::clone(&answer));
+                let (noted, answer, tls) = (Arc::clone(&noted), Arc::clone(&answer), tls.clone());
                 // A client that goes away in the middle is none of the server's concern.
-                tokio::spawn(async move { serve(stream, &noted, &*answer).await.ok() });
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(stream, &noted, &*answer).await.ok(),
+                        Some(tls) => serve(tls.accept(stream).await.ok()?, &noted, &*answer).await.ok(),
+                    }
+                });
             }
         });
-        Self { port, seen }
+        Self {
+            port,
+            certificate,
+            seen,
+        }
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/", self.port)
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}/", self.port)
     }
 
     pub fn seen(&self) -> Vec<Request> {
@@ -69,7 +105,7 @@ impl Stub {
 }
 
 async fn serve(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     seen: &Mutex<Vec<Request>>,
     answer: &(dyn Fn(&Request) -> Answer + Send + Sync),
 ) -> std::io::Result<()> {
