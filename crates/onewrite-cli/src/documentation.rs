@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use onewrite_core::options::{Field, Kind};
+use onewrite_formats::registry::format_types;
 use onewrite_sinks::registry::sink_types;
 use onewrite_sources::registry::source_types;
 
@@ -35,6 +36,23 @@ pub fn pages() -> Vec<Page> {
         pages.push(Page {
             path: format!("sinks/{}.md", sink.name),
             text: adapter("Sink", "[sinks.events]", sink.name, sink.description, sink.fields),
+        });
+    }
+    for format in format_types() {
+        let mut text = adapter(
+            "Format",
+            "[formats.wire]",
+            format.name,
+            format.description,
+            format.fields,
+        );
+        for part in format.guide {
+            text.push('\n');
+            text.push_str(part);
+        }
+        pages.push(Page {
+            path: format!("formats/{}.md", format.name),
+            text,
         });
     }
     pages.push(Page {
@@ -108,6 +126,11 @@ fn configuration() -> String {
     page.push_str("\n## [sinks.NAME]\n\nWhere events go: a section for each sink, with a name of your own. `type` is one of these:\n\n");
     for sink in sink_types() {
         let _ = writeln!(page, "- [`{0}`](sinks/{0}.md): {1}", sink.name, sink.description);
+    }
+    page.push_str("\n## [formats.NAME]\n\nWhat events look like on the wire: a section for each format that a route names, with a name of your own. Where nothing \
+                   is to be said,\na route can name the type itself: `format = \"json\"`. `type` is one of these:\n\n");
+    for format in format_types() {
+        let _ = writeln!(page, "- [`{0}`](formats/{0}.md): {1}", format.name, format.description);
     }
     page.push_str(
         "\n## [[routes]]\n\nWhich events go to which sink, in the order of the file: the first route that matches takes the event. \

@@ -1,17 +1,27 @@
-//! From settings to the things that run: the database's faces, the sinks' connectors, the relay.
+//! From settings to the things that run: the database's faces, the connectors of sinks and routes, the relay.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use onewrite_core::SinkConnector;
+use onewrite_core::options::{BuildError, Options};
 use onewrite_core::relay::{Relay, Route};
+use onewrite_formats::{Format, format_type, formatted};
 use onewrite_sources::registry::Opened;
 
+use crate::configuration::section::Section;
 use crate::configuration::{Problem, Problems, Settings};
 use crate::failure::Failure;
 
-/// Connectors by the names of their sinks.
-pub type Connectors = BTreeMap<String, Arc<dyn SinkConnector>>;
+/// What routes are made of.
+pub struct Connectors {
+    /// By the names of sinks.
+    pub sinks: BTreeMap<String, Arc<dyn SinkConnector>>,
+    /// By the names of formats, but for the one that changes nothing.
+    pub formats: BTreeMap<String, Arc<dyn Format>>,
+    /// By the names of routes: the sink's connector, behind the route's format and topic where it has them.
+    pub routes: BTreeMap<String, Arc<dyn SinkConnector>>,
+}
 
 /// Opens the source. Nothing is connected to yet.
 ///
@@ -24,27 +34,48 @@ pub fn open(settings: &Settings, file: &str) -> Result<Opened, Failure> {
     })
 }
 
-/// Makes the connectors of all sinks. Nothing is connected to yet.
+/// Makes the connectors of all sinks and routes. Nothing is connected to yet.
 ///
 /// # Errors
-/// Every option of which no sink can be made, with its line.
+/// Every option of which no sink or format can be made, and every format that has no place in its sink, with its line.
 pub fn connectors(settings: &Settings, file: &str) -> Result<Connectors, Failure> {
-    let (mut connectors, mut problems) = (Connectors::new(), Vec::new());
+    let mut problems = Vec::new();
+    let mut connectors = Connectors {
+        sinks: BTreeMap::new(),
+        formats: BTreeMap::new(),
+        routes: BTreeMap::new(),
+    };
     for sink in &settings.sinks {
         match sink.sink_type.build(&sink.section.options) {
             Ok(connector) => {
-                connectors.insert(sink.name.clone(), connector);
+                connectors.sinks.insert(sink.name.clone(), connector);
             }
-            Err(error) => {
-                let cause = error.source.as_ref().map_or(String::new(), |cause| {
-                    format!(" ({})", onewrite_core::error::chain(cause.as_ref()))
-                });
-                let key = format!("{}.{}", error.section, error.key);
-                problems.push(Problem::new(
-                    sink.section.place_of(error.key),
-                    key,
-                    error.problem + &cause,
-                ));
+            Err(error) => problems.push(problem(&sink.section, error)),
+        }
+    }
+    for format in &settings.formats {
+        match format.format_type.build(&format.section.options) {
+            Ok(built) => connectors
+                .formats
+                .extend(built.map(|built| (format.name.clone(), built))),
+            Err(error) => problems.push(problem(&format.section, error)),
+        }
+    }
+    for (at, route) in settings.routes.iter().enumerate() {
+        let format = match connectors.formats.get(&route.format) {
+            Some(format) => Some(Arc::clone(format)),
+            None => unsectioned(settings, &route.format),
+        };
+        let Some(sink) = connectors.sinks.get(&route.sink) else {
+            continue;
+        };
+        match formatted(Arc::clone(sink), format, route.topic.clone()) {
+            Ok(connector) => {
+                connectors.routes.insert(route.name.clone(), connector);
+            }
+            Err(misfit) => {
+                let key = format!("routes.{at}.format");
+                problems.push(Problem::new(route.format_place.clone(), key, misfit.to_string()));
             }
         }
     }
@@ -56,6 +87,24 @@ pub fn connectors(settings: &Settings, file: &str) -> Result<Connectors, Failure
     }
 }
 
+/// A format that is used by the name of its type, with its defaults.
+fn unsectioned(settings: &Settings, name: &str) -> Option<Arc<dyn Format>> {
+    if settings.formats.iter().any(|format| format.name == name) {
+        return None;
+    }
+    let found = format_type(name).ok()?;
+    let options = Options::from_texts(&format!("formats.{name}"), found.fields, &[]).ok()?;
+    found.build(&options).expect("a format can be made of its defaults")
+}
+
+fn problem(section: &Section, error: BuildError) -> Problem {
+    let cause = error.source.as_ref().map_or(String::new(), |cause| {
+        format!(" ({})", onewrite_core::error::chain(cause.as_ref()))
+    });
+    let key = format!("{}.{}", error.section, error.key);
+    Problem::new(section.place_of(error.key), key, error.problem + &cause)
+}
+
 /// Puts the relay together.
 pub fn relay(settings: &Settings, opened: &Opened, connectors: &Connectors) -> Relay {
     let routes = settings
@@ -64,7 +113,7 @@ pub fn relay(settings: &Settings, opened: &Opened, connectors: &Connectors) -> R
         .map(|route| Route {
             name: route.name.clone(),
             wanted: route.wanted.clone(),
-            connector: connectors[&route.sink].clone(),
+            connector: connectors.routes[&route.name].clone(),
             behaviour: route.behaviour.clone(),
         })
         .collect();

@@ -31,6 +31,29 @@ pub fn write_envelope(event: &Event, out: &mut Vec<u8>) {
     serde_json::to_writer(out, &Envelope(event)).expect("an envelope can always be written");
 }
 
+/// Appends the JSON document that an event is on a wire of such documents: its envelope, or the event itself where a format has
+/// made it a document, a structured CloudEvent. It holds no line break.
+pub fn write_document(event: &Event, out: &mut Vec<u8>) {
+    let document = (event.headers_complete && is_cloudevent(&event.content_type))
+        .then(|| json_on_one_line(&event.payload))
+        .flatten();
+    match document {
+        Some(document) => out.extend_from_slice(document.get().as_bytes()),
+        None => write_envelope(event, out),
+    }
+}
+
+/// Whether a media type is that of a CloudEvent in structured mode.
+pub fn is_cloudevent(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/cloudevents+json")
+}
+
+/// A body as JSON without line breaks between its tokens, where it is well-formed.
+pub fn json_on_one_line(body: &[u8]) -> Option<Cow<'_, RawValue>> {
+    serde_json::from_slice::<&RawValue>(body).ok().map(one_line)
+}
+
 /// Whether a media type says that the body is JSON: `application/json`, `text/json` or any `+json`.
 pub fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -185,6 +208,28 @@ mod tests {
             assert_eq!(present, [field], "{content_type} {payload:?}");
             assert!(!line.contains(['\n', '\r']), "{line}");
         }
+    }
+
+    #[test]
+    fn a_document_is_the_envelope_or_the_cloudevent_that_a_format_made() {
+        let document = |event: &Event| {
+            let mut out = Vec::new();
+            write_document(event, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let mut event = event(
+            "application/cloudevents+json; charset=utf-8",
+            b"{\"specversion\":\n\"1.0\"}",
+        );
+        assert_eq!(
+            document(&event),
+            written(&event),
+            "the application's own is a payload like any other"
+        );
+        event.headers_complete = true;
+        assert_eq!(document(&event), "{\"specversion\": \"1.0\"}");
+        event.payload = Bytes::from_static(b"{");
+        assert_eq!(document(&event), written(&event));
     }
 
     proptest! {

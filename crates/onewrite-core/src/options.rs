@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::error::BoxError;
 use crate::template::Template;
 
 /// One configurable value.
@@ -297,6 +298,39 @@ impl Options {
             .into_iter()
             .flatten()
             .map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+}
+
+/// An option that fits its kind but of which nothing can be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{section}.{key}: {problem}")]
+pub struct BuildError {
+    /// The section of the configuration, such as `sinks.events`.
+    pub section: String,
+    /// The option's name.
+    pub key: &'static str,
+    /// What was found, what was expected, what to do.
+    pub problem: String,
+    /// The error behind it.
+    pub source: Option<BoxError>,
+}
+
+impl BuildError {
+    /// An error about the option `key` of `options`.
+    pub fn new(options: &Options, key: &'static str, problem: impl Into<String>) -> Self {
+        Self {
+            section: options.section().to_owned(),
+            key,
+            problem: problem.into(),
+            source: None,
+        }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<BoxError>) -> Self {
+        self.source = Some(source.into());
+        self
     }
 }
 

@@ -20,6 +20,12 @@ pub trait SinkConnector: Send + Sync {
         "ce-"
     }
 
+    /// Whether the sink writes each event as a JSON [document](crate::envelope::write_document) of its own making, so that formats
+    /// that lay down a body of another kind make no sense before it.
+    fn writes_documents(&self) -> bool {
+        false
+    }
+
     /// Tells a person what works and what does not, for `onewrite check`; `topics` are the literal topics of its routes.
     async fn probe(&self, topics: &[String]) -> Vec<Finding>;
 }

@@ -14,8 +14,11 @@
 mod keyed;
 pub mod limits;
 pub mod registry;
+/// TLS of every sink, under the path by which sinks know it.
 #[cfg(feature = "tls")]
-mod tls;
+mod tls {
+    pub use onewrite_tls::*;
+}
 
 #[cfg(feature = "file")]
 pub mod file;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use onewrite_core::SinkConnector;
-use onewrite_core::error::BoxError;
+pub use onewrite_core::options::BuildError;
 use onewrite_core::options::{Field, Options, nearest};
 
 /// A type of sink that is built in.
@@ -85,39 +85,6 @@ pub enum UnknownSink {
         /// The Cargo feature that brings it.
         feature: &'static str,
     },
-}
-
-/// An option that fits its kind but of which no sink can be made.
-#[derive(Debug, thiserror::Error)]
-#[error("{section}.{key}: {problem}")]
-pub struct BuildError {
-    /// The section of the configuration, such as `sinks.events`.
-    pub section: String,
-    /// The option's name.
-    pub key: &'static str,
-    /// What was found, what was expected, what to do.
-    pub problem: String,
-    /// The error behind it.
-    pub source: Option<BoxError>,
-}
-
-impl BuildError {
-    /// An error about the option `key` of `options`.
-    pub fn new(options: &Options, key: &'static str, problem: impl Into<String>) -> Self {
-        Self {
-            section: options.section().to_owned(),
-            key,
-            problem: problem.into(),
-            source: None,
-        }
-    }
-
-    /// Adds the cause.
-    #[must_use]
-    pub fn because(mut self, source: impl Into<BoxError>) -> Self {
-        self.source = Some(source.into());
-        self
-    }
 }
 
 const TYPES: &[SinkType] = &[

@@ -26,6 +26,7 @@ pub mod servers {
     mod postgres_process;
     mod postgres_slots;
     mod process;
+    mod schema_registry;
 
     pub use database::Database;
     #[cfg(feature = "kafka")]
@@ -35,4 +36,5 @@ pub mod servers {
     pub use postgres::Postgres;
     pub use postgres_copies::Backup;
     pub use postgres_slots::Slot;
+    pub use schema_registry::SchemaRegistry;
 }

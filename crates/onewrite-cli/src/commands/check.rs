@@ -7,6 +7,7 @@ use futures::future::join_all;
 use onewrite_core::SinkConnector;
 use onewrite_core::limits::CONNECT_TIMEOUT;
 use onewrite_core::sink::{Finding, FindingLevel};
+use onewrite_formats::Format;
 use serde::Serialize;
 use serde_json::json;
 
@@ -37,12 +38,21 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     let connectors = wiring::connectors(&settings, &file)?;
     let mut findings = configuration(&settings, &file);
     let sinks = settings.sinks.iter().map(|sink| {
-        let connector = connectors[&sink.name].clone();
-        probe_sink(sink.name.clone(), connector, settings.literal_topics(&sink.name))
+        let connector = connectors.sinks[&sink.name].clone();
+        let topics = settings.literal_topics(|route| route.sink == sink.name);
+        probe_sink(sink.name.clone(), connector, topics)
     });
-    let (source, sinks) = tokio::join!(probe_source(opened.operations.probe()), join_all(sinks));
+    let formats = connectors.formats.iter().map(|(name, format)| {
+        let topics = settings.literal_topics(|route| route.format == *name);
+        probe_format(name.clone(), Arc::clone(format), topics)
+    });
+    let (source, sinks, formats) = tokio::join!(
+        probe_source(opened.operations.probe()),
+        join_all(sinks),
+        join_all(formats)
+    );
     findings.extend(source);
-    findings.extend(sinks.into_iter().flatten());
+    findings.extend(sinks.into_iter().chain(formats).flatten());
     let broken = findings
         .iter()
         .filter(|found| found.finding.level == FindingLevel::Broken)
@@ -114,6 +124,16 @@ async fn probe_sink(name: String, connector: Arc<dyn SinkConnector>, topics: Vec
             finding,
         })
         .collect()
+}
+
+async fn probe_format(name: String, format: Arc<dyn Format>, topics: Vec<String>) -> Vec<Found> {
+    let part = format!("formats.{name}");
+    let found = bounded(format.kind(), format.probe(&topics)).await;
+    let found = found.into_iter().map(|finding| Found {
+        part: part.clone(),
+        finding,
+    });
+    found.collect()
 }
 
 /// Probes have time limits of their own; this one is for what they did not think of.

@@ -1,6 +1,7 @@
 //! `onewrite run`: the relay.
 
 use clap::Args;
+use onewrite_formats::registry::NATIVE;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -53,12 +54,16 @@ async fn relay(settings: &Settings, file: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The routes in one line: `orders (shop.*) → events (kafka)`.
+/// The routes in one line: `orders (shop.*) → events (kafka, avro)`.
 fn routes(settings: &Settings) -> String {
     let route = |route: &crate::configuration::route::RouteSettings| {
         let sink_type = settings.sink(&route.sink).map_or("", |sink| sink.sink_type.name);
         let topic = route.wanted.topic.as_ref().map_or("*", |topic| topic.as_str());
-        format!("{} ({topic}) → {} ({sink_type})", route.name, route.sink)
+        let format = match route.format.as_str() {
+            NATIVE => String::new(),
+            format => format!(", {format}"),
+        };
+        format!("{} ({topic}) → {} ({sink_type}{format})", route.name, route.sink)
     };
     settings.routes.iter().map(route).collect::<Vec<_>>().join(", ")
 }

@@ -83,6 +83,7 @@ pub fn example_text(adapter: &str, name: &str) -> Option<&'static str> {
         ("kafka", "brokers") => "[\"localhost:9092\"]",
         ("http", "url") => "\"http://localhost:8080/events\"",
         ("file", "path") => "\"events.jsonl\"",
+        ("avro" | "json-schema" | "protobuf", "registry") => "[\"http://localhost:8081\"]",
         _ => return None,
     })
 }

@@ -30,6 +30,22 @@ pub const ROUTE: &[Field] = &[
         doc: "The sink that the events go to: the NAME of a section [sinks.NAME].",
     },
     Field {
+        name: "topic",
+        kind: Kind::Template,
+        default: Some("{topic}"),
+        required: false,
+        doc: "The topic at the sink. {topic}, {key}, {type}, {id} and {header.NAME} stand for what the event has, {key|none} for \
+              none where it has no key.",
+    },
+    Field {
+        name: "format",
+        kind: Kind::Text,
+        default: Some("native"),
+        required: false,
+        doc: "What an event looks like on the wire: the NAME of a section [formats.NAME], or one of native, json, cloudevents and \
+              debezium with their defaults.",
+    },
+    Field {
         name: "on_poison",
         kind: Kind::Choice(&["park", "block_key", "halt"]),
         default: Some("park"),

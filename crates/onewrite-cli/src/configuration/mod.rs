@@ -3,6 +3,7 @@
 pub mod environment;
 pub mod example;
 pub mod fields;
+pub mod formats;
 pub mod problem;
 pub mod route;
 pub mod section;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use onewrite_core::Template;
 use onewrite_core::backoff::Backoff;
 use onewrite_core::limits::BACKOFF_FIRST;
 use onewrite_core::machine::{OnPoison, RouteBehaviour};
@@ -10,8 +11,9 @@ use onewrite_core::routing::{Match, Pattern, UNROUTED};
 use onewrite_core::source::BatchLimit;
 
 use super::fields::{MATCH, ROUTE};
+use super::formats;
 use super::problem::{Place, Problem};
-use super::section::{Reader, unknown};
+use super::section::{Reader, Section, unknown};
 use super::tree::{Node, Table};
 
 /// A route as configured.
@@ -23,14 +25,29 @@ pub struct RouteSettings {
     pub wanted: Match,
     /// The name of its sink.
     pub sink: String,
+    /// The topic at the sink; `None`: the event's own.
+    pub topic: Option<Template>,
+    /// The name of its format: of a section, or of a type that needs none.
+    pub format: String,
     /// How it behaves.
     pub behaviour: RouteBehaviour,
     /// Where it was written.
     pub place: Place,
+    /// Where its format was.
+    pub format_place: Place,
 }
 
-/// Reads `[[routes]]`. `sinks` are the names that are defined.
-pub fn read(reader: &mut Reader, tree: &Table, sinks: &[&str]) -> Vec<RouteSettings> {
+/// The names that routes can refer to.
+#[derive(Clone, Copy, Debug)]
+pub struct Defined<'a> {
+    /// Of sinks.
+    pub sinks: &'a [&'a str],
+    /// Of formats.
+    pub formats: &'a [&'a str],
+}
+
+/// Reads `[[routes]]`.
+pub fn read(reader: &mut Reader, tree: &Table, defined: Defined<'_>) -> Vec<RouteSettings> {
     let (place, items) = match tree.get("routes") {
         None => (&Place::File, &[][..]),
         Some(entry) => match &entry.node {
@@ -47,7 +64,7 @@ pub fn read(reader: &mut Reader, tree: &Table, sinks: &[&str]) -> Vec<RouteSetti
         },
     };
     if items.is_empty() {
-        let sink = sinks.first().unwrap_or(&"events");
+        let sink = defined.sinks.first().unwrap_or(&"events");
         let example = format!("[[routes]] with name = \"all\" and sink = \"{sink}\"");
         reader.missing(
             place,
@@ -65,7 +82,7 @@ pub fn read(reader: &mut Reader, tree: &Table, sinks: &[&str]) -> Vec<RouteSetti
             );
             continue;
         };
-        if let Some(route) = read_one(reader, index, table, sinks, &mut names) {
+        if let Some(route) = read_one(reader, index, table, defined, &mut names) {
             routes.push(route);
         }
     }
@@ -146,7 +163,7 @@ fn read_one(
     reader: &mut Reader,
     index: usize,
     table: &Table,
-    sinks: &[&str],
+    defined: Defined<'_>,
     names: &mut Vec<String>,
 ) -> Option<RouteSettings> {
     let key = |name: &str| format!("routes.{index}.{name}");
@@ -154,8 +171,14 @@ fn read_one(
     let section = reader.section(&format!("routes.{index}"), table, ROUTE, &["match"])?;
     let options = &section.options;
     let before = reader.problems.len();
-    let text = |name| options.text(name).expect("the field is required").to_owned();
-    let (name, sink) = (text("name"), text("sink"));
+    let text = |name| {
+        options
+            .text(name)
+            .expect("the field is required or has a default")
+            .to_owned()
+    };
+    let (name, sink, format) = (text("name"), text("sink"), text("format"));
+    let topic = options.template("topic").filter(|topic| topic.as_str() != "{topic}");
     if let Some(message) = wrong_name(&name) {
         reader.problem(&section.place_of("name"), key("name"), message);
     } else if name == UNROUTED {
@@ -172,13 +195,7 @@ fn read_one(
         );
     }
     names.push(name.clone());
-    if !sinks.contains(&sink.as_str()) {
-        let message = match sinks {
-            [] => format!("there is no sink {sink:?}; define it in a section [sinks.{sink}]"),
-            _ => unknown(&format!("there is no sink {sink:?}"), &sink, sinks.iter().copied()),
-        };
-        reader.problem(&section.place_of("sink"), key("sink"), message);
-    }
+    check_destination(reader, &section, &key, defined);
     for name in ["delivery_timeout", "backoff_max"] {
         if options.duration(name).is_some_and(|time| time < TIME_MIN) {
             reader.problem(
@@ -197,9 +214,36 @@ fn read_one(
         name,
         wanted: wanted.unwrap_or_default(),
         sink,
+        topic: topic.cloned(),
+        format,
+        format_place: section.place_of("format"),
         behaviour: behaviour(options),
         place: section.place.clone(),
     })
+}
+
+/// Whether sink, format and topic of a route are such as can be.
+fn check_destination(reader: &mut Reader, section: &Section, key: &dyn Fn(&str) -> String, defined: Defined<'_>) {
+    let text = |name| section.options.text(name).unwrap_or_default();
+    let (sink, format) = (text("sink"), text("format"));
+    if !defined.sinks.contains(&sink) {
+        let message = match defined.sinks {
+            [] => format!("there is no sink {sink:?}; define it in a section [sinks.{sink}]"),
+            sinks => unknown(&format!("there is no sink {sink:?}"), sink, sinks.iter().copied()),
+        };
+        reader.problem(&section.place_of("sink"), key("sink"), message);
+    }
+    if let Some(message) = formats::wrong(format, defined.formats) {
+        reader.problem(&section.place_of("format"), key("format"), message);
+    }
+    if section
+        .options
+        .template("topic")
+        .is_some_and(|topic| topic.literal() == Some(""))
+    {
+        let message = "is empty; leave it out for the event's own topic";
+        reader.problem(&section.place_of("topic"), key("topic"), message);
+    }
 }
 
 fn read_match(reader: &mut Reader, key: &str, table: &Table) -> Option<Match> {

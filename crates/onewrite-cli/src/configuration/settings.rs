@@ -8,8 +8,9 @@ use onewrite_sources::registry::{SourceType, source_type, source_types};
 
 use super::environment::Environment;
 use super::fields::{LEASE, LOG, TOP};
+use super::formats::{self, FormatSettings};
 use super::problem::{Place, Problem};
-use super::route::{self, RouteSettings, wrong_name};
+use super::route::{self, Defined, RouteSettings, wrong_name};
 use super::section::{Reader, Section, quoted};
 use super::tree::Table;
 
@@ -22,6 +23,8 @@ pub struct Settings {
     pub source: SourceSettings,
     /// The sinks in the order of the file.
     pub sinks: Vec<SinkSettings>,
+    /// The formats in the order of the file, without those that need no section.
+    pub formats: Vec<FormatSettings>,
     /// The routes in the order of the file.
     pub routes: Vec<RouteSettings>,
     /// How to log.
@@ -73,7 +76,12 @@ impl Settings {
         let top = reader.section("", &tree, TOP, SECTIONS);
         let source = read_source(&mut reader, &tree);
         let (defined, sinks) = read_sinks(&mut reader, &tree);
-        let routes = route::read(&mut reader, &tree, &defined);
+        let (defined_formats, formats) = formats::read(&mut reader, &tree);
+        let defined = Defined {
+            sinks: &defined,
+            formats: &defined_formats,
+        };
+        let routes = route::read(&mut reader, &tree, defined);
         let log = optional(&mut reader, &tree, "log", LOG);
         let lease = optional(&mut reader, &tree, "lease", LEASE);
         let name = top.map(|top| top.options.text("name").unwrap_or_default().to_owned());
@@ -104,11 +112,12 @@ impl Settings {
             format: text("format"),
             level: text("level"),
         };
-        let warnings = warnings(&sinks, &routes);
+        let warnings = warnings(&sinks, &formats, &routes);
         Ok(Self {
             name,
             source,
             sinks,
+            formats,
             routes,
             log,
             lease_ttl,
@@ -121,14 +130,21 @@ impl Settings {
         self.sinks.iter().find(|sink| sink.name == name)
     }
 
-    /// The topics that the routes of a sink name literally: those that can be looked for at the broker.
-    pub fn literal_topics(&self, sink: &str) -> Vec<String> {
+    /// The topics at the sink that some routes name literally: those that can be looked for beforehand.
+    pub fn literal_topics(&self, wanted: impl Fn(&RouteSettings) -> bool) -> Vec<String> {
+        let topics = |route: &RouteSettings| {
+            let matched = route.wanted.topic.as_ref().and_then(|topic| topic.literal());
+            let matched: Vec<String> = matched.map(str::to_owned).into_iter().collect();
+            match &route.topic {
+                Some(template) => template.for_topics(&matched),
+                None => matched,
+            }
+        };
         let mut topics: Vec<String> = self
             .routes
             .iter()
-            .filter(|route| route.sink == sink)
-            .filter_map(|route| route.wanted.topic.as_ref()?.literal())
-            .map(str::to_owned)
+            .filter(|route| wanted(route))
+            .flat_map(topics)
             .collect();
         topics.sort();
         topics.dedup();
@@ -137,7 +153,7 @@ impl Settings {
 }
 
 /// What stands at the top of the file beside [`TOP`].
-const SECTIONS: &[&str] = &["source", "sinks", "routes", "log", "lease"];
+const SECTIONS: &[&str] = &["source", "sinks", "formats", "routes", "log", "lease"];
 
 /// Shortest lease: it is renewed four times in its life, and a database may take half a second for that.
 const LEASE_TTL_MIN: Duration = Duration::from_secs(2);
@@ -210,12 +226,14 @@ fn read_sink(reader: &mut Reader, name: &str, key: &str, table: &Table) -> Optio
     }
 }
 
-struct WrittenType {
-    text: String,
-    place: Place,
+/// The type of a section, as it is written.
+pub(super) struct WrittenType {
+    pub text: String,
+    pub place: Place,
 }
 
-fn read_type(
+/// Reads the key `type` of a section, which says what its other keys are.
+pub(super) fn read_type(
     reader: &mut Reader,
     section: &str,
     table: &Table,
@@ -261,7 +279,7 @@ fn optional(reader: &mut Reader, tree: &Table, name: &str, fields: &[Field]) -> 
     }
 }
 
-fn warnings(sinks: &[SinkSettings], routes: &[RouteSettings]) -> Vec<Problem> {
+fn warnings(sinks: &[SinkSettings], formats: &[FormatSettings], routes: &[RouteSettings]) -> Vec<Problem> {
     let mut warnings = route::oddities(routes);
     for sink in sinks
         .iter()
@@ -269,6 +287,17 @@ fn warnings(sinks: &[SinkSettings], routes: &[RouteSettings]) -> Vec<Problem> {
     {
         let key = format!("sinks.{}", sink.name);
         warnings.push(Problem::new(sink.section.place.clone(), key, "no route uses this sink"));
+    }
+    for format in formats
+        .iter()
+        .filter(|format| !routes.iter().any(|route| route.format == format.name))
+    {
+        let key = format!("formats.{}", format.name);
+        warnings.push(Problem::new(
+            format.section.place.clone(),
+            key,
+            "no route uses this format",
+        ));
     }
     warnings.sort();
     warnings

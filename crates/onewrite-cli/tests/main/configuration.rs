@@ -240,7 +240,7 @@ sink = "events"
     assert_eq!(
         told(&program),
         "error: the configuration has 8 problems\n  \
-         onewrite.toml:2: colour: unknown key; expected \"name\", \"source\", \"sinks\", \"routes\", \"log\", \"lease\"\n  \
+         onewrite.toml:2: colour: unknown key; expected \"name\", \"source\", \"sinks\", \"formats\", \"routes\", \"log\", \"lease\"\n  \
          onewrite.toml:6: source.url: found a number; expected a text (kept secret)\n  \
          onewrite.toml:7: source.feed: found \"fast\"; expected one of \"auto\", \"wal\", \"poll\"\n  \
          onewrite.toml:11: sinks.events.broker: unknown key; did you mean \"brokers\"?\n  \

@@ -1,4 +1,5 @@
-//! The sinks `file` and `stdout`: one JSON line for each event, as [`onewrite_core::envelope`] describes it.
+//! The sinks `file` and `stdout`: one JSON line for each event: its envelope, as [`onewrite_core::envelope`] describes it, or
+//! the CloudEvent that it is by the format `cloudevents` with `mode = "structured"`.
 //!
 //! **What delivered means.** In a file: the lines are written and synchronised to the disk (`fdatasync`). On standard
 //! output: they are written and flushed, that is, handed to the operating system. Whether the reader of a pipe has kept
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_trait::async_trait;
-use onewrite_core::envelope::write_envelope;
+use onewrite_core::envelope::write_document;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{Field, Kind, Options};
 use onewrite_core::sink::Finding;
@@ -71,7 +72,7 @@ pub fn build_stdout(_options: &Options) -> Result<Arc<dyn SinkConnector>, BuildE
 fn lines(events: &[Event]) -> Vec<u8> {
     let mut out = Vec::new();
     for event in events {
-        write_envelope(event, &mut out);
+        write_document(event, &mut out);
         out.push(b'\n');
     }
     out
@@ -90,6 +91,10 @@ struct FileConnector {
 impl SinkConnector for FileConnector {
     fn kind(&self) -> &'static str {
         "file"
+    }
+
+    fn writes_documents(&self) -> bool {
+        true
     }
 
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {

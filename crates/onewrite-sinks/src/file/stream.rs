@@ -51,6 +51,10 @@ impl SinkConnector for StreamConnector {
         "stdout"
     }
 
+    fn writes_documents(&self) -> bool {
+        true
+    }
+
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {
         Ok(Box::new(StreamSink(Arc::clone(&self.0))))
     }

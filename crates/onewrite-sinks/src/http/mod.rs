@@ -18,7 +18,9 @@
 //! left out, and the route's own `headers` win over an event's.
 //!
 //! # Many events a request (`mode = "batch"`)
-//! The body is a JSON array of [envelopes](onewrite_core::envelope), `idempotency-key` a hash of their ids. A request never
+//! The body is a JSON array of [envelopes](onewrite_core::envelope), `idempotency-key` a hash of their ids. With the format
+//! `cloudevents` in structured mode it is an array of CloudEvents instead, of the type `application/cloudevents-batch+json`. Bodies
+//! of other formats have no place in an array, and a route that asks for one is refused when the relay starts. A request never
 //! holds two events of one key, so a receiver need not keep order inside it. Any 2xx settles all of them, unless the answer is a
 //! JSON object with failures; an event that is named there is tried again (`retry` true or left out) or parked:
 //!
@@ -177,6 +179,10 @@ struct HttpConnector(Arc<Settings>);
 impl SinkConnector for HttpConnector {
     fn kind(&self) -> &'static str {
         "http"
+    }
+
+    fn writes_documents(&self) -> bool {
+        self.0.mode != settings::Mode::Event
     }
 
     /// Looks the name up, checks that the addresses may be connected to, and that one of them takes a connection.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use onewrite_core::Event;
-use onewrite_core::envelope::write_envelope;
+use onewrite_core::envelope::{is_cloudevent, write_document};
 use onewrite_core::error::SinkError;
 use onewrite_core::wire::{HEADER_CONTENT_TYPE, HEADER_KEY, RESERVED_HEADER_PREFIX, key_header, native_headers};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -87,20 +87,27 @@ pub(super) fn single(settings: &Settings, event: &Event, now: Timestamp) -> Resu
     Ok(finish(settings, headers, &id, event.payload.clone(), now))
 }
 
-/// The request for several events: a JSON array of envelopes.
+/// The request for several events: a JSON array of their documents.
 pub(super) fn many<'a>(settings: &Settings, events: impl Iterator<Item = &'a Event>, now: Timestamp) -> Request {
     let mut body = vec![b'['];
     let mut ids = Sha256::new();
+    let mut cloudevents = true;
     for event in events {
         if body.len() > 1 {
             body.push(b',');
         }
-        write_envelope(event, &mut body);
+        write_document(event, &mut body);
+        cloudevents &= event.headers_complete && is_cloudevent(&event.content_type);
         ids.update(event.id.as_bytes());
     }
     body.push(b']');
     let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let content_type = if cloudevents {
+        "application/cloudevents-batch+json; charset=utf-8"
+    } else {
+        "application/json"
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     // Half of the hash is as long as an id, and as safe from another batch having the same.
     let id = hex(&ids.finalize()[..16]);
     finish(settings, headers, &id, body.into(), now)

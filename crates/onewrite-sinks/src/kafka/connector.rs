@@ -45,6 +45,11 @@ impl SinkConnector for KafkaConnector {
         "kafka"
     }
 
+    /// As CloudEvents' Kafka protocol binding 1.0.2 (3.2.3.1) has it.
+    fn cloudevents_prefix(&self) -> &'static str {
+        "ce_"
+    }
+
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {
         let link = self.link(&[]).await?;
         Ok(Box::new(KafkaSink::new(link)))

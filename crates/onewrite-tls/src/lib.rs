@@ -1,4 +1,4 @@
-//! TLS of every sink: whom it trusts, and who it says it is. Certificates are always checked, and nothing falls back to an
+//! TLS of every sink and of schema registries: whom it trusts, and who it says it is. Certificates are always checked, and nothing falls back to an
 //! unencrypted connection.
 
 use std::path::{Path, PathBuf};
@@ -7,12 +7,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use onewrite_core::error::{BoxError, SinkError};
-use onewrite_core::options::{Field, Kind, Options};
+use onewrite_core::options::{BuildError, Field, Kind, Options};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
-
-use crate::registry::BuildError;
 
 /// The option `ca_file`.
 pub const CA_FILE: Field = file(

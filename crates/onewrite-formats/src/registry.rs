@@ -1,0 +1,217 @@
+//! Every type of format there is: its name, what can be configured, and how it is built.
+
+use std::fmt;
+use std::sync::Arc;
+
+use onewrite_core::options::{BuildError, Field, Options, nearest};
+
+use crate::format::Format;
+
+/// A type of format that is built in.
+#[derive(Clone, Copy)]
+pub struct FormatType {
+    /// What the configuration's `type` says.
+    pub name: &'static str,
+    /// One line for lists: what it is for.
+    pub description: &'static str,
+    /// What can be configured.
+    pub fields: &'static [Field],
+    /// How it works, for people, in Markdown.
+    pub guide: &'static [&'static str],
+    build: Build,
+}
+
+type Build = fn(&Options) -> Result<Arc<dyn Format>, BuildError>;
+
+impl FormatType {
+    /// Makes a format from options that were read against [`fields`](Self::fields); `None` for `native`, which changes nothing.
+    /// It connects to nothing yet.
+    ///
+    /// # Errors
+    /// The first option that no format could be made of.
+    pub fn build(&self, options: &Options) -> Result<Option<Arc<dyn Format>>, BuildError> {
+        if self.name == NATIVE {
+            return Ok(None);
+        }
+        (self.build)(options).map(Some)
+    }
+
+    /// Whether the format can be used by the name of its type, without a section of its own: nothing of it must be said.
+    pub fn needs_no_section(&self) -> bool {
+        !self.fields.iter().any(|field| field.required)
+    }
+}
+
+impl fmt::Debug for FormatType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("FormatType")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The format that changes nothing: the payload as the body, the rest as headers.
+pub const NATIVE: &str = "native";
+
+/// The types of formats that are built in, in the order in which lists show them.
+pub fn format_types() -> &'static [FormatType] {
+    TYPES
+}
+
+/// The type of this name.
+///
+/// # Errors
+/// [`UnknownFormat::NotBuiltIn`] where Onewrite knows the name but this program was built without it, and otherwise
+/// [`UnknownFormat::Unknown`] with the name that was probably meant.
+pub fn format_type(name: &str) -> Result<&'static FormatType, UnknownFormat> {
+    if let Some(found) = TYPES.iter().find(|format_type| format_type.name == name) {
+        return Ok(found);
+    }
+    if let Some(known) = KNOWN.iter().find(|known| **known == name) {
+        return Err(UnknownFormat::NotBuiltIn { name: known });
+    }
+    Err(UnknownFormat::Unknown {
+        name: name.to_owned(),
+        nearest: nearest(&name.to_ascii_lowercase(), KNOWN.iter().copied()),
+    })
+}
+
+/// Why there is no format of a name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnknownFormat {
+    /// Nothing of this name exists.
+    #[error("there is no format of type {name:?};{} the types are \"{}\"", meant(*nearest), KNOWN.join("\", \""))]
+    Unknown {
+        /// The name that was asked for.
+        name: String,
+        /// The name that was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// It exists, but this program was built without it.
+    #[error(
+        "the format type {name:?} is not built into this program; use one that was built with the Cargo feature \"registry\""
+    )]
+    NotBuiltIn {
+        /// The type.
+        name: &'static str,
+    },
+}
+
+const TYPES: &[FormatType] = &[
+    FormatType {
+        name: NATIVE,
+        description: "the payload untouched as the body, everything else as headers",
+        fields: &[],
+        guide: &[include_str!("guides/native.md")],
+        build: |_| unreachable!("the format native is no step of its own"),
+    },
+    FormatType {
+        name: crate::json::KIND,
+        description: "the envelope as the body: one JSON object with everything that the event has",
+        fields: crate::json::FIELDS,
+        guide: &[include_str!("guides/json.md")],
+        build: crate::json::build,
+    },
+    FormatType {
+        name: "cloudevents",
+        description: "CloudEvents 1.0 in the binding of the sink's protocol, binary or structured",
+        fields: crate::cloudevents::FIELDS,
+        guide: &[include_str!("guides/cloudevents.md")],
+        build: crate::cloudevents::build,
+    },
+    FormatType {
+        name: "debezium",
+        description: "the records that Debezium's outbox event router writes, for consumers that were written for them",
+        fields: crate::debezium::FIELDS,
+        guide: &[include_str!("guides/debezium.md")],
+        build: crate::debezium::build,
+    },
+    #[cfg(feature = "registry")]
+    FormatType {
+        name: "avro",
+        description: "the JSON payload encoded in Avro by a schema of a Confluent-compatible schema registry",
+        fields: crate::schemas::AVRO_FIELDS,
+        guide: &[include_str!("guides/avro.md"), include_str!("guides/registry.md")],
+        build: crate::schemas::build_avro,
+    },
+    #[cfg(feature = "registry")]
+    FormatType {
+        name: "json-schema",
+        description: "the JSON payload validated against a JSON Schema of a Confluent-compatible schema registry",
+        fields: crate::schemas::JSON_SCHEMA_FIELDS,
+        guide: &[
+            include_str!("guides/json-schema.md"),
+            include_str!("guides/registry.md"),
+        ],
+        build: crate::schemas::build_json_schema,
+    },
+    #[cfg(feature = "registry")]
+    FormatType {
+        name: "protobuf",
+        description: "the JSON payload encoded as a Protobuf message by a schema of a Confluent-compatible schema registry",
+        fields: crate::schemas::PROTOBUF_FIELDS,
+        guide: &[include_str!("guides/protobuf.md"), include_str!("guides/registry.md")],
+        build: crate::schemas::build_protobuf,
+    },
+];
+
+/// Every name there is, built in or not.
+const KNOWN: &[&str] = &[
+    NATIVE,
+    "json",
+    "cloudevents",
+    "debezium",
+    "avro",
+    "json-schema",
+    "protobuf",
+];
+
+fn meant(nearest: Option<&str>) -> String {
+    nearest.map_or(String::new(), |name| format!(" did you mean {name:?}?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_type_is_told_with_the_nearest_and_all() {
+        assert_eq!(
+            format_type("cloudevent").unwrap_err().to_string(),
+            "there is no format of type \"cloudevent\"; did you mean \"cloudevents\"? the types are \"native\", \"json\", \
+             \"cloudevents\", \"debezium\", \"avro\", \"json-schema\", \"protobuf\""
+        );
+    }
+
+    #[test]
+    fn defaults_fit_their_kinds_and_names_are_unique() {
+        for format_type in format_types() {
+            assert!(KNOWN.contains(&format_type.name));
+            for (at, field) in format_type.fields.iter().enumerate() {
+                if let Some(default) = field.default {
+                    field.kind.parse(default).unwrap_or_else(|expected| {
+                        panic!("{}.{}: {default:?} is not {expected}", format_type.name, field.name)
+                    });
+                }
+                assert!(!field.doc.is_empty(), "{}.{} has no doc", format_type.name, field.name);
+                let others = &format_type.fields[..at];
+                assert!(
+                    others.iter().all(|other| other.name != field.name),
+                    "{} is there twice",
+                    field.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_needs_nothing_said_can_be_used_by_its_type() {
+        let bare = format_types()
+            .iter()
+            .filter(|format_type| format_type.needs_no_section());
+        let names: Vec<_> = bare.map(|format_type| format_type.name).collect();
+        assert_eq!(names, ["native", "json", "cloudevents", "debezium"]);
+    }
+}

@@ -1,0 +1,296 @@
+//! The registry's API, as Confluent's reference has it (`/subjects`, `/schemas`, `/compatibility`).
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use onewrite_core::error::{SinkError, chain};
+use onewrite_tls::TlsFiles;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Client, Method, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use tokio::sync::Mutex;
+
+use super::settings::{Credentials, Reference, Settings};
+use crate::limits::{REGISTRY_ANSWER_BYTES_MAX, REGISTRY_CONNECT_TIMEOUT};
+
+/// The registry's own media type.
+const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
+
+/// Asks a registry.
+pub(super) struct Registry {
+    urls: Vec<Url>,
+    /// The place in `urls` of the address that answered last.
+    answering: AtomicUsize,
+    credentials: Credentials,
+    tls: TlsFiles,
+    timeout: Duration,
+    /// Made when it is first needed, and anew after no address answered: certificates may have been renewed.
+    client: Mutex<Option<Client>>,
+}
+
+/// Why the registry gave no answer that could be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// It did not answer, or answered that it cannot now.
+    #[error("{0}")]
+    Away(String),
+    /// It refused, and will refuse the same again.
+    #[error("{0}")]
+    Refused(String),
+    /// It refuses everything until a person changes something.
+    #[error("{0}")]
+    Denied(String),
+}
+
+impl From<Failure> for SinkError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Away(words) => Self::retry(words),
+            Failure::Refused(words) => Self::park(words),
+            Failure::Denied(words) => Self::halt(words),
+        }
+    }
+}
+
+/// A schema as the registry holds it.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Registered {
+    /// Its number, by which readers find it; answers about a schema by its number leave it out.
+    #[serde(default)]
+    pub id: u32,
+    /// Its text.
+    pub schema: String,
+    /// `AVRO`, `JSON` or `PROTOBUF`; left out or null for Avro.
+    #[serde(default = "avro", rename = "schemaType", deserialize_with = "avro_where_null")]
+    pub schema_type: String,
+    /// What it refers to; left out or null where that is nothing.
+    #[serde(default, deserialize_with = "none_where_null")]
+    pub references: Vec<Reference>,
+    /// Which of the subject's versions it is.
+    #[serde(default)]
+    pub version: u32,
+}
+
+fn avro() -> String {
+    "AVRO".to_owned()
+}
+
+fn avro_where_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(avro))
+}
+
+fn none_where_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Reference>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A schema as it is handed to the registry.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Proposed<'a> {
+    pub schema: &'a str,
+    #[serde(rename = "schemaType")]
+    pub schema_type: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub references: &'a [Reference],
+}
+
+#[derive(Deserialize)]
+struct Number {
+    id: u32,
+}
+
+#[derive(Deserialize)]
+struct Compatibility {
+    is_compatible: bool,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error_code: i64,
+    message: String,
+}
+
+impl Registry {
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            urls: settings.urls.clone(),
+            answering: AtomicUsize::new(0),
+            credentials: settings.credentials.clone(),
+            tls: settings.tls.clone(),
+            timeout: settings.timeout,
+            client: Mutex::new(None),
+        }
+    }
+
+    /// Where it is, for people.
+    pub fn addresses(&self) -> String {
+        self.urls.iter().map(Url::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The schema of a subject: its latest version, or this one.
+    pub async fn of_subject(&self, subject: &str, version: Option<u32>) -> Result<Registered, Failure> {
+        let version = version.map_or_else(|| "latest".to_owned(), |number| number.to_string());
+        self.ask(Method::GET, &["subjects", subject, "versions", &version], None)
+            .await
+    }
+
+    /// The schema of a number.
+    pub async fn of_id(&self, id: u32) -> Result<Registered, Failure> {
+        let found: Registered = self
+            .ask(Method::GET, &["schemas", "ids", &id.to_string()], None)
+            .await?;
+        Ok(Registered { id, ..found })
+    }
+
+    /// The number of a schema that a subject has.
+    pub async fn find(&self, subject: &str, proposed: &Proposed<'_>) -> Result<u32, Failure> {
+        let found: Number = self.ask(Method::POST, &["subjects", subject], Some(proposed)).await?;
+        Ok(found.id)
+    }
+
+    /// Registers a schema under a subject, and tells its number; one that is there already is not registered again.
+    pub async fn register(&self, subject: &str, proposed: &Proposed<'_>) -> Result<u32, Failure> {
+        let path = ["subjects", subject, "versions"];
+        let registered: Number = self.ask(Method::POST, &path, Some(proposed)).await?;
+        Ok(registered.id)
+    }
+
+    /// Whether a schema could be registered as the next version of a subject.
+    pub async fn is_compatible(&self, subject: &str, proposed: &Proposed<'_>) -> Result<bool, Failure> {
+        let path = ["compatibility", "subjects", subject, "versions", "latest"];
+        let answer: Compatibility = self.ask(Method::POST, &path, Some(proposed)).await?;
+        Ok(answer.is_compatible)
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&Proposed<'_>>,
+    ) -> Result<T, Failure> {
+        let client = self.client().await?;
+        let first = self.answering.load(Ordering::Relaxed);
+        let mut away = None;
+        for step in 0..self.urls.len() {
+            let place = (first + step) % self.urls.len();
+            match self.ask_one(&client, &self.urls[place], &method, path, body).await {
+                Err(Failure::Away(words)) => away = Some(words),
+                answered => {
+                    self.answering.store(place, Ordering::Relaxed);
+                    return answered;
+                }
+            }
+        }
+        *self.client.lock().await = None;
+        Err(Failure::Away(away.unwrap_or_default()))
+    }
+
+    async fn ask_one<T: DeserializeOwned>(
+        &self,
+        client: &Client,
+        base: &Url,
+        method: &Method,
+        path: &[&str],
+        body: Option<&Proposed<'_>>,
+    ) -> Result<T, Failure> {
+        let mut url = base.clone();
+        url.path_segments_mut()
+            .expect("an http URL has a path")
+            .pop_if_empty()
+            .extend(path);
+        let mut request = client.request(method.clone(), url).header(ACCEPT, MEDIA_TYPE);
+        request = match &self.credentials {
+            Credentials::Nobody => request,
+            Credentials::User(user, password) => request.basic_auth(user, Some(password.expose())),
+            Credentials::Token(token) => request.bearer_auth(token.expose()),
+        };
+        if let Some(body) = body {
+            let json = serde_json::to_vec(body).expect("texts and numbers make JSON");
+            request = request.header(CONTENT_TYPE, MEDIA_TYPE).body(json);
+        }
+        let away = |error: reqwest::Error| {
+            let words = chain(&error.without_url());
+            Failure::Away(format!("the schema registry {base} does not answer: {words}"))
+        };
+        let mut response = request.send().await.map_err(away)?;
+        let status = response.status();
+        let mut answer = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(away)? {
+            answer.extend_from_slice(&chunk);
+            if answer.len() > REGISTRY_ANSWER_BYTES_MAX {
+                let words = format!("answered more than {REGISTRY_ANSWER_BYTES_MAX} bytes, which no schema has");
+                return Err(Failure::Refused(format!("the schema registry {base} {words}")));
+            }
+        }
+        if !status.is_success() {
+            return Err(refusal(base, status, path, &answer));
+        }
+        serde_json::from_slice(&answer).map_err(|error| {
+            let words = "answered what a schema registry does not; check the path of its address";
+            Failure::Denied(format!("{base} {words}: {error}"))
+        })
+    }
+
+    async fn client(&self) -> Result<Client, Failure> {
+        let mut client = self.client.lock().await;
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        let away = |words: String| Failure::Away(format!("no request to the schema registry can be made: {words}"));
+        let tls = self.tls.client_aside().await.map_err(|error| away(chain(&error)))?;
+        let made = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .user_agent(concat!("onewrite/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(REGISTRY_CONNECT_TIMEOUT.min(self.timeout))
+            .timeout(self.timeout)
+            .build()
+            .map_err(|error| away(chain(&error)))?;
+        Ok(client.insert(made).clone())
+    }
+}
+
+/// What an answer that is no success means. The registry's own words stay in it.
+fn refusal(base: &Url, status: StatusCode, path: &[&str], answer: &[u8]) -> Failure {
+    let asked = path.join("/");
+    let refusal: Option<Refusal> = serde_json::from_slice(answer).ok();
+    let words = match &refusal {
+        Some(Refusal { error_code, message }) => format!("error {error_code}: {message}"),
+        None => {
+            let text = String::from_utf8_lossy(answer);
+            text.trim().chars().take(300).collect()
+        }
+    };
+    let told = format!("the schema registry {base} answered {status} to {asked}: {words}");
+    match status.as_u16() {
+        401 | 403 | 407 => Failure::Denied(format!(
+            "{told}; check user and password, or bearer_token, and what they may do"
+        )),
+        408 | 425 | 429 | 500.. => Failure::Away(told),
+        300..=399 => Failure::Denied(format!("{told}; redirects are not followed, so check its address")),
+        // The registry's own codes have five digits; another answer is that of some other server, or of another path.
+        404 | 405 if refusal.as_ref().is_none_or(|refusal| refusal.error_code < 10_000) => {
+            Failure::Denied(format!("{told}; check the path of its address"))
+        }
+        _ => Failure::Refused(told),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_may_leave_out_what_goes_without_saying() {
+        for json in [
+            r#"{"schema":"x"}"#,
+            r#"{"schema":"x","schemaType":null,"references":null,"subject":"s","metadata":{}}"#,
+            r#"{"id":7,"version":1,"schema":"x","schemaType":"AVRO","references":[]}"#,
+        ] {
+            let read: Registered = serde_json::from_str(json).unwrap();
+            assert_eq!((&*read.schema_type, read.references.len()), ("AVRO", 0), "{json}");
+        }
+    }
+}
