@@ -16,10 +16,12 @@ set_up_build() {
   need_rust "$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)"
 }
 
-# For everything else: also what librdkafka links, and Java with Maven for the real servers.
+# For everything else: also what librdkafka links, and Java with Maven, and Go, for the real servers.
 set_up_tests() {
   local packages=("${BUILD_PACKAGES[@]}" "${BROKER_CLIENT_PACKAGES[@]}" "${SERVER_PACKAGES[@]}")
   has_java || packages+=("$(java_package)")
+  # Any Go: where it is too old for a server, xtask/servers/fetch has it fetch a newer one.
+  command -v go > /dev/null || packages+=(golang-go)
   need_packages "${packages[@]}"
   need_rust "$TESTS_RUST_VERSION"
 }

@@ -26,5 +26,7 @@ pub mod file;
 pub mod http;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "nats")]
+pub mod nats;
 
 pub use registry::{BuildError, SinkType, UnknownSink};

@@ -39,3 +39,45 @@ pub const HTTP_FAILURES_IN_A_ROW: u32 = 8;
 
 /// A server's certificate that is valid for a shorter time is told of by `onewrite check`.
 pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 86_400);
+
+/// Most NATS messages that wait for their acknowledgement at once: more gain nothing, and each holds its payload.
+pub const NATS_WINDOW_MAX: i64 = 4_000;
+
+/// The shortest time that a NATS acknowledgement can be waited for: below it every slow moment would be a failure.
+pub const NATS_ACK_TIMEOUT_MIN: Duration = Duration::from_millis(50);
+
+/// The longest time that a NATS acknowledgement can be waited for: half of
+/// [`DELIVERY_TIMEOUT`](onewrite_core::limits::DELIVERY_TIMEOUT), after which core would give the whole batch up.
+pub const NATS_ACK_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
+/// How long connecting to one NATS server may take, with TLS and login.
+pub const NATS_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long connecting to all NATS servers in turn may take, each getting its share: what core allows for connecting, less
+/// what the first question then takes.
+pub const NATS_CONNECT_TIME: Duration = Duration::from_secs(20);
+
+/// How long JetStream may take to answer the question that ends connecting; with [`NATS_CONNECT_TIME`] it stays within what
+/// core allows.
+pub const NATS_GREETING_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How long an answer is still waited for after a NATS server said that a message to the same subject is not allowed.
+pub const NATS_DENIAL_GRACE: Duration = Duration::from_millis(500);
+
+/// Longest subject in bytes: a NATS server ends the connection at a line of control of more than 4,096 bytes
+/// (`max_control_line`), and the subject shares it with that of the reply.
+pub const NATS_SUBJECT_BYTES_MAX: usize = 3_500;
+
+/// How often a message is published behind another last message before its event is left for a later delivery: enough for
+/// a writer now and then, not for one that never pauses.
+pub const NATS_GUARD_TRIES: u32 = 4;
+
+/// Ids of last messages that are remembered for each subject: each is of an answer that was lost, and few are at once.
+pub const NATS_GUARD_SEEN: usize = 16;
+
+/// Subjects whose last sequences are remembered before those that nobody holds are forgotten; some 200 bytes each.
+pub const NATS_GUARDED_SUBJECTS: usize = 20_000;
+
+/// The window of duplicates below which `onewrite check` warns: an outage of a NATS cluster that takes longer than this has
+/// people at work on it.
+pub const NATS_DUPLICATE_WINDOW: Duration = Duration::from_secs(3600);

@@ -95,6 +95,13 @@ const TYPES: &[SinkType] = &[
         fields: crate::kafka::FIELDS,
         build: crate::kafka::build,
     },
+    #[cfg(feature = "nats")]
+    SinkType {
+        name: "nats",
+        description: "NATS JetStream: acknowledged by the stream, with the event's id against duplicates",
+        fields: crate::nats::FIELDS,
+        build: crate::nats::build,
+    },
     #[cfg(feature = "http")]
     SinkType {
         name: "http",
@@ -121,6 +128,7 @@ const TYPES: &[SinkType] = &[
 /// Every name there is with the Cargo feature that brings it, built in or not.
 const KNOWN: &[(&str, &str)] = &[
     ("kafka", "kafka"),
+    ("nats", "nats"),
     ("http", "http"),
     ("file", "file"),
     ("stdout", "file"),
@@ -144,7 +152,7 @@ mod tests {
         let error = sink_type("kafak").unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"http\", \"file\", \"stdout\""
+            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"nats\", \"http\", \"file\", \"stdout\""
         );
         let error = sink_type("pigeon").unwrap_err().to_string();
         assert!(

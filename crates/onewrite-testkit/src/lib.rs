@@ -20,6 +20,10 @@ pub mod servers {
     mod kafka_process;
     #[cfg(feature = "kafka")]
     mod kafka_records;
+    mod nats;
+    mod nats_cluster;
+    mod nats_process;
+    mod nats_wire;
     mod port;
     mod postgres;
     mod postgres_copies;
@@ -33,6 +37,8 @@ pub mod servers {
     pub use kafka::Kafka;
     #[cfg(feature = "kafka")]
     pub use kafka_records::Record;
+    pub use nats::Nats;
+    pub use nats_cluster::NatsCluster;
     pub use postgres::Postgres;
     pub use postgres_copies::Backup;
     pub use postgres_slots::Slot;

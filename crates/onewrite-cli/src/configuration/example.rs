@@ -81,6 +81,7 @@ pub fn example_text(adapter: &str, name: &str) -> Option<&'static str> {
         ("postgres", "url") => "\"postgres://onewrite@localhost/shop\"",
         ("sqlite", "url") => "\"shop.db\"",
         ("kafka", "brokers") => "[\"localhost:9092\"]",
+        ("nats", "urls") => "[\"nats://localhost:4222\"]",
         ("http", "url") => "\"http://localhost:8080/events\"",
         ("file", "path") => "\"events.jsonl\"",
         ("avro" | "json-schema" | "protobuf", "registry") => "[\"http://localhost:8081\"]",
