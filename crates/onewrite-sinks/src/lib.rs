@@ -3,6 +3,8 @@
 //! Each sink's module holds its `FIELDS` (what can be configured) and a `build` that turns checked options into a
 //! connector. Only this list of modules and the registry know which sinks are built in.
 
+#[cfg(any(feature = "redis", feature = "mqtt"))]
+mod endpoint;
 #[cfg(any(
     feature = "http",
     feature = "rabbitmq",
@@ -23,5 +25,7 @@ pub mod file;
 pub mod http;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 pub use registry::{BuildError, SinkType, UnknownSink};

@@ -39,3 +39,37 @@ pub const HTTP_FAILURES_IN_A_ROW: u32 = 8;
 
 /// A server's certificate that is valid for a shorter time is told of by `onewrite check`.
 pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 86_400);
+
+/// How long connecting to one Redis server may take: the connection, TLS, and the commands that a connection begins with.
+/// Three addresses in turn stay within core's own limit.
+pub const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// The shortest time that a Redis answer can be waited for: below it every slow moment would be a failure.
+pub const REDIS_TIMEOUT_MIN: Duration = Duration::from_millis(50);
+
+/// The longest time that a Redis answer can be waited for. With [`REDIS_WAIT_MAX`] it stays within
+/// [`DELIVERY_TIMEOUT`](onewrite_core::limits::DELIVERY_TIMEOUT).
+pub const REDIS_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
+/// The longest time that replicas, or disks, can be waited for.
+pub const REDIS_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Most entries of one Redis transaction: the server does nothing else while it carries one out, and so many take it about a
+/// millisecond.
+pub const REDIS_CHUNK_EVENTS: usize = 512;
+
+/// Payload bytes after which a Redis transaction takes no further entry, for the same reason.
+pub const REDIS_CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Redis takes no lower value than this for `proto-max-bulk-len`, in bytes: a shorter argument is never refused for its length.
+pub const REDIS_BULK_BYTES_ALWAYS: usize = 1024 * 1024;
+
+/// Redis transactions of one delivery under way at once, on one connection: past a handful it only fills buffers.
+pub const REDIS_CHUNKS_UNDER_WAY: usize = 64;
+
+/// Connections to each Redis server where replicas or disks are waited for, since the wait holds up what follows it on its
+/// connection: one for each delivery of a route that core has under way.
+pub const REDIS_WAITING_CONNECTIONS: usize = onewrite_core::limits::CONCURRENT_BATCHES;
+
+/// How often in a row a Redis cluster may send one transaction to another server: a slot that moves on is told once or twice.
+pub const REDIS_REDIRECTS_MAX: usize = 5;

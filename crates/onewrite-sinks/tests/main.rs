@@ -1,10 +1,14 @@
 //! Each adapter against the real thing, or a server that can be told how to misbehave.
 
+#[cfg(any(feature = "redis", feature = "mqtt"))]
+mod authority;
 #[cfg(feature = "file")]
 mod file;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "redis")]
+mod redis;
 #[allow(dead_code, reason = "a build without some of the sinks uses a part of it")]
 mod support;

@@ -26,6 +26,8 @@ pub mod servers {
     mod postgres_process;
     mod postgres_slots;
     mod process;
+    mod redis;
+    mod resp;
 
     pub use database::Database;
     #[cfg(feature = "kafka")]
@@ -35,4 +37,6 @@ pub mod servers {
     pub use postgres::Postgres;
     pub use postgres_copies::Backup;
     pub use postgres_slots::Slot;
+    pub use redis::{Redis, RedisCluster};
+    pub use resp::Reply;
 }
