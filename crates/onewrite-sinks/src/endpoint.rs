@@ -45,8 +45,9 @@ impl Endpoint {
         let Some(tls) = tls else {
             return Ok(Box::new(stream));
         };
-        let name = ServerName::try_from(self.host.clone())
-            .map_err(|error| SinkError::reconnect(format!("{self} is no name that a certificate is for")).because(error))?;
+        let name = ServerName::try_from(self.host.clone()).map_err(|error| {
+            SinkError::reconnect(format!("{self} is no name that a certificate is for")).because(error)
+        })?;
         let encrypted = TlsConnector::from(tls).connect(name, stream).await;
         let refused = |error| SinkError::reconnect(format!("no TLS with {self}")).because(error);
         Ok(Box::new(encrypted.map_err(refused)?))
@@ -116,7 +117,10 @@ fn one(text: &str, plain: Scheme, encrypted: Scheme) -> Result<(&'static str, En
     if text.contains('@') {
         return Err("holds a user or a password, which would show up in logs; use user and password".to_owned());
     }
-    let expected = format!("expected {0}://HOST:PORT or {1}://HOST:PORT", plain.name, encrypted.name);
+    let expected = format!(
+        "expected {0}://HOST:PORT or {1}://HOST:PORT",
+        plain.name, encrypted.name
+    );
     let Some((name, rest)) = text.split_once("://") else {
         return Err(format!("holds {text:?}, which is not a URL; {expected}"));
     };
@@ -205,6 +209,9 @@ mod tests {
             assert!(shown(text).unwrap_err().contains(words), "{text}: {:?}", shown(text));
         }
         let error = shown("redis://user:hunter2@localhost").unwrap_err();
-        assert!(!error.contains("hunter2") && error.contains("use user and password"), "{error}");
+        assert!(
+            !error.contains("hunter2") && error.contains("use user and password"),
+            "{error}"
+        );
     }
 }

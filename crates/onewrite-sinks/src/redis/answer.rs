@@ -44,9 +44,9 @@ pub(super) fn words(error: &ServerError) -> String {
 
 /// What is to be done about a refusal; `what` is what was refused, such as `the stream "shop.orders"`.
 pub(super) fn judge(what: &str, error: &ServerError) -> Refusal {
-    let details = error.details().unwrap_or_default();
+    let (code, details) = parts(error);
     let retry = Action::Retry { after: None };
-    let (action, advice) = match error.code() {
+    let (action, advice) = match code {
         "WRONGTYPE" => (Action::Park, "; what has this name is no stream"),
         "NOPERM" if details.contains("key") => (
             Action::Park,
@@ -61,9 +61,10 @@ pub(super) fn judge(what: &str, error: &ServerError) -> Refusal {
         "OOM" => (retry, "; its memory is full: raise maxmemory, or trim the streams"),
         "MISCONF" => (retry, "; it cannot save to its disk"),
         "NOREPLICAS" => (retry, "; too few replicas are connected"),
-        "ERR" if details.starts_with("unknown command") => {
-            (Action::Halt, "; the sink needs Redis 5 or later, or Valkey, with this command not renamed")
-        }
+        "ERR" if details.starts_with("unknown command") => (
+            Action::Halt,
+            "; the sink needs Redis 5 or later, or Valkey, with this command not renamed",
+        ),
         "ERR" if starts_with_any(details, &["invalid password", "AUTH ", "Client sent AUTH"]) => {
             (Action::Halt, "; check user and password")
         }
@@ -74,6 +75,17 @@ pub(super) fn judge(what: &str, error: &ServerError) -> Refusal {
         _ => (retry, ""),
     };
     Refusal::new(action, format!("{what} was refused: {}{advice}", words(error)))
+}
+
+/// Code and details. What is refused at `EXEC` alone is within the words of another refusal: `EXECABORT Transaction discarded because
+/// of: OOM command not allowed …`.
+fn parts(error: &ServerError) -> (&str, &str) {
+    let details = error.details().unwrap_or_default();
+    let inner = details.split_once("because of: ").map(|(_, inner)| inner);
+    match inner {
+        Some(inner) if error.code() == "EXECABORT" => inner.split_once(' ').unwrap_or((inner, "")),
+        _ => (error.code(), details),
+    }
 }
 
 /// Where a cluster wants this to go, if that is what it answers. An empty host stands for the one that answered.

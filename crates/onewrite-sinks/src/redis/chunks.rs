@@ -195,7 +195,12 @@ mod tests {
     fn event(number: usize, key: Option<u8>, topic: u8, bytes: usize) -> Event {
         Event {
             id: Uuid::from_u128(number as u128),
-            topic: if topic == 0 { "" } else { ["a", "b"][usize::from(topic) % 2] }.into(),
+            topic: if topic == 0 {
+                ""
+            } else {
+                ["a", "b"][usize::from(topic) % 2]
+            }
+            .into(),
             key: key.map(|key| key.to_string().into()),
             event_type: None,
             payload: Bytes::from(vec![0; bytes]),

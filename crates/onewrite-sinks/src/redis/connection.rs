@@ -96,9 +96,7 @@ impl Connection {
         command.arg(wait.replicas).arg(milliseconds);
         let mut connection = self.multiplexed.clone();
         let patience = wait.timeout + self.settings.timeout;
-        let value = self
-            .within(patience, connection.send_packed_command(&command))
-            .await?;
+        let value = self.within(patience, connection.send_packed_command(&command)).await?;
         self.enough(wait, &value)
     }
 
@@ -114,9 +112,9 @@ impl Connection {
             Value::Int(have) if !wait.on_disk => few(format!("{have} of {replicas} replicas answered")),
             Value::Array(both) if wait.on_disk => match &both[..] {
                 [Value::Int(own), Value::Int(have)] if *own >= 1 && *have >= replicas => Ok(()),
-                [Value::Int(own), Value::Int(have)] => {
-                    few(format!("{own} of 1 disk and {have} of {replicas} replicas' disks answered"))
-                }
+                [Value::Int(own), Value::Int(have)] => few(format!(
+                    "{own} of 1 disk and {have} of {replicas} replicas' disks answered"
+                )),
                 _ => few(format!("WAITAOF answered {value:?}")),
             },
             Value::ServerError(error) if wait.on_disk => {
@@ -160,9 +158,13 @@ impl Connection {
     async fn ask_for_length(&self, bytes: usize) -> Result<Option<String>, SinkError> {
         let asking = async {
             let mut stream = stream(&self.settings, &self.endpoint).await?;
-            let broken = |error| SinkError::reconnect(format!("the connection to {} broke", self.endpoint)).because(error);
+            let broken =
+                |error| SinkError::reconnect(format!("the connection to {} broke", self.endpoint)).because(error);
             let mut request = Vec::new();
-            if let Some((_, auth)) = beginning(&self.settings).into_iter().find(|(what, _)| *what == AUTHENTICATION) {
+            if let Some((_, auth)) = beginning(&self.settings)
+                .into_iter()
+                .find(|(what, _)| *what == AUTHENTICATION)
+            {
                 request.extend(auth.get_packed_command());
             }
             request.extend(format!("*2\r\n$4\r\nECHO\r\n${bytes}\r\n").into_bytes());
@@ -177,7 +179,12 @@ impl Connection {
                 words.contains("invalid bulk length").then(|| words.to_owned())
             }))
         };
-        let slow = |_| Err(SinkError::reconnect(format!("{} did not answer in time", self.endpoint)));
+        let slow = |_| {
+            Err(SinkError::reconnect(format!(
+                "{} did not answer in time",
+                self.endpoint
+            )))
+        };
         timeout(self.settings.timeout, asking).await.unwrap_or_else(slow)
     }
 
@@ -198,7 +205,8 @@ impl Connection {
                 Err(SinkError::reconnect(words).because(error))
             }
             Err(_) => {
-                let words = format!("{server} did not answer within {patience:?}; whether the events arrived is unknown");
+                let words =
+                    format!("{server} did not answer within {patience:?}; whether the events arrived is unknown");
                 Err(SinkError::reconnect(words))
             }
         }

@@ -96,7 +96,10 @@ mod tests {
             event_type: Some("OrderPlaced".into()),
             payload: vec![0xff, 0].into(),
             content_type: "application/json".into(),
-            headers: vec![("Content-Type".into(), "forged".into()), ("payload".into(), "mine".into())],
+            headers: vec![
+                ("Content-Type".into(), "forged".into()),
+                ("payload".into(), "mine".into()),
+            ],
             occurred_at: jiff::Timestamp::UNIX_EPOCH,
             headers_complete: false,
             verbatim: None,

@@ -101,7 +101,11 @@ pub const FIELDS: &[Field] = &[
             "Whether there is one server, perhaps with replicas, or a cluster; \"auto\" asks the server.",
         )
     },
-    field("user", Kind::Text, "The user of the server's access control list; without it, \"default\"."),
+    field(
+        "user",
+        Kind::Text,
+        "The user of the server's access control list; without it, \"default\".",
+    ),
     field("password", Kind::Secret, "The user's password."),
     Field {
         default: Some("0"),

@@ -166,8 +166,15 @@ async fn place(settings: &Settings, connection: &Connection) -> Result<Place, Si
     match refused(&value) {
         // It has no cluster, or the user may not ask; if there is one after all, the first MOVED will tell.
         Some(error) if settings.mode == Mode::Auto && matches!(error.code(), "ERR" | "NOPERM") => Ok(single),
-        Some(error) if error.details().is_some_and(|details| details.contains("cluster support disabled")) => {
-            let words = format!("{} is no part of a cluster; set mode = \"single\"", connection.endpoint());
+        Some(error)
+            if error
+                .details()
+                .is_some_and(|details| details.contains("cluster support disabled")) =>
+        {
+            let words = format!(
+                "{} is no part of a cluster; set mode = \"single\"",
+                connection.endpoint()
+            );
             Err(SinkError::halt(words))
         }
         Some(error) => Err(unusable(judge(&what, error))),

@@ -59,7 +59,8 @@ async fn keeping(connection: &Connection) -> Vec<Finding> {
         Ok(Value::BulkString(text)) => String::from_utf8_lossy(&text).into_owned(),
         Ok(Value::VerbatimString { text, .. }) => text,
         _ => {
-            let words = "does not say whether it keeps what it acknowledges; give the user INFO (+info) to have it looked at";
+            let words =
+                "does not say whether it keeps what it acknowledges; give the user INFO (+info) to have it looked at";
             return vec![Finding::warning(subject, words)];
         }
     };
@@ -134,7 +135,10 @@ async fn asked(nodes: &Nodes, stream: &str) -> Result<Vec<Value>, String> {
 }
 
 fn unencrypted(settings: &Settings) -> Option<Finding> {
-    let open = settings.urls.iter().find(|url| !settings.encrypted && !url.is_local())?;
+    let open = settings
+        .urls
+        .iter()
+        .find(|url| !settings.encrypted && !url.is_local())?;
     Some(Finding::warning(
         format!("url redis://{open}"),
         "is not encrypted: whoever carries the traffic can read the events and the password; use rediss://",

@@ -183,14 +183,23 @@ mod tests {
         for (texts, words) in [
             (&[("user", "u")][..], "sinks.x.user: needs password"),
             (&[("password", "")], "sinks.x.password: is empty"),
-            (&[("mode", "cluster"), ("database", "2")], "sinks.x.database: is set, but a cluster"),
+            (
+                &[("mode", "cluster"), ("database", "2")],
+                "sinks.x.database: is set, but a cluster",
+            ),
             (&[("stream", "")], "sinks.x.stream: is empty"),
-            (&[("max_entries", "1"), ("max_age", "1h")], "sinks.x.max_age: is set, and so is max_entries"),
+            (
+                &[("max_entries", "1"), ("max_age", "1h")],
+                "sinks.x.max_age: is set, and so is max_entries",
+            ),
             (&[("max_age", "0s")], "sinks.x.max_age: is 0"),
             (&[("trim", "exact")], "sinks.x.trim: is set, but nothing says"),
             (&[("timeout", "1ms")], "sinks.x.timeout: is 1ms; expected 50ms to 30s"),
             (&[("wait_timeout", "1h")], "sinks.x.wait_timeout: is 3600s"),
-            (&[("ca_file", "x.pem")], "sinks.x.ca_file: is set, but the url is redis://"),
+            (
+                &[("ca_file", "x.pem")],
+                "sinks.x.ca_file: is set, but the url is redis://",
+            ),
         ] {
             let error = read(texts).err().unwrap();
             assert!(error.starts_with(words), "{error}");

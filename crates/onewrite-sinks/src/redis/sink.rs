@@ -199,7 +199,10 @@ impl Writer<'_> {
         } else {
             replies.split_off(usize::from(asking))
         };
-        let kept = replies.iter().take_while(|reply| matches!(reply, Value::BulkString(_))).count();
+        let kept = replies
+            .iter()
+            .take_while(|reply| matches!(reply, Value::BulkString(_)))
+            .count();
         match replies.get(kept) {
             None => Ok(Reply::Kept(kept, None)),
             Some(Value::ServerError(error)) => Ok(refusal(connection, is_cluster, stream, kept, error)),
@@ -235,13 +238,7 @@ impl Writer<'_> {
     }
 }
 
-fn refusal(
-    connection: &Connection,
-    is_cluster: bool,
-    stream: &str,
-    kept: usize,
-    error: &redis::ServerError,
-) -> Reply {
+fn refusal(connection: &Connection, is_cluster: bool, stream: &str, kept: usize, error: &redis::ServerError) -> Reply {
     match redirect(error, connection.endpoint()) {
         Some(redirect) if kept == 0 && is_cluster => Reply::Elsewhere(redirect),
         _ => Reply::Kept(kept, Some(judge(&format!("the stream {stream:?}"), error))),
@@ -300,7 +297,10 @@ impl Course {
     }
 
     fn keep_for_later(&mut self, connection: Arc<Connection>, events: &[usize]) {
-        let known = self.written.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &connection));
+        let known = self
+            .written
+            .iter_mut()
+            .find(|(known, _)| Arc::ptr_eq(known, &connection));
         match known {
             Some((_, all)) => all.extend_from_slice(events),
             None => self.written.push((connection, events.to_vec())),

@@ -129,7 +129,12 @@ mod tests {
             ])
         };
         let answer = Value::Array(vec![
-            Value::Array(vec![Value::Int(0), Value::Int(99), server("a", 1), server("replica", 9)]),
+            Value::Array(vec![
+                Value::Int(0),
+                Value::Int(99),
+                server("a", 1),
+                server("replica", 9),
+            ]),
             Value::Array(vec![Value::Int(100), Value::Int(16_000), server("", 2)]),
         ]);
         let asked = Endpoint::told("here:5").unwrap();

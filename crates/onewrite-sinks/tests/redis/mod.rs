@@ -8,6 +8,7 @@ mod security;
 mod streams;
 mod waiting;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use onewrite_core::error::SinkError;
@@ -48,6 +49,23 @@ pub fn event_for(topic: &str, number: u128, key: Option<&str>) -> Event {
 pub async fn numbers(redis: &Redis, stream: &str) -> Vec<u128> {
     let arrived = redis.read_all(stream).await;
     arrived.iter().map(|arrived| arrived.id.as_u128()).collect()
+}
+
+/// The stream holds events 1 to `count`, with `keys` in turn, each key's first arrivals in order.
+pub async fn holds_in_order(redis: &Redis, stream: &str, count: u128, keys: u128) {
+    let mut first: Vec<u128> = Vec::new();
+    let mut seen = HashSet::new();
+    first.extend(
+        numbers(redis, stream)
+            .await
+            .into_iter()
+            .filter(|number| seen.insert(*number)),
+    );
+    assert_eq!(first.len() as u128, count);
+    for key in 0..keys {
+        let of_key: Vec<_> = first.iter().filter(|number| **number % keys == key).collect();
+        assert!(of_key.is_sorted(), "{of_key:?}");
+    }
 }
 
 /// A command that must succeed.

@@ -1,13 +1,11 @@
 //! Servers that take nothing, for a while or for ever.
 
-use std::time::Duration;
-
 use onewrite_core::Action;
 use onewrite_core::error::chain;
 use onewrite_testkit::faults::{FaultProxy, ProxyMode};
 use onewrite_testkit::servers::Redis;
 
-use super::{connected, connector, done, event_for, numbers, refused};
+use super::{connected, connector, done, event_for, holds_in_order, numbers, refused};
 use crate::support::{deliver, events, settle, word, words};
 
 #[tokio::test]
@@ -28,7 +26,7 @@ async fn a_full_memory_is_waited_for() {
     assert_eq!(numbers(&redis, "shop.orders").await, []);
 
     done(&redis, &["CONFIG", "SET", "maxmemory", "0"]).await;
-    assert_eq!(settle(&*sink, &batch, 1).await, []);
+    assert!(settle(&*sink, &batch, 1).await.is_empty());
     assert_eq!(numbers(&redis, "shop.orders").await, (1..=40).collect::<Vec<_>>());
 }
 
@@ -43,13 +41,8 @@ async fn a_memory_that_fills_and_empties_again_and_again_reorders_nothing() {
         }
     };
     let (parked, ()) = tokio::join!(settle(&*sink, &batch, 10_000), shaking);
-    assert_eq!(parked, []);
-    let arrived = numbers(&redis, "shop.orders").await;
-    for key in 0..7 {
-        let of_key: Vec<_> = arrived.iter().filter(|number| **number % 7 == key).collect();
-        assert!(of_key.is_sorted() && of_key.len() >= 285, "{key}: {}", of_key.len());
-    }
-    assert_eq!(arrived.len(), 2_000);
+    assert!(parked.is_empty());
+    holds_in_order(&redis, "shop.orders", 2_000, 7).await;
 }
 
 #[tokio::test]
@@ -60,7 +53,7 @@ async fn a_server_without_its_replicas_is_waited_for() {
     let (_, outcomes) = deliver(&*sink, &events(3, &["a"])).await;
     assert_eq!(words(&outcomes), ["retry", "unknown", "unknown"]);
     done(&redis, &["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
-    assert_eq!(settle(&*sink, &events(3, &["a"]), 1).await, []);
+    assert!(settle(&*sink, &events(3, &["a"]), 1).await.is_empty());
 }
 
 #[tokio::test]
@@ -69,13 +62,13 @@ async fn a_master_that_became_a_replica_is_left_for_the_new_one() {
     let urls = format!("{},{}", old.url(), new.url());
     let connector = connector(&urls, &[("wait_timeout", "1s")]);
     let sink = connector.connect().await.unwrap();
-    assert_eq!(settle(&*sink, &events(2, &["a"]), 1).await, []);
+    assert!(settle(&*sink, &events(2, &["a"]), 1).await.is_empty());
     let port = new.port().to_string();
     done(&old, &["REPLICAOF", "127.0.0.1", &port]).await;
     let (_, outcomes) = deliver(&*sink, &events(2, &["a"])).await;
     assert_eq!(words(&outcomes), ["reconnect", "unknown"]);
     let sink = connector.connect().await.unwrap();
-    assert_eq!(settle(&*sink, &events(2, &["a"]), 1).await, []);
+    assert!(settle(&*sink, &events(2, &["a"]), 1).await.is_empty());
     assert_eq!(numbers(&new, "shop.orders").await, [1, 2]);
     let error = refused(&*super::connector(&old.url(), &[])).await;
     assert!(error.to_string().contains("is a replica"), "{error}");
@@ -100,7 +93,10 @@ async fn a_frozen_server_makes_everything_unknown() {
 async fn a_connection_cut_in_either_direction_loses_nothing() {
     let redis = Redis::shared().await;
     let proxy = FaultProxy::start(([127, 0, 0, 1], redis.port()).into()).await.unwrap();
-    let connector = connector(&format!("redis://{}", proxy.address()), &[("timeout", "500ms"), ("stream", "cut")]);
+    let connector = connector(
+        &format!("redis://{}", proxy.address()),
+        &[("timeout", "500ms"), ("stream", "cut")],
+    );
     let batch = events(600, &["a", "b", "c"]);
     // Before anything, within the transaction, within the answer, and for good.
     let modes = [
@@ -119,14 +115,8 @@ async fn a_connection_cut_in_either_direction_loses_nothing() {
         proxy.set(ProxyMode::Pass);
     }
     let sink = connector.connect().await.unwrap();
-    assert_eq!(settle(&*sink, &batch, 1).await, []);
-    let mut first = Vec::new();
-    for number in numbers(&redis, "cut").await {
-        if !first.contains(&number) {
-            first.push(number);
-        }
-    }
-    assert_eq!(first, (1..=600).collect::<Vec<_>>());
+    assert!(settle(&*sink, &batch, 1).await.is_empty());
+    holds_in_order(&redis, "cut", 600, 3).await;
 }
 
 #[tokio::test]
@@ -134,7 +124,9 @@ async fn a_payload_over_the_servers_limit_is_parked_without_asking_for_its_setti
     let redis = Redis::start(&[("proto-max-bulk-len", "2mb")]).await;
     done(
         &redis,
-        &["ACL", "SETUSER", "relay", "on", ">secret", "~*", "+xadd", "+multi", "+exec", "+ping"],
+        &[
+            "ACL", "SETUSER", "relay", "on", ">secret", "~*", "+xadd", "+multi", "+exec", "+ping",
+        ],
     )
     .await;
     let sink = connected(&redis.url(), &[("user", "relay"), ("password", "secret")]).await;
@@ -163,7 +155,5 @@ async fn a_server_that_is_not_there_is_tried_again() {
     assert_eq!(error.action, Action::Reconnect);
     redis.restart().await;
     let sink = connected(&redis.url(), &[]).await;
-    let delivering = deliver(&*sink, &events(1, &["a"]));
-    let (_, outcomes) = tokio::time::timeout(Duration::from_secs(10), delivering).await.unwrap();
-    assert_eq!(words(&outcomes), ["delivered"]);
+    assert!(settle(&*sink, &events(1, &["a"]), 1).await.is_empty());
 }

@@ -16,8 +16,12 @@ async fn an_entry_has_the_fields_that_the_documentation_names() {
     let Reply::Array(entries) = redis.command(&["XRANGE", "fields", "-", "+"]).await else {
         panic!("no entries");
     };
-    let Reply::Array(entry) = &entries[0] else { panic!("no entry") };
-    let Reply::Array(fields) = &entry[1] else { panic!("no fields") };
+    let Reply::Array(entry) = &entries[0] else {
+        panic!("no entry")
+    };
+    let Reply::Array(fields) = &entry[1] else {
+        panic!("no fields")
+    };
     let fields: Vec<String> = fields.iter().map(|field| field.clone().text()).collect();
     let expected = [
         ("id", "00000000-0000-0000-0000-000000000001"),

@@ -209,7 +209,8 @@ impl Server {
         }
         let port = self.port.number();
         self.process.start(command, |_| {
-            let answered = Connection::try_open(port).and_then(|mut connection| connection.try_command(&strings(&["PING"])));
+            let answered =
+                Connection::try_open(port).and_then(|mut connection| connection.try_command(&strings(&["PING"])));
             answered.is_ok_and(|reply| reply == Reply::Simple("PONG".into()))
         });
     }
