@@ -73,3 +73,27 @@ pub const REDIS_WAITING_CONNECTIONS: usize = onewrite_core::limits::CONCURRENT_B
 
 /// How often in a row a Redis cluster may send one transaction to another server: a slot that moves on is told once or twice.
 pub const REDIS_REDIRECTS_MAX: usize = 5;
+
+/// How long connecting to one MQTT broker may take: the connection, TLS, and the broker's answer. Three addresses in turn stay
+/// within core's own limit.
+pub const MQTT_CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// The shortest time that an MQTT acknowledgement can be waited for: below it every slow moment would be a failure.
+pub const MQTT_TIMEOUT_MIN: Duration = Duration::from_millis(50);
+
+/// The longest time that an MQTT acknowledgement can be waited for, within
+/// [`DELIVERY_TIMEOUT`](onewrite_core::limits::DELIVERY_TIMEOUT).
+pub const MQTT_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
+/// The longest `keep_alive` of MQTT, which has two bytes for its seconds.
+pub const MQTT_KEEP_ALIVE_MAX: Duration = Duration::from_secs(65_535);
+
+/// The longest text that MQTT can hold, in bytes: it has two bytes for the length.
+pub const MQTT_TEXT_BYTES_MAX: usize = 65_535;
+
+/// Bytes that wait to be written to an MQTT broker and past which no further event is taken up: enough for a few TCP segments, and
+/// any single event is still taken whole.
+pub const MQTT_WRITE_BYTES: usize = 128 * 1024;
+
+/// The largest packet that is taken from an MQTT broker, in bytes: acknowledgements with their words are far smaller.
+pub const MQTT_READ_BYTES_MAX: usize = 256 * 1024;

@@ -135,6 +135,13 @@ const TYPES: &[SinkType] = &[
         fields: crate::redis::FIELDS,
         build: crate::redis::build,
     },
+    #[cfg(feature = "mqtt")]
+    SinkType {
+        name: "mqtt",
+        description: "a broker of MQTT 5, with QoS 1 or 2: told when nobody subscribes to a topic",
+        fields: crate::mqtt::FIELDS,
+        build: crate::mqtt::build,
+    },
     #[cfg(feature = "http")]
     SinkType {
         name: "http",
@@ -162,6 +169,7 @@ const TYPES: &[SinkType] = &[
 const KNOWN: &[(&str, &str)] = &[
     ("kafka", "kafka"),
     ("redis", "redis"),
+    ("mqtt", "mqtt"),
     ("http", "http"),
     ("file", "file"),
     ("stdout", "file"),
@@ -185,7 +193,7 @@ mod tests {
         let error = sink_type("kafak").unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"redis\", \"http\", \"file\", \"stdout\""
+            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"redis\", \"mqtt\", \"http\", \"file\", \"stdout\""
         );
         let error = sink_type("pigeon").unwrap_err().to_string();
         assert!(

@@ -8,6 +8,8 @@ mod file;
 mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 #[cfg(feature = "redis")]
 mod redis;
 #[allow(dead_code, reason = "a build without some of the sinks uses a part of it")]

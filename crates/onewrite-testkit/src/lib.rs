@@ -20,6 +20,8 @@ pub mod servers {
     mod kafka_process;
     #[cfg(feature = "kafka")]
     mod kafka_records;
+    mod mosquitto;
+    mod mqtt;
     mod port;
     mod postgres;
     mod postgres_copies;
@@ -34,6 +36,7 @@ pub mod servers {
     pub use kafka::Kafka;
     #[cfg(feature = "kafka")]
     pub use kafka_records::Record;
+    pub use mosquitto::Mosquitto;
     pub use postgres::Postgres;
     pub use postgres_copies::Backup;
     pub use postgres_slots::Slot;

@@ -82,6 +82,7 @@ pub fn example_text(adapter: &str, name: &str) -> Option<&'static str> {
         ("sqlite", "url") => "\"shop.db\"",
         ("kafka", "brokers") => "[\"localhost:9092\"]",
         ("redis", "urls") => "[\"redis://localhost:6379\"]",
+        ("mqtt", "urls") => "[\"mqtt://localhost:1883\"]",
         ("http", "url") => "\"http://localhost:8080/events\"",
         ("file", "path") => "\"events.jsonl\"",
         _ => return None,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use onewrite_core::error::{Action, SinkError, chain};
+use onewrite_core::error::SinkError;
 use redis::{Pipeline, Value, cmd};
 use tokio::sync::OnceCell;
 
@@ -11,7 +11,7 @@ use super::answer::{Redirect, judge, refused};
 use super::connection::{Connection, unusable};
 use super::settings::{Mode, Settings};
 use super::slots::{Slots, slot_of};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, first_of};
 use crate::limits::REDIS_WAITING_CONNECTIONS;
 
 /// Where streams are, and the connections to there.
@@ -40,31 +40,14 @@ impl Nodes {
     /// Connects to the first of the addresses that answers and is not a replica, learns where streams are, and makes sure that
     /// transactions work there and that enough replicas are there to be waited for.
     pub(super) async fn connect(settings: Arc<Settings>) -> Result<Self, SinkError> {
-        let mut failures = Vec::new();
-        for url in &settings.urls {
-            match look(&settings, url).await {
-                Ok((connection, place)) => {
-                    let nodes = Self {
-                        place: Mutex::new(place),
-                        nodes: Mutex::default(),
-                        settings,
-                    };
-                    nodes.keep(connection);
-                    return Ok(nodes);
-                }
-                Err(error) => failures.push(error),
-            }
-        }
-        // What a person must change is told first: it will not pass by itself.
-        let halts = |error: &SinkError| error.action == Action::Halt;
-        let first = failures.iter().position(halts).unwrap_or(0);
-        let rest: Vec<_> = failures.iter().skip(1).map(|error| chain(error)).collect();
-        let error = failures.swap_remove(first);
-        if first == 0 && !rest.is_empty() {
-            let words = format!("{}; and {}", chain(&error), rest.join("; and "));
-            return Err(SinkError::new(error.action, words));
-        }
-        Err(error)
+        let (connection, place) = first_of(settings.urls.iter().map(|url| look(&settings, url)).collect()).await?;
+        let nodes = Self {
+            place: Mutex::new(place),
+            nodes: Mutex::default(),
+            settings,
+        };
+        nodes.keep(connection);
+        Ok(nodes)
     }
 
     /// The slot of a stream, where there are slots.

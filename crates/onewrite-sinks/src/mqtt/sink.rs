@@ -1,0 +1,77 @@
+//! Delivery: keys one after another, messages side by side.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use onewrite_core::error::{Action, SinkError};
+use onewrite_core::{DeliveryReport, Event, Sink};
+use tokio::sync::RwLock;
+
+use super::answer::fate;
+use super::message::message;
+use super::session::Session;
+use super::settings::Settings;
+use crate::keyed::{self, Fate};
+
+pub(super) struct MqttSink {
+    settings: Arc<Settings>,
+    /// `None` once it is closed. Deliveries hold it for reading.
+    session: RwLock<Option<Session>>,
+    /// Whether the next session takes one message at a time; outlives this one.
+    alone: Arc<AtomicBool>,
+}
+
+impl MqttSink {
+    pub(super) fn new(settings: Arc<Settings>, session: Session, alone: Arc<AtomicBool>) -> Self {
+        Self {
+            settings,
+            session: RwLock::new(Some(session)),
+            alone,
+        }
+    }
+
+    async fn send(&self, session: &Session, event: &Event) -> Fate {
+        let message = match message(&self.settings, event) {
+            Ok(message) => message,
+            Err(poison) => return Fate::Refused(poison),
+        };
+        let (size, most) = (message.size(), session.connected.maximum_packet);
+        if let Some(most) = most.filter(|most| size > *most as usize) {
+            let words = format!("the packet has {size} bytes, and the broker takes {most} at most");
+            return Fate::Refused(SinkError::park(words));
+        }
+        match session.publish(message).await {
+            Ok(answer) => {
+                let fate = fate(&answer, self.settings.require_subscribers, &event.topic);
+                if matches!(&fate, Fate::Refused(error) if error.action == Action::Park) {
+                    // If it was what ended a connection, it is found.
+                    self.alone.store(false, Ordering::Relaxed);
+                }
+                fate
+            }
+            Err(error) => Fate::Lost(error),
+        }
+    }
+}
+
+#[async_trait]
+impl Sink for MqttSink {
+    async fn deliver(&self, batch: &[Event], report: &mut DeliveryReport) -> Result<(), SinkError> {
+        let session = self.session.read().await;
+        let Some(session) = &*session else {
+            return Err(SinkError::reconnect("the MQTT sink was closed"));
+        };
+        let window = usize::from(self.settings.window);
+        keyed::deliver(batch, window, report, |event| self.send(session, event)).await
+    }
+
+    async fn close(&self) -> Result<(), SinkError> {
+        // Waits for the deliveries under way.
+        let session = self.session.write().await.take();
+        if let Some(session) = session {
+            session.close().await;
+        }
+        Ok(())
+    }
+}
