@@ -97,3 +97,7 @@ pub const MQTT_WRITE_BYTES: usize = 128 * 1024;
 
 /// The largest packet that is taken from an MQTT broker, in bytes: acknowledgements with their words are far smaller.
 pub const MQTT_READ_BYTES_MAX: usize = 256 * 1024;
+
+/// How many messages of an MQTT session are acknowledged one at a time after a connection broke with several under way: if one of
+/// them was the reason, it is found; if not, it costs as many round trips once.
+pub const MQTT_ALONE_MESSAGES: u32 = 64;

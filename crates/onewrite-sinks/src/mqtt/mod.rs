@@ -26,7 +26,7 @@
 //! - A subscriber without a persistent session (session expiry 0), or that subscribed with QoS 0, gets what it is connected for, and no
 //!   more.
 //! - Queues are limited, and what does not fit is dropped after it was acknowledged. Mosquitto's `max_queued_messages` is 1000 unless it is
-//!   set (0: no limit), and so is any limit on bytes.
+//!   set; set it to a large number, and not to 0 for none: version 2.0.11 then ends the connection whenever it refuses a message.
 //! - A session that expires takes its queue along.
 //! - What is kept need not be on disk. Mosquitto without `persistence true` keeps nothing over a restart. With it, it writes everything to
 //!   `mosquitto.db` when it is stopped in order, on SIGUSR1, and every `autosave_interval` (1800 s): a crash loses what was acknowledged since.
@@ -50,8 +50,8 @@
 //! | --- | --- |
 //! | 0x87 not authorized, 0x90 topic name invalid, 0x95 packet too large, 0x99 payload format invalid; a topic with `+`, `#` or control characters; a packet over the broker's maximum | parked |
 //! | 0x10 no matching subscribers, 0x80, 0x83, 0x97 quota exceeded, others | tried again |
-//! | the connection ended by 0x81, 0x90, 0x95 or 0x99 | tried again one at a time, until the event that it is about is alone, which is parked |
-//! | the connection ended otherwise | tried again, after connecting anew |
+//! | the connection broke, or the broker ended it | tried again, after connecting anew; if several messages were under way, one at a time for a while |
+//! | the broker ended it by 0x81, 0x90, 0x95 or 0x99, and one message was under way | parked |
 //! | no connection for 0x84, 0x85, 0x86, 0x87, 0x8a, 0x8c or 0x9d; QoS or retaining not supported | the route halts |
 
 mod answer;
@@ -184,7 +184,7 @@ pub fn build(options: &Options) -> Result<Arc<dyn SinkConnector>, BuildError> {
 
 struct MqttConnector {
     settings: Arc<Settings>,
-    /// Whether sessions take one message at a time, because one of several ended a connection.
+    /// Whether the next session begins with one message at a time, because a connection broke with several under way.
     alone: Arc<AtomicBool>,
 }
 
@@ -204,11 +204,7 @@ impl SinkConnector for MqttConnector {
         let tries = settings.urls.iter();
         let tries = tries.map(|url| Session::open(settings, url, &id, &self.alone));
         let session = first_of(tries.collect()).await?;
-        Ok(Box::new(sink::MqttSink::new(
-            Arc::clone(settings),
-            session,
-            Arc::clone(&self.alone),
-        )))
+        Ok(Box::new(sink::MqttSink::new(Arc::clone(settings), session)))
     }
 
     /// The CloudEvents binding of MQTT 5 has attributes as user properties under their own names.

@@ -19,7 +19,7 @@ use super::answer::{ended, is_about_a_message, no_session};
 use super::packet::{self, Answer, Connected, Incoming, Message, SUCCESS, Stage};
 use super::settings::Settings;
 use crate::endpoint::{Endpoint, Stream};
-use crate::limits::{MQTT_CONNECT_TIMEOUT, MQTT_WRITE_BYTES};
+use crate::limits::{MQTT_ALONE_MESSAGES, MQTT_CONNECT_TIMEOUT, MQTT_WRITE_BYTES};
 
 /// A session that has begun.
 pub(super) struct Session {
@@ -47,8 +47,9 @@ enum Request {
 }
 
 impl Session {
-    /// Connects to one address. While `alone` is set, at most one message is under way, so that a broker that ends the connection
-    /// because of a message means that one; a session whose connection ends so among several sets it.
+    /// Connects to one address. A connection that breaks with several messages under way may break because of one of them, and
+    /// sets `alone`; the next session then begins with one message at a time, so that what the broker says or does is about that
+    /// one.
     pub(super) async fn open(
         settings: &Settings,
         endpoint: &Endpoint,
@@ -61,11 +62,9 @@ impl Session {
         };
         let begun = timeout(MQTT_CONNECT_TIMEOUT, begin(settings, endpoint, client_id));
         let (connection, connected) = begun.await.unwrap_or_else(slow)?;
-        let window = if alone.load(Ordering::Relaxed) {
-            1
-        } else {
-            settings.window.min(connected.receive_maximum).max(1)
-        };
+        let window = settings.window.min(connected.receive_maximum).max(1);
+        let begins_with = if alone.load(Ordering::Relaxed) { 1 } else { window };
+        let room = Arc::new(Semaphore::new(usize::from(begins_with)));
         let (requests, taken) = mpsc::unbounded_channel();
         let end = Arc::new(End::default());
         let keep_alive = connected.keep_alive.unwrap_or(settings.keep_alive);
@@ -77,6 +76,11 @@ impl Session {
             free: (1..=window).rev().collect(),
             end: Arc::clone(&end),
             alone: Arc::clone(alone),
+            widening: (begins_with < window).then(|| Widening {
+                messages: MQTT_ALONE_MESSAGES,
+                room: Arc::clone(&room),
+                more: usize::from(window - begins_with),
+            }),
             pinged: false,
             // 0 turns it off; then a dead connection is found by what is not acknowledged.
             ping: (keep_alive > 0).then(|| Duration::from_secs(u64::from(keep_alive)) / 2),
@@ -84,7 +88,7 @@ impl Session {
         Ok(Self {
             connected,
             requests,
-            room: Arc::new(Semaphore::new(usize::from(window))),
+            room,
             end,
             task: tokio::spawn(task.run()),
             patience: settings.timeout,
@@ -262,9 +266,20 @@ struct Task {
     end: Arc<End>,
     /// Whether the next session is to take one message at a time.
     alone: Arc<AtomicBool>,
+    /// Where this one takes one message at a time, until when.
+    widening: Option<Widening>,
     /// Whether a sign of life was asked for and has not come.
     pinged: bool,
     ping: Option<Duration>,
+}
+
+/// The end of taking one message at a time.
+struct Widening {
+    /// So many acknowledgements from now.
+    messages: u32,
+    room: Arc<Semaphore>,
+    /// How much room there is then besides.
+    more: usize,
 }
 
 struct UnderWay {
@@ -277,6 +292,9 @@ struct UnderWay {
 impl Task {
     async fn run(mut self) {
         let error = self.work().await;
+        if self.under_way.len() > 1 {
+            self.alone.store(true, Ordering::Relaxed);
+        }
         self.end.set(error.action, chain(&error));
         // What is under way is dropped now, after the reason is known; so is what waits in the channel.
     }
@@ -388,19 +406,29 @@ impl Task {
             self.free.push(id);
             // Nobody may be waiting any more.
             let _ = under_way.acknowledged.send(answer);
+            self.widen();
         }
         Ok(())
+    }
+
+    /// Counts an acknowledgement of a session that takes one message at a time.
+    fn widen(&mut self) {
+        let Some(widening) = &mut self.widening else { return };
+        widening.messages -= 1;
+        if widening.messages == 0 {
+            widening.room.add_permits(widening.more);
+            self.alone.store(false, Ordering::Relaxed);
+            self.widening = None;
+        }
     }
 
     /// A broker may end the connection because of a message. Which one it meant is known when only one was under way.
     fn disconnected(&mut self, answer: Answer) -> SinkError {
         let error = ended(&answer);
-        if !is_about_a_message(answer.reason) {
-            return error;
-        }
-        if self.under_way.len() > 1 {
-            self.alone.store(true, Ordering::Relaxed);
-        } else if let Some((_, only)) = self.under_way.drain().next() {
+        if is_about_a_message(answer.reason)
+            && self.under_way.len() == 1
+            && let Some((_, only)) = self.under_way.drain().next()
+        {
             let _ = only.acknowledged.send(answer);
         }
         error

@@ -1,10 +1,9 @@
 //! Delivery: keys one after another, messages side by side.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use onewrite_core::error::{Action, SinkError};
+use onewrite_core::error::SinkError;
 use onewrite_core::{DeliveryReport, Event, Sink};
 use tokio::sync::RwLock;
 
@@ -18,16 +17,13 @@ pub(super) struct MqttSink {
     settings: Arc<Settings>,
     /// `None` once it is closed. Deliveries hold it for reading.
     session: RwLock<Option<Session>>,
-    /// Whether the next session takes one message at a time; outlives this one.
-    alone: Arc<AtomicBool>,
 }
 
 impl MqttSink {
-    pub(super) fn new(settings: Arc<Settings>, session: Session, alone: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, session: Session) -> Self {
         Self {
             settings,
             session: RwLock::new(Some(session)),
-            alone,
         }
     }
 
@@ -42,14 +38,7 @@ impl MqttSink {
             return Fate::Refused(SinkError::park(words));
         }
         match session.publish(message).await {
-            Ok(answer) => {
-                let fate = fate(&answer, self.settings.require_subscribers, &event.topic);
-                if matches!(&fate, Fate::Refused(error) if error.action == Action::Park) {
-                    // If it was what ended a connection, it is found.
-                    self.alone.store(false, Ordering::Relaxed);
-                }
-                fate
-            }
+            Ok(answer) => fate(&answer, self.settings.require_subscribers, &event.topic),
             Err(error) => Fate::Lost(error),
         }
     }

@@ -14,7 +14,7 @@ use onewrite_core::{Event, Sink, SinkConnector};
 use onewrite_sinks::mqtt::{FIELDS, build};
 use onewrite_testkit::servers::Mosquitto;
 
-use crate::support::event;
+use crate::support::{deliver, event, word};
 
 /// A connector to these addresses, with further options.
 pub fn connector(urls: &str, texts: &[(&str, &str)]) -> Arc<dyn SinkConnector> {
@@ -46,4 +46,27 @@ pub fn event_for(topic: &str, number: u128, key: Option<&str>) -> Event {
 pub async fn numbers(broker: &Mosquitto, topic: &str) -> Vec<u128> {
     let arrived = broker.read_all(topic).await;
     arrived.iter().map(|arrived| arrived.id.as_u128()).collect()
+}
+
+/// Delivers until nothing is left, connecting anew for each round, and returns what was parked.
+pub async fn settle_anew(connector: &dyn SinkConnector, batch: Vec<Event>) -> Vec<u128> {
+    let mut left = batch;
+    let mut parked = Vec::new();
+    for _ in 0..10 {
+        let sink = connector.connect().await.unwrap();
+        let (_, outcomes) = deliver(&*sink, &left).await;
+        let mut rest = Vec::new();
+        for (event, outcome) in left.into_iter().zip(outcomes) {
+            match word(&outcome) {
+                "delivered" => {}
+                "park" => parked.push(event.id.as_u128()),
+                _ => rest.push(event),
+            }
+        }
+        left = rest;
+        if left.is_empty() {
+            return parked;
+        }
+    }
+    panic!("{} events are left", left.len());
 }

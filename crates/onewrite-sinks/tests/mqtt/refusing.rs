@@ -6,8 +6,8 @@ use onewrite_core::{Action, Event, Outcome};
 use onewrite_testkit::faults::{FaultProxy, ProxyMode};
 use onewrite_testkit::servers::Mosquitto;
 
-use super::{connected, connector, event_for, numbers, refused};
-use crate::support::{deliver, settle, word, words};
+use super::{connected, connector, event_for, numbers, refused, settle_anew};
+use crate::support::{deliver, settle, words};
 
 fn events(topic: &str, count: u128) -> Vec<Event> {
     (1..=count)
@@ -48,22 +48,7 @@ async fn a_payload_over_a_limit_that_the_broker_does_not_tell_is_parked_alone() 
     let mut batch = events("limited", 9);
     batch[4].payload = vec![b'x'; 2_001].into();
     let connector = connector(&broker.url(), &[]);
-    let mut parked = Vec::new();
-    let mut left = batch.clone();
-    while !left.is_empty() {
-        let sink = connector.connect().await.unwrap();
-        let (_, outcomes) = deliver(&*sink, &left).await;
-        let mut rest = Vec::new();
-        for (event, outcome) in left.into_iter().zip(outcomes) {
-            match word(&outcome) {
-                "delivered" => {}
-                "park" => parked.push(event.id.as_u128()),
-                _ => rest.push(event),
-            }
-        }
-        left = rest;
-    }
-    assert_eq!(parked, [5]);
+    assert_eq!(settle_anew(&*connector, batch).await, [5]);
     let arrived: HashSet<_> = numbers(&broker, "limited").await.into_iter().collect();
     assert_eq!(arrived, HashSet::from([1, 2, 3, 4, 6, 7, 8, 9]));
 }

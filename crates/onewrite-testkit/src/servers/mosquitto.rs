@@ -20,13 +20,13 @@ use crate::wait;
 /// For messages when it cannot be started.
 const PACKAGE: &str = "Mosquitto (Debian's package mosquitto, which `./x up` installs)";
 
-/// What every broker is started with. As root it would become another user, who cannot look into its home; queues have no
-/// limit, since a broker drops what does not fit after it has acknowledged it.
+/// What every broker is started with. As root it would become another user, who cannot look into its home; queues hold
+/// more than any test sends, since a broker drops what does not fit after it has acknowledged it.
 const CONFIGURATION: &str = "
 per_listener_settings true
 user root
 persistence true
-max_queued_messages 0
+max_queued_messages 10000000
 ";
 
 /// A Mosquitto broker of the test's own on 127.0.0.1. Clones are the same broker; it ends with the last.
