@@ -118,7 +118,10 @@ impl Session {
                     "the broker did not acknowledge within {:?}; whether the event arrived is unknown",
                     self.patience
                 );
-                Err(SinkError::reconnect(words))
+                self.end.set(Action::Reconnect, words);
+                // What waits for room would wait for the same broker.
+                self.room.close();
+                Err(self.end.error())
             }
         }
     }

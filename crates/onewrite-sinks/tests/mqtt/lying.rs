@@ -154,7 +154,11 @@ async fn qos_2_is_delivered_when_it_is_completed_and_not_before() {
         let (result, outcomes) = deliver(&*sink, &events(1, &["a"])).await;
         result.unwrap();
         assert_eq!(words(&outcomes), [outcome], "{received:#x} {completed:?}");
-        assert_eq!(*released.lock().unwrap(), i32::from(completed.is_some()), "{received:#x}");
+        assert_eq!(
+            *released.lock().unwrap(),
+            i32::from(completed.is_some()),
+            "{received:#x}"
+        );
     }
     // A receipt alone.
     let script = |packet: &Packet| match packet.first >> 4 {

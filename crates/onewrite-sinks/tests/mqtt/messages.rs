@@ -24,7 +24,11 @@ async fn full_stops_stay_where_nothing_is_said() {
     let broker = Mosquitto::shared().await;
     broker.subscribe("with.full.stops").await;
     let sink = connected(&broker.url(), &[]).await;
-    assert!(settle(&*sink, &[event_for("with.full.stops", 1, None)], 1).await.is_empty());
+    assert!(
+        settle(&*sink, &[event_for("with.full.stops", 1, None)], 1)
+            .await
+            .is_empty()
+    );
     assert_eq!(numbers(&broker, "with.full.stops").await, [1]);
 }
 
@@ -54,7 +58,11 @@ async fn topics_that_cannot_be_park_and_the_connection_goes_on() {
 #[tokio::test]
 async fn what_is_retained_is_there_for_those_who_come_later() {
     let broker = Mosquitto::shared().await;
-    let texts = [("retain", "true"), ("require_subscribers", "false"), ("message_expiry", "1h")];
+    let texts = [
+        ("retain", "true"),
+        ("require_subscribers", "false"),
+        ("message_expiry", "1h"),
+    ];
     let sink = connected(&broker.url(), &texts).await;
     let batch = [event_for("retained", 1, Some("a")), event_for("retained", 2, Some("a"))];
     assert!(settle(&*sink, &batch, 1).await.is_empty());
@@ -76,7 +84,10 @@ async fn a_check_tells_what_works_and_sends_nothing() {
         .map(|finding| (finding.level, finding.message.as_str()))
         .collect();
     let expected = [
-        (FindingLevel::Works, "20 messages under way and packets of 5000 bytes at most"),
+        (
+            FindingLevel::Works,
+            "20 messages under way and packets of 5000 bytes at most",
+        ),
         (FindingLevel::Works, "can be sent to"),
         (FindingLevel::Broken, "holds '#'"),
         (FindingLevel::Warning, "do not tell that nobody subscribes"),

@@ -23,7 +23,9 @@ async fn what_nobody_subscribes_to_is_tried_again_until_somebody_does() {
     let (result, outcomes) = deliver(&*sink, &batch).await;
     result.unwrap();
     assert_eq!(words(&outcomes), ["retry"; 3]);
-    let Outcome::Failed(error) = &outcomes[0] else { panic!("it failed") };
+    let Outcome::Failed(error) = &outcomes[0] else {
+        panic!("it failed")
+    };
     assert!(error.to_string().contains("nobody subscribes to \"nobody\""), "{error}");
     broker.subscribe("nobody").await;
     assert!(settle(&*sink, &batch, 1).await.is_empty());
@@ -63,7 +65,10 @@ async fn a_frozen_broker_makes_everything_unknown() {
     broker.continue_();
     let error = result.unwrap_err();
     assert_eq!(error.action, Action::Reconnect);
-    assert!(error.to_string().contains("did not acknowledge within 200ms"), "{error}");
+    assert!(
+        error.to_string().contains("did not acknowledge within 200ms"),
+        "{error}"
+    );
     assert_eq!(words(&outcomes), ["unknown"; 6]);
 }
 

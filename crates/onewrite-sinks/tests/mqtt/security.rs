@@ -84,7 +84,11 @@ async fn a_topic_that_the_user_may_not_write_to_parks_its_events_alone() {
         ];
         let (result, outcomes) = deliver(&*sink, &batch).await;
         result.unwrap();
-        assert_eq!(words(&outcomes), ["delivered", "park", "unknown", "delivered"], "QoS {qos}");
+        assert_eq!(
+            words(&outcomes),
+            ["delivered", "park", "unknown", "delivered"],
+            "QoS {qos}"
+        );
     }
     assert!(numbers(&guarded.broker, "secret").await.is_empty());
     let mut arrived = numbers(&guarded.broker, "shop/orders").await;
@@ -147,7 +151,9 @@ async fn both_sides_show_certificates_of_an_authority_that_the_other_trusts() {
         ("key_file", &key),
     ];
     let sink = connector(&url, &all).connect().await.unwrap();
-    let mut batch: Vec<_> = (1..=50).map(|number| event_for("encrypted", number, Some("a"))).collect();
+    let mut batch: Vec<_> = (1..=50)
+        .map(|number| event_for("encrypted", number, Some("a")))
+        .collect();
     batch[7].payload = vec![b'x'; 3 << 20].into();
     assert!(settle(&*sink, &batch, 1).await.is_empty());
     sink.close().await.unwrap();
