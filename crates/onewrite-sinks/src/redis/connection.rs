@@ -71,9 +71,11 @@ impl Connection {
     /// Sends commands with nothing between them, and returns a reply to each.
     pub(super) async fn all(&self, commands: &Pipeline, count: usize) -> Result<Vec<Value>, SinkError> {
         let mut connection = self.multiplexed.clone();
+        // Another delivery's wait on this connection comes first.
+        let waited = self.settings.wait.map_or(Duration::ZERO, |wait| wait.timeout);
         let replies = self
             .within(
-                self.settings.timeout,
+                self.settings.timeout + waited,
                 connection.send_packed_commands(commands, 0, count),
             )
             .await?;

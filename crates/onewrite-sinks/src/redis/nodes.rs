@@ -46,7 +46,10 @@ impl Nodes {
             nodes: Mutex::default(),
             settings,
         };
-        nodes.keep(connection);
+        if let Place::Single(endpoint) = &*nodes.place() {
+            // It is the first one.
+            let _ = nodes.node(endpoint).connections[0].set(Arc::new(connection));
+        }
         Ok(nodes)
     }
 
@@ -87,14 +90,11 @@ impl Nodes {
     pub(super) async fn connection(&self, endpoint: &Endpoint, turn: usize) -> Result<Arc<Connection>, SinkError> {
         let node = self.node(endpoint);
         let cell = &node.connections[turn % node.connections.len()];
-        let made = cell.get_or_try_init(async || Connection::open(&self.settings, &node.endpoint).await.map(Arc::new));
+        let made = cell.get_or_try_init(async || {
+            let connection = Connection::open(&self.settings, &node.endpoint).await?;
+            ready(&self.settings, &connection).await.map(|()| Arc::new(connection))
+        });
         made.await.map(Arc::clone)
-    }
-
-    fn keep(&self, connection: Connection) {
-        let node = self.node(&connection.endpoint().clone());
-        // It is the first one.
-        let _ = node.connections[0].set(Arc::new(connection));
     }
 
     fn node(&self, endpoint: &Endpoint) -> Arc<Node> {
@@ -124,14 +124,22 @@ async fn look(settings: &Arc<Settings>, url: &Endpoint) -> Result<(Connection, P
     let place = place(settings, &connection).await?;
     if matches!(place, Place::Single(_)) {
         not_a_replica(&connection).await?;
-    }
-    transactions(&connection).await?;
-    if let Some(wait) = settings.wait
-        && matches!(place, Place::Single(_))
-    {
-        connection.wait(wait).await?;
+        ready(settings, &connection).await?;
+    } else {
+        // Which of the cluster's servers this is does not matter; what the user may do is the same at all of them.
+        transactions(&connection).await?;
     }
     Ok((connection, place))
+}
+
+/// Makes sure that a connection can be written to as the options want it. Where too few replicas answer to wait for, nothing is
+/// written that would have to be written again.
+async fn ready(settings: &Settings, connection: &Connection) -> Result<(), SinkError> {
+    transactions(connection).await?;
+    match settings.wait {
+        Some(wait) => connection.wait(wait).await,
+        None => Ok(()),
+    }
 }
 
 async fn place(settings: &Settings, connection: &Connection) -> Result<Place, SinkError> {

@@ -96,7 +96,7 @@ async fn a_connection_cut_in_either_direction_loses_nothing() {
             assert_eq!(result.unwrap_err().action, Action::Reconnect, "{mode:?}");
             proxy.set(ProxyMode::Pass);
         }
-        let sink = connector.connect().await.unwrap();
+        let sink = connected(&broker.url(), &[("timeout", "30s"), ("qos", qos)]).await;
         assert!(settle(&*sink, &batch, 1).await.is_empty());
         let mut seen = HashSet::new();
         let arrived = numbers(&broker, &topic).await;

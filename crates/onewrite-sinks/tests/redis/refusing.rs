@@ -114,7 +114,7 @@ async fn a_connection_cut_in_either_direction_loses_nothing() {
         assert!(outcomes.iter().all(|outcome| word(outcome) == "unknown"), "{mode:?}");
         proxy.set(ProxyMode::Pass);
     }
-    let sink = connector.connect().await.unwrap();
+    let sink = connected(&redis.url(), &[("timeout", "30s"), ("stream", "cut")]).await;
     assert!(settle(&*sink, &batch, 1).await.is_empty());
     holds_in_order(&redis, "cut", 600, 3).await;
 }
