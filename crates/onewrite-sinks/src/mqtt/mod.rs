@@ -29,9 +29,10 @@
 //!   set; set it to a large number, and not to 0 for none: version 2.0.11 then ends the connection whenever it refuses a message.
 //! - A session that expires takes its queue along.
 //! - What is kept need not be on disk. Mosquitto without `persistence true` keeps nothing over a restart. With it, it writes everything to
-//!   `mosquitto.db` when it is stopped in order, on SIGUSR1, and every `autosave_interval` (1800 s): a crash loses what was acknowledged since.
-//!   With `autosave_on_changes true` and `autosave_interval 1` it writes the whole file after each turn of its loop, so a crash loses
-//!   only what was acknowledged in that turn; the acknowledgements of a turn leave before its file is written.
+//!   `mosquitto.db` when it is stopped in order, on SIGUSR1, and every `autosave_interval` (1800 s): a crash loses everything that was
+//!   acknowledged since. With `autosave_on_changes true` and `autosave_interval 1` it writes the whole file after each turn of its loop,
+//!   so a crash loses what was acknowledged in that turn, whose acknowledgements leave before the file is written. Seen with 2.0.11
+//!   and SIGKILL after 300 messages, one at a time: 300 are lost in the first case and the last one in the second.
 //!
 //! # QoS 2
 //! It spares subscribers what a broker would send again within a session. It does not make the relay's own repetitions go away: after

@@ -1,7 +1,7 @@
 //! A batch divided into what is written at once: events of one stream, and no key in two of them at the same time.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use onewrite_core::error::SinkError;
 use onewrite_core::template::Template;
@@ -133,25 +133,15 @@ impl<'a> Work<'a> {
     /// Notes that the first `kept` events of a chunk have been written and that the others were refused. What follows of their
     /// keys can be taken now, unless one of them was refused, whose first such event is returned.
     pub(super) fn written(&mut self, chunk: &Chunk, kept: usize, report: &mut DeliveryReport) -> Vec<usize> {
-        let mut refused = Vec::new();
-        let mut lines: Vec<usize> = Vec::new();
-        for &event in &chunk.events[kept..] {
+        let mut seen = HashSet::new();
+        let (kept, rest) = chunk.events.split_at(kept);
+        let mut refused = rest.to_vec();
+        refused.retain(|event| seen.insert(self.line_of[*event]));
+        for &event in kept {
             let line = self.line_of[event];
-            if !lines.contains(&line) {
-                lines.push(line);
-                refused.push(event);
+            if seen.insert(line) {
+                self.make_ready(line, report);
             }
-        }
-        let refused_lines = lines.len();
-        for &event in &chunk.events[..kept] {
-            let line = self.line_of[event];
-            // Events of one key are mostly neighbours in a line, so this is short where it is often asked.
-            if !lines.contains(&line) {
-                lines.push(line);
-            }
-        }
-        for &line in &lines[refused_lines..] {
-            self.make_ready(line, report);
         }
         refused
     }

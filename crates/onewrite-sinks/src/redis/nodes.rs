@@ -53,12 +53,9 @@ impl Nodes {
         Ok(nodes)
     }
 
-    /// The slot of a stream, where there are slots.
-    pub(super) fn slot(&self, stream: &str) -> Option<u16> {
-        match &*self.place() {
-            Place::Single(_) => None,
-            Place::Cluster(_) => Some(slot_of(stream)),
-        }
+    /// Whether there are slots, which may move.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(&*self.place(), Place::Cluster(_))
     }
 
     /// The server that has a stream, or the slot that no server has.

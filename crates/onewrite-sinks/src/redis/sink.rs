@@ -129,7 +129,7 @@ impl Writer<'_> {
             let connection = match self.nodes.connection(&home, self.turn).await {
                 Ok(connection) => connection,
                 // One server of several: the streams of the others go on.
-                Err(error) if self.nodes.slot(stream).is_some() && error.action == Action::Reconnect => {
+                Err(error) if self.nodes.is_cluster() && error.action == Action::Reconnect => {
                     let words = onewrite_core::error::chain(&error);
                     return Ok(Fate::Refused(Refusal::new(error.action, words)));
                 }
@@ -161,7 +161,7 @@ impl Writer<'_> {
         chunk: &Chunk,
         asking: bool,
     ) -> Result<Reply, SinkError> {
-        let is_cluster = self.nodes.slot(stream).is_some();
+        let is_cluster = self.nodes.is_cluster();
         let count = chunk.events.len();
         let mut commands = Pipeline::with_capacity(count + 3);
         if asking {
