@@ -3,6 +3,8 @@
 //! Each sink's module holds its `FIELDS` (what can be configured) and a `build` that turns checked options into a
 //! connector. Only this list of modules and the registry know which sinks are built in.
 
+#[cfg(any(feature = "redis", feature = "mqtt"))]
+mod endpoint;
 #[cfg(any(
     feature = "http",
     feature = "rabbitmq",
@@ -28,5 +30,9 @@ pub mod http;
 pub mod kafka;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 pub use registry::{BuildError, SinkType, UnknownSink};

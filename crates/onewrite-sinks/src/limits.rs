@@ -81,3 +81,65 @@ pub const NATS_GUARDED_SUBJECTS: usize = 20_000;
 /// The window of duplicates below which `onewrite check` warns: an outage of a NATS cluster that takes longer than this has
 /// people at work on it.
 pub const NATS_DUPLICATE_WINDOW: Duration = Duration::from_secs(3600);
+
+/// How long connecting to one Redis server may take: the connection, TLS, and the commands that a connection begins with.
+/// Three addresses in turn stay within core's own limit.
+pub const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// The shortest time that a Redis answer can be waited for: below it every slow moment would be a failure.
+pub const REDIS_TIMEOUT_MIN: Duration = Duration::from_millis(50);
+
+/// The longest time that a Redis answer can be waited for. With [`REDIS_WAIT_MAX`] it stays within
+/// [`DELIVERY_TIMEOUT`](onewrite_core::limits::DELIVERY_TIMEOUT).
+pub const REDIS_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
+/// The longest time that replicas, or disks, can be waited for.
+pub const REDIS_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Most entries of one Redis transaction: the server does nothing else while it carries one out, and so many take it about a
+/// millisecond.
+pub const REDIS_CHUNK_EVENTS: usize = 512;
+
+/// Payload bytes after which a Redis transaction takes no further entry, for the same reason.
+pub const REDIS_CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Redis takes no lower value than this for `proto-max-bulk-len`, in bytes: a shorter argument is never refused for its length.
+pub const REDIS_BULK_BYTES_ALWAYS: usize = 1024 * 1024;
+
+/// Redis transactions of one delivery under way at once, on one connection: past a handful it only fills buffers.
+pub const REDIS_CHUNKS_UNDER_WAY: usize = 64;
+
+/// Connections to each Redis server where replicas or disks are waited for, since the wait holds up what follows it on its
+/// connection: one for each delivery of a route that core has under way.
+pub const REDIS_WAITING_CONNECTIONS: usize = onewrite_core::limits::CONCURRENT_BATCHES;
+
+/// How often in a row a Redis cluster may send one transaction to another server: a slot that moves on is told once or twice.
+pub const REDIS_REDIRECTS_MAX: usize = 5;
+
+/// How long connecting to one MQTT broker may take: the connection, TLS, and the broker's answer. Three addresses in turn stay
+/// within core's own limit.
+pub const MQTT_CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// The shortest time that an MQTT acknowledgement can be waited for: below it every slow moment would be a failure.
+pub const MQTT_TIMEOUT_MIN: Duration = Duration::from_millis(50);
+
+/// The longest time that an MQTT acknowledgement can be waited for, within
+/// [`DELIVERY_TIMEOUT`](onewrite_core::limits::DELIVERY_TIMEOUT).
+pub const MQTT_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
+/// The longest `keep_alive` of MQTT, which has two bytes for its seconds.
+pub const MQTT_KEEP_ALIVE_MAX: Duration = Duration::from_secs(65_535);
+
+/// The longest text that MQTT can hold, in bytes: it has two bytes for the length.
+pub const MQTT_TEXT_BYTES_MAX: usize = 65_535;
+
+/// Bytes that wait to be written to an MQTT broker and past which no further event is taken up: enough for a few TCP segments, and
+/// any single event is still taken whole.
+pub const MQTT_WRITE_BYTES: usize = 128 * 1024;
+
+/// The largest packet that is taken from an MQTT broker, in bytes: acknowledgements with their words are far smaller.
+pub const MQTT_READ_BYTES_MAX: usize = 256 * 1024;
+
+/// How many messages of an MQTT session are acknowledged one at a time after a connection broke with several under way: if one of
+/// them was the reason, it is found; if not, it costs as many round trips once.
+pub const MQTT_ALONE_MESSAGES: u32 = 64;

@@ -102,6 +102,20 @@ const TYPES: &[SinkType] = &[
         fields: crate::nats::FIELDS,
         build: crate::nats::build,
     },
+    #[cfg(feature = "redis")]
+    SinkType {
+        name: "redis",
+        description: "streams of Redis or Valkey, a single server or a cluster: all or nothing of what is written at once",
+        fields: crate::redis::FIELDS,
+        build: crate::redis::build,
+    },
+    #[cfg(feature = "mqtt")]
+    SinkType {
+        name: "mqtt",
+        description: "a broker of MQTT 5, with QoS 1 or 2: told when nobody subscribes to a topic",
+        fields: crate::mqtt::FIELDS,
+        build: crate::mqtt::build,
+    },
     #[cfg(feature = "http")]
     SinkType {
         name: "http",
@@ -129,6 +143,8 @@ const TYPES: &[SinkType] = &[
 const KNOWN: &[(&str, &str)] = &[
     ("kafka", "kafka"),
     ("nats", "nats"),
+    ("redis", "redis"),
+    ("mqtt", "mqtt"),
     ("http", "http"),
     ("file", "file"),
     ("stdout", "file"),
@@ -152,7 +168,7 @@ mod tests {
         let error = sink_type("kafak").unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"nats\", \"http\", \"file\", \"stdout\""
+            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"nats\", \"redis\", \"mqtt\", \"http\", \"file\", \"stdout\""
         );
         let error = sink_type("pigeon").unwrap_err().to_string();
         assert!(

@@ -1,5 +1,7 @@
 //! Each adapter against the real thing, or a server that can be told how to misbehave.
 
+#[cfg(any(feature = "redis", feature = "mqtt"))]
+mod authority;
 #[cfg(feature = "file")]
 mod file;
 #[cfg(feature = "http")]
@@ -8,5 +10,9 @@ mod http;
 mod kafka;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "mqtt")]
+mod mqtt;
+#[cfg(feature = "redis")]
+mod redis;
 #[allow(dead_code, reason = "a build without some of the sinks uses a part of it")]
 mod support;

@@ -20,6 +20,8 @@ pub mod servers {
     mod kafka_process;
     #[cfg(feature = "kafka")]
     mod kafka_records;
+    mod mosquitto;
+    mod mqtt;
     mod nats;
     mod nats_cluster;
     mod nats_process;
@@ -30,6 +32,8 @@ pub mod servers {
     mod postgres_process;
     mod postgres_slots;
     mod process;
+    mod redis;
+    mod resp;
     mod schema_registry;
 
     pub use database::Database;
@@ -37,10 +41,13 @@ pub mod servers {
     pub use kafka::Kafka;
     #[cfg(feature = "kafka")]
     pub use kafka_records::Record;
+    pub use mosquitto::Mosquitto;
     pub use nats::Nats;
     pub use nats_cluster::NatsCluster;
     pub use postgres::Postgres;
     pub use postgres_copies::Backup;
     pub use postgres_slots::Slot;
+    pub use redis::{Redis, RedisCluster};
+    pub use resp::Reply;
     pub use schema_registry::SchemaRegistry;
 }

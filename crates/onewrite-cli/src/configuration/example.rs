@@ -82,6 +82,8 @@ pub fn example_text(adapter: &str, name: &str) -> Option<&'static str> {
         ("sqlite", "url") => "\"shop.db\"",
         ("kafka", "brokers") => "[\"localhost:9092\"]",
         ("nats", "urls") => "[\"nats://localhost:4222\"]",
+        ("redis", "urls") => "[\"redis://localhost:6379\"]",
+        ("mqtt", "urls") => "[\"mqtt://localhost:1883\"]",
         ("http", "url") => "\"http://localhost:8080/events\"",
         ("file", "path") => "\"events.jsonl\"",
         ("avro" | "json-schema" | "protobuf", "registry") => "[\"http://localhost:8081\"]",
