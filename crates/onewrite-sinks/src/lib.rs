@@ -23,5 +23,7 @@ pub mod file;
 pub mod http;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
 
 pub use registry::{BuildError, SinkType, UnknownSink};

@@ -128,6 +128,13 @@ const TYPES: &[SinkType] = &[
         fields: crate::kafka::FIELDS,
         build: crate::kafka::build,
     },
+    #[cfg(feature = "rabbitmq")]
+    SinkType {
+        name: "rabbitmq",
+        description: "RabbitMQ: persistent messages, confirmed by the broker and never returned",
+        fields: crate::rabbitmq::FIELDS,
+        build: crate::rabbitmq::build,
+    },
     #[cfg(feature = "http")]
     SinkType {
         name: "http",
@@ -154,6 +161,7 @@ const TYPES: &[SinkType] = &[
 /// Every name there is with the Cargo feature that brings it, built in or not.
 const KNOWN: &[(&str, &str)] = &[
     ("kafka", "kafka"),
+    ("rabbitmq", "rabbitmq"),
     ("http", "http"),
     ("file", "file"),
     ("stdout", "file"),
@@ -177,7 +185,7 @@ mod tests {
         let error = sink_type("kafak").unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"http\", \"file\", \"stdout\""
+            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"rabbitmq\", \"http\", \"file\", \"stdout\""
         );
         let error = sink_type("pigeon").unwrap_err().to_string();
         assert!(

@@ -6,5 +6,7 @@ mod file;
 mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 #[allow(dead_code, reason = "a build without some of the sinks uses a part of it")]
 mod support;

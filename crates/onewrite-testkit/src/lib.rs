@@ -26,6 +26,11 @@ pub mod servers {
     mod postgres_process;
     mod postgres_slots;
     mod process;
+    mod rabbitmq;
+    mod rabbitmq_bytes;
+    mod rabbitmq_client;
+    mod rabbitmq_process;
+    mod rabbitmq_reader;
 
     pub use database::Database;
     #[cfg(feature = "kafka")]
@@ -35,4 +40,7 @@ pub mod servers {
     pub use postgres::Postgres;
     pub use postgres_copies::Backup;
     pub use postgres_slots::Slot;
+    pub use rabbitmq::RabbitMq;
+    pub use rabbitmq_bytes::Table;
+    pub use rabbitmq_client::Published;
 }
