@@ -72,6 +72,9 @@ pub const RABBITMQ_BLOCKED_WAIT: Duration = Duration::from_secs(10);
 /// [`DELIVERY_TIMEOUT`](onewrite_core::limits::DELIVERY_TIMEOUT) ends it.
 pub const RABBITMQ_CONFIRM_TIMEOUT: Duration = Duration::from_secs(50);
 
+/// How long RabbitMQ may confirm no message at all while some are on their way.
+pub const RABBITMQ_SILENCE: Duration = Duration::from_secs(10);
+
 /// How long an exchange that was not there, or not to be written to, is taken to be so without asking again.
 pub const RABBITMQ_LOOK_AGAIN: Duration = Duration::from_secs(2);
 

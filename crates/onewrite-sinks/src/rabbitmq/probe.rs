@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use amq_protocol::protocol::BasicProperties;
 use onewrite_core::error::chain;
-use onewrite_core::sink::Finding;
+use onewrite_core::sink::{Finding, FindingLevel};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::amqp::{Close, Connection, Failure, Login, Message, Verdict};
@@ -16,6 +17,9 @@ use super::settings::{Declare, Settings};
 
 /// How long the broker has to answer a message that goes nowhere; one that blocks publishers says so at once.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long it has to answer all questions.
+const LOOKING: Duration = Duration::from_secs(20);
 
 /// Looks at everything that a delivery will need, up to the first thing that stands in the way of the rest.
 pub(super) async fn probe(settings: &Arc<Settings>, topics: &[String]) -> Vec<Finding> {
@@ -39,18 +43,33 @@ pub(super) async fn probe(settings: &Arc<Settings>, topics: &[String]) -> Vec<Fi
         let words = format!("says that it is {:?}; what was tested is RabbitMQ", server.product);
         findings.push(Finding::warning(subject, words));
     }
+    let looking = look(&connection, settings, topics, &mut findings);
+    if timeout(LOOKING, looking).await.is_err() {
+        let words = format!("the broker did not answer all questions within {LOOKING:?}; look at its log");
+        findings.push(Finding::broken(format!("broker {shown}"), words));
+    }
+    findings
+}
+
+async fn look(connection: &Connection, settings: &Settings, topics: &[String], findings: &mut Vec<Finding>) {
     let mut alone = Alone::new();
-    findings.extend(publishers(&connection, &mut alone, settings).await);
+    if let Some(finding) = publishers(connection, &mut alone, settings).await {
+        let broken = finding.level == FindingLevel::Broken;
+        findings.push(finding);
+        if broken {
+            // A broker that blocks a publisher does not read its questions either.
+            return;
+        }
+    }
     for exchange in settings.exchange.for_topics(topics) {
-        findings.extend(exchange_finding(&connection, &mut alone, settings, &exchange).await);
+        findings.extend(exchange_finding(connection, &mut alone, settings, &exchange).await);
     }
     if settings.exchange.literal() == Some("") {
         for queue in settings.routing_key.for_topics(topics) {
-            findings.push(queue_finding(&connection, &mut alone, settings, &queue).await);
+            findings.push(queue_finding(connection, &mut alone, settings, &queue).await);
         }
     }
     connection.close().await;
-    findings
 }
 
 /// Whether the broker takes messages at all. It tells that it blocks publishers only to one that publishes, so it gets an empty
@@ -76,7 +95,7 @@ async fn publishers(connection: &Connection, alone: &mut Alone, settings: &Setti
             let words = format!("the broker blocks all publishers: {reason}; it needs memory or disk space, see rabbitmqctl status");
             Some(Finding::broken(subject, words))
         }
-        verdict = tokio::time::timeout(ANSWER, verdict) => match verdict {
+        verdict = timeout(ANSWER, verdict) => match verdict {
             Ok(Ok(Verdict::Unknown(Failure::Channel(close)))) => {
                 alone.closed();
                 // Other exchanges may still be open to this user.

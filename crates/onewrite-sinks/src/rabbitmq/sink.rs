@@ -1,13 +1,13 @@
 //! Delivery: keys one after another, messages of different keys side by side on one channel.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use onewrite_core::error::SinkError;
+use onewrite_core::error::{Action, SinkError};
 use onewrite_core::{DeliveryReport, Event, Sink};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
@@ -18,7 +18,8 @@ use super::message::message;
 use super::settings::{Declare, Settings};
 use crate::keyed::{self, Fate};
 use crate::limits::{
-    AMQP_CLOSE_TIMEOUT, RABBITMQ_BLOCKED_WAIT, RABBITMQ_CONFIRM_TIMEOUT, RABBITMQ_START_WINDOW, RABBITMQ_SUSPECTS_MAX,
+    AMQP_CLOSE_TIMEOUT, RABBITMQ_BLOCKED_WAIT, RABBITMQ_CONFIRM_TIMEOUT, RABBITMQ_SILENCE, RABBITMQ_START_WINDOW,
+    RABBITMQ_SUSPECTS_MAX,
 };
 
 /// Events that were on their way when the broker closed a channel over one of them. Each goes alone the next time, so that only
@@ -60,6 +61,8 @@ pub(super) struct RabbitSink {
     /// The largest message that the broker takes, once it has said so.
     size_limit: AtomicUsize,
     blocked: watch::Receiver<Option<String>>,
+    /// How often the broker has said what became of a message.
+    heard: AtomicU64,
     /// One permit for each message that may be unconfirmed, over all deliveries at once. Closed with the sink.
     permits: Semaphore,
 }
@@ -76,6 +79,7 @@ impl RabbitSink {
             destinations: Destinations::default(),
             size_limit: AtomicUsize::new(usize::MAX),
             blocked: connection.blocked(),
+            heard: AtomicU64::new(0),
             permits: Semaphore::new(settings.window),
             settings,
             suspects,
@@ -102,14 +106,14 @@ impl RabbitSink {
         }
         match self.destinations.look(&destination) {
             Known::Open => self.send_among_others(message, &destination).await,
-            Known::Refused(error) => Fate::Refused(error),
+            Known::Refused(error) => refused(error),
             Known::Unknown => self.send_alone(message, destination, begun).await,
         }
     }
 
     async fn send_among_others(&self, message: Message, destination: &Destination) -> Fate {
         let verdict = match self.stream.publish(message) {
-            Ok(verdict) => verdict.await.unwrap_or_else(|_| dropped()),
+            Ok(verdict) => self.word(verdict).await,
             Err(error) => return Fate::Refused(SinkError::park(error.to_string())),
         };
         match verdict {
@@ -132,7 +136,7 @@ impl RabbitSink {
                 return self.send_among_others(message, &destination).await;
             }
             Known::Open => {}
-            Known::Refused(error) => return Fate::Refused(error),
+            Known::Refused(error) => return refused(error),
             Known::Unknown => {
                 let prepared = alone.prepare(&self.connection, &self.settings, &destination).await;
                 if let Err(failure) = prepared {
@@ -145,7 +149,7 @@ impl RabbitSink {
             Err(failure) => return Fate::Lost(judge::connection(&failure)),
         };
         let verdict = match channel.publish(message) {
-            Ok(verdict) => verdict.await.unwrap_or_else(|_| dropped()),
+            Ok(verdict) => self.word(verdict).await,
             Err(error) => return Fate::Refused(SinkError::park(error.to_string())),
         };
         match verdict {
@@ -161,6 +165,14 @@ impl RabbitSink {
                 self.settled(verdict, &destination)
             }
         }
+    }
+
+    /// Waits for the broker's word on a message.
+    async fn word(&self, verdict: oneshot::Receiver<Verdict>) -> Verdict {
+        let dropped = |_| Verdict::Unknown(Failure::ended("the connection was dropped"));
+        let verdict = verdict.await.unwrap_or_else(dropped);
+        self.heard.fetch_add(1, Ordering::Relaxed);
+        verdict
     }
 
     /// What the broker said of a message.
@@ -212,7 +224,7 @@ impl RabbitSink {
             // The next for this exchange would fare no better.
             self.destinations.refused(destination, &error);
         }
-        self.refused(error)
+        refused(error)
     }
 
     fn unprepared(&self, failure: &Failure, destination: Destination) -> Fate {
@@ -220,17 +232,9 @@ impl RabbitSink {
             Failure::Channel(close) => {
                 let error = judge::undeclared(&self.settings, close);
                 self.destinations.refused(destination, &error);
-                self.refused(error)
+                refused(error)
             }
             other => Fate::Lost(judge::connection(other)),
-        }
-    }
-
-    /// What concerns one event is noted at it; what stops all of them ends the delivery.
-    fn refused(&self, error: SinkError) -> Fate {
-        match error.action {
-            onewrite_core::Action::Halt => Fate::Lost(error),
-            _ => Fate::Refused(error),
         }
     }
 
@@ -248,6 +252,17 @@ impl RabbitSink {
         SinkError::retry(format!(
             "RabbitMQ is too slow for the whole delivery: after {RABBITMQ_START_WINDOW:?} the rest was left for the next"
         ))
+    }
+
+    /// Waits until the broker has said nothing of any message for too long, and not because it blocks.
+    async fn silent_for_long(&self) {
+        loop {
+            let before = self.heard.load(Ordering::Relaxed);
+            tokio::time::sleep(RABBITMQ_SILENCE).await;
+            if self.heard.load(Ordering::Relaxed) == before && self.blocked.borrow().is_none() {
+                return;
+            }
+        }
     }
 
     /// Waits until the broker takes messages again.
@@ -287,10 +302,13 @@ impl Sink for RabbitSink {
             biased;
             result = timeout(RABBITMQ_CONFIRM_TIMEOUT, delivery) => result.unwrap_or_else(|_| {
                 Err(SinkError::reconnect(format!(
-                    "RabbitMQ did not confirm all messages within {RABBITMQ_CONFIRM_TIMEOUT:?}; \
-                     a quorum queue without a majority of its members confirms nothing"
+                    "RabbitMQ did not confirm all messages within {RABBITMQ_CONFIRM_TIMEOUT:?}; some of its queues may be unavailable"
                 )))
             }),
+            () = self.silent_for_long() => Err(SinkError::reconnect(format!(
+                "RabbitMQ confirmed no message within {RABBITMQ_SILENCE:?}; \
+                 a quorum queue without a majority of its members confirms nothing"
+            ))),
             reason = self.blocked_for_long() => Err(SinkError::retry(format!(
                 "RabbitMQ blocks publishers ({reason}); it takes messages again when it has memory and disk space"
             ))),
@@ -308,6 +326,10 @@ impl Sink for RabbitSink {
     }
 }
 
-fn dropped() -> Verdict {
-    Verdict::Unknown(Failure::ended("the connection was dropped"))
+/// What concerns one event is noted at it; what stops all of them ends the delivery.
+fn refused(error: SinkError) -> Fate {
+    match error.action {
+        Action::Halt => Fate::Lost(error),
+        _ => Fate::Refused(error),
+    }
 }

@@ -12,10 +12,10 @@ use super::{connector, events_for, ids, name, settle, to};
 use crate::support::{deliver, word, words};
 
 /// An authority in `ca.pem`, and what it signed for each name in `NAME.pem` and `NAME.key`.
-fn authority(directory: &Path, names: &[&str]) {
+fn authority(directory: &Path, called: &str, names: &[&str]) {
     let key = KeyPair::generate().unwrap();
     let mut parameters = CertificateParams::new([]).unwrap();
-    parameters.distinguished_name.push(DnType::CommonName, "the tests");
+    parameters.distinguished_name.push(DnType::CommonName, called);
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let certificate = parameters.self_signed(&key).unwrap();
     std::fs::write(directory.join("ca.pem"), certificate.pem()).unwrap();
@@ -33,8 +33,8 @@ fn authority(directory: &Path, names: &[&str]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn over_tls_both_sides_are_who_they_say() {
     let (ours, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    authority(ours.path(), &["127.0.0.1", "relay"]);
-    authority(other.path(), &[]);
+    authority(ours.path(), "ours", &["127.0.0.1", "relay"]);
+    authority(other.path(), "another", &[]);
     let file = |name: &str| ours.path().join(name).to_str().unwrap().to_owned();
     let rabbit = RabbitMq::start(&[
         ("listeners.ssl.1", "127.0.0.1:{encrypted_port}"),

@@ -94,6 +94,18 @@ impl Node {
         printed
     }
 
+    /// Whether a quorum queue is in the file from which a restarted node learns of it.
+    pub fn has_written_down(&self, queue: &str) -> Option<()> {
+        let names = "mnesia/onewrite@localhost/quorum/onewrite@localhost/names.dets";
+        let names = fs::read(self.process.home().data().join(names)).ok()?;
+        // Behind the virtual host.
+        let name = format!("_{queue}");
+        names
+            .windows(name.len())
+            .any(|part| part == name.as_bytes())
+            .then_some(())
+    }
+
     /// The processes and their home.
     pub fn process(&self) -> &Process {
         &self.process
