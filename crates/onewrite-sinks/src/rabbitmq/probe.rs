@@ -72,22 +72,12 @@ async fn look(connection: &Connection, settings: &Settings, topics: &[String], f
     connection.close().await;
 }
 
-/// Whether the broker takes messages at all. It tells that it blocks publishers only to one that publishes, so it gets an empty
-/// message to the default exchange for a queue that cannot exist, and returns it.
+/// Whether the broker takes messages at all.
+///
+/// It tells that it blocks publishers only to one that publishes, so it gets an empty message to the default exchange for a queue
+/// that cannot exist, which it returns. It blocks behind that message, so only the answer to a further question shows that it does not.
 async fn publishers(connection: &Connection, alone: &mut Alone, settings: &Settings) -> Option<Finding> {
     let subject = "publishing";
-    let nobody = Message {
-        event: Uuid::nil(),
-        exchange: String::new(),
-        routing_key: format!("onewrite-check-{}", Uuid::new_v4()),
-        properties: BasicProperties::default(),
-        body: bytes::Bytes::new(),
-    };
-    let channel = match alone.channel(connection).await {
-        Ok(channel) => channel,
-        Err(failure) => return Some(Finding::broken(subject, chain(&failure))),
-    };
-    let verdict = channel.publish(nobody).ok()?;
     let mut blocked = connection.blocked();
     tokio::select! {
         Ok(reason) = blocked.wait_for(Option::is_some) => {
@@ -95,21 +85,42 @@ async fn publishers(connection: &Connection, alone: &mut Alone, settings: &Setti
             let words = format!("the broker blocks all publishers: {reason}; it needs memory or disk space, see rabbitmqctl status");
             Some(Finding::broken(subject, words))
         }
-        verdict = timeout(ANSWER, verdict) => match verdict {
-            Ok(Ok(Verdict::Unknown(Failure::Channel(close)))) => {
-                alone.closed();
+        answered = timeout(ANSWER, publish_to_nobody(connection, alone)) => match answered {
+            Ok(Ok(())) => Some(Finding::works(subject, "the broker takes messages; no alarm blocks publishers")),
+            Ok(Err(Failure::Channel(close))) => {
                 // Other exchanges may still be open to this user.
                 let needed = settings.exchange.literal() == Some("");
                 needed.then(|| Finding::broken(subject, format!("{close}; give the user the permission to write")))
             }
-            Ok(Ok(Verdict::Unknown(failure))) => Some(Finding::broken(subject, chain(&failure))),
-            Ok(_) => Some(Finding::works(subject, "the broker takes messages; no alarm blocks publishers")),
+            Ok(Err(failure)) => Some(Finding::broken(subject, chain(&failure))),
             Err(_) => {
                 let words = format!("the broker did not answer a message within {ANSWER:?}; look at its log");
                 Some(Finding::broken(subject, words))
             }
         },
     }
+}
+
+async fn publish_to_nobody(connection: &Connection, alone: &mut Alone) -> Result<(), Failure> {
+    /// Every virtual host has it.
+    const SOME_EXCHANGE: &str = "amq.direct";
+    let nobody = Message {
+        event: Uuid::nil(),
+        exchange: String::new(),
+        routing_key: format!("onewrite-check-{}", Uuid::new_v4()),
+        properties: BasicProperties::default(),
+        body: bytes::Bytes::new(),
+    };
+    let published = alone.channel(connection).await?.publish(nobody);
+    // Without properties it fits into every frame.
+    if let Ok(verdict) = published
+        && let Ok(Verdict::Unknown(failure)) = verdict.await
+    {
+        alone.closed();
+        return Err(failure);
+    }
+    alone.ask(connection, exchange_is_there(SOME_EXCHANGE)).await?;
+    Ok(())
 }
 
 async fn exchange_finding(
