@@ -98,24 +98,36 @@ impl Destinations {
 }
 
 /// A channel for what may be refused: a refusal closes it, and the next use opens it anew.
-pub(super) struct Alone(Option<Channel>);
+#[derive(Default)]
+pub(super) struct Alone {
+    /// It is opened by its first use.
+    channel: Option<Channel>,
+    /// Whether something is on its way on it.
+    used: bool,
+}
 
 impl Alone {
-    /// It is opened by its first use.
-    pub(super) fn new() -> Self {
-        Self(None)
+    /// Begins to use it for one event; `false` where the use before did not come to its end. Its delivery was given up, and what the
+    /// broker says next may be about that.
+    pub(super) fn begin(&mut self) -> bool {
+        !std::mem::replace(&mut self.used, true)
+    }
+
+    /// Everything that was asked has been answered.
+    pub(super) fn end(&mut self) {
+        self.used = false;
     }
 
     pub(super) async fn channel(&mut self, connection: &Connection) -> Result<&Channel, Failure> {
-        if self.0.is_none() {
-            self.0 = Some(connection.channel(ALONE).await?);
+        if self.channel.is_none() {
+            self.channel = Some(connection.channel(ALONE).await?);
         }
-        Ok(self.0.as_ref().expect("it was opened just now"))
+        Ok(self.channel.as_ref().expect("it was opened just now"))
     }
 
     /// The broker closed it.
     pub(super) fn closed(&mut self) {
-        self.0 = None;
+        self.channel = None;
     }
 
     pub(super) async fn ask(&mut self, connection: &Connection, question: AMQPClass) -> Result<AMQPClass, Failure> {

@@ -110,8 +110,8 @@ pub(super) fn size_limit(close: &Close) -> Option<usize> {
     if close.code != PRECONDITION_FAILED || !close.words.contains("message size") {
         return None;
     }
-    let numbers = close.words.split(|character: char| !character.is_ascii_digit());
-    numbers.filter(|number| !number.is_empty()).next_back()?.parse().ok()
+    let mut numbers = close.words.split(|character: char| !character.is_ascii_digit());
+    numbers.rfind(|number| !number.is_empty())?.parse().ok()
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub(super) async fn probe(settings: &Arc<Settings>, topics: &[String]) -> Vec<Fi
 }
 
 async fn look(connection: &Connection, settings: &Settings, topics: &[String], findings: &mut Vec<Finding>) {
-    let mut alone = Alone::new();
+    let mut alone = Alone::default();
     if let Some(finding) = publishers(connection, &mut alone, settings).await {
         let broken = finding.level == FindingLevel::Broken;
         findings.push(finding);

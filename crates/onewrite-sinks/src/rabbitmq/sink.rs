@@ -75,7 +75,7 @@ impl RabbitSink {
     ) -> Result<Self, Failure> {
         Ok(Self {
             stream: connection.channel(STREAM).await?,
-            alone: tokio::sync::Mutex::new(Alone::new()),
+            alone: tokio::sync::Mutex::new(Alone::default()),
             destinations: Destinations::default(),
             size_limit: AtomicUsize::new(usize::MAX),
             blocked: connection.blocked(),
@@ -128,21 +128,31 @@ impl RabbitSink {
         if begun.elapsed() >= RABBITMQ_START_WINDOW {
             return Fate::Lost(self.too_slow());
         }
-        let event = message.event;
-        match self.destinations.look(&destination) {
+        let known = self.destinations.look(&destination);
+        if matches!(known, Known::Open) && !self.suspects.holds(message.event) {
             // Another event has opened it meanwhile.
-            Known::Open if !self.suspects.holds(event) => {
-                drop(alone);
-                return self.send_among_others(message, &destination).await;
-            }
-            Known::Open => {}
-            Known::Refused(error) => return refused(error),
-            Known::Unknown => {
-                let prepared = alone.prepare(&self.connection, &self.settings, &destination).await;
-                if let Err(failure) = prepared {
-                    return self.unprepared(&failure, destination);
-                }
-            }
+            drop(alone);
+            return self.send_among_others(message, &destination).await;
+        }
+        if let Known::Refused(error) = known {
+            return refused(error);
+        }
+        if !alone.begin() {
+            return Fate::Lost(SinkError::reconnect(
+                "a delivery was given up while one of its messages went alone to RabbitMQ, and nobody knows what became of it",
+            ));
+        }
+        let fate = self.send_on(&mut alone, message, destination).await;
+        alone.end();
+        fate
+    }
+
+    async fn send_on(&self, alone: &mut Alone, message: Message, destination: Destination) -> Fate {
+        let event = message.event;
+        if matches!(self.destinations.look(&destination), Known::Unknown)
+            && let Err(failure) = alone.prepare(&self.connection, &self.settings, &destination).await
+        {
+            return self.unprepared(&failure, destination);
         }
         let channel = match alone.channel(&self.connection).await {
             Ok(channel) => channel,
