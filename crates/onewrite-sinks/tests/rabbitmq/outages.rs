@@ -155,6 +155,34 @@ async fn a_broker_that_gives_no_sign_of_life_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_a_person_closes_is_made_anew() {
+    let rabbit = RabbitMq::shared().await;
+    let (user, queue) = (name("user"), name("closed"));
+    rabbit.create_queue(&queue, "quorum").await;
+    rabbit.control(&["add_user", &user, "secret"]).await;
+    rabbit.control(&["set_permissions", &user, "", ".*", ""]).await;
+    let connector = connector(&rabbit.url(), &[("user", &user), ("password", "secret")]);
+    let sink = connector.connect().await.unwrap();
+    let batch = events_for(&queue, 1, 20, 4);
+    assert!(deliver(&*sink, &batch[..10]).await.0.is_ok());
+    rabbit
+        .control(&["close_all_user_connections", &user, "for a test"])
+        .await;
+    // The broker says so a moment later.
+    let again = async || deliver(&*sink, &batch[10..]).await.0.err();
+    let error = onewrite_testkit::wait::until("the connection is closed", again).await;
+    assert_eq!(error.action, Action::Reconnect);
+    let words = onewrite_core::error::chain(&error);
+    assert!(
+        words.contains("320 CONNECTION_FORCED") && words.contains("for a test"),
+        "{words}"
+    );
+    assert!(settle(&*connector, &batch[10..]).await.parked.is_empty());
+    let there: HashSet<_> = ids(&rabbit, &queue).await.into_iter().collect();
+    assert_eq!(there.len(), batch.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_is_kept_alive() {
     let rabbit = RabbitMq::shared().await;
     let queue = name("idle");

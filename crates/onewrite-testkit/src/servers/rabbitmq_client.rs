@@ -40,6 +40,8 @@ const BASIC_QOS: Method = (60, 10);
 const BASIC_QOS_OK: Method = (60, 11);
 const BASIC_CONSUME: Method = (60, 20);
 const BASIC_CONSUME_OK: Method = (60, 21);
+const BASIC_CANCEL: Method = (60, 30);
+const BASIC_CANCEL_OK: Method = (60, 31);
 const BASIC_DELIVER: Method = (60, 60);
 
 /// A message as the broker keeps it.
@@ -184,10 +186,16 @@ impl Client {
             Bytes::new().u32(0).u16(u16::MAX).u8(0),
             BASIC_QOS_OK,
         )?;
-        // The tag decides in which order a quorum queue takes back what several consumers had.
-        let tag = format!("reader-{channel:05}");
+        let tag = tag(channel);
         let words = Bytes::new().u16(0).short(queue).short(&tag).u8(0).table(&Table::new());
         self.call(channel, BASIC_CONSUME, words, BASIC_CONSUME_OK)?;
+        Ok(())
+    }
+
+    /// Lets the channel take nothing more; it holds what it has.
+    pub fn cancel(&mut self, channel: u16) -> Result<(), String> {
+        let words = Bytes::new().short(&tag(channel)).u8(0);
+        self.call(channel, BASIC_CANCEL, words, BASIC_CANCEL_OK)?;
         Ok(())
     }
 
@@ -282,4 +290,9 @@ impl Client {
     fn read(&mut self, into: &mut [u8]) -> Result<(), String> {
         self.stream.read_exact(into).map_err(|error| error.to_string())
     }
+}
+
+/// The name of a channel's consumer.
+fn tag(channel: u16) -> String {
+    format!("reader-{channel}")
 }

@@ -2,10 +2,11 @@
 //! had back in its place.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use super::rabbitmq_client::{Client, Published};
 use crate::conformance::sink::Arrived;
-use crate::wait;
+use crate::wait::{self, PATIENCE};
 
 /// Messages that one consumer may hold without acknowledging any: what its prefetch count can say. A quorum queue holds a consumer
 /// without one to 2,000.
@@ -64,12 +65,21 @@ fn try_read(port: u16, queue: &str) -> Result<Vec<Published>, String> {
             break;
         }
     }
-    for channel in 2..=channel {
-        client.close(channel)?;
-    }
-    // They are back when nobody holds them any more.
-    while client.count(queue)?.1 > 0 {}
+    give_back(&mut client, queue, channel, messages.len())?;
     Ok(messages)
+}
+
+/// Gives everything back in its order, and waits until it is there: nobody may take what another has just given back.
+fn give_back(client: &mut Client, queue: &str, last_channel: u16, all: usize) -> Result<(), String> {
+    for channel in 2..=last_channel {
+        client.cancel(channel)?;
+    }
+    for channel in 2..=last_channel {
+        client.close(channel)?;
+        let back = all.min(usize::from(channel - 1) * HELD_MAX);
+        count_until(client, 1, queue, |(ready, _)| ready as usize >= back)?;
+    }
+    Ok(())
 }
 
 /// Reads until nothing is ready and nothing is on its way.
@@ -77,16 +87,37 @@ fn try_read(port: u16, queue: &str) -> Result<Vec<Published>, String> {
 /// The broker answers a question about the queue after it has taken from it what was to be delivered, and the next question on the
 /// same channel after it has sent that. So nothing is left when nothing is ready and nothing came between the answers to two.
 fn read_quietly(client: &mut Client, queue: &str, channel: u16, messages: &mut Vec<Published>) -> Result<(), String> {
+    let with_consumer = |(_, consumers)| consumers > 0;
     loop {
-        let (ready, _) = client.count_on(channel, queue)?;
+        let (ready, _) = count_until(client, channel, queue, with_consumer)?;
         messages.extend(client.take());
-        client.count_on(channel, queue)?;
+        count_until(client, channel, queue, with_consumer)?;
         let later = client.take();
         let quiet = later.is_empty();
         messages.extend(later);
         let full = messages.len() >= usize::from(channel - 1) * HELD_MAX;
         if quiet && (ready == 0 || full) {
             return Ok(());
+        }
+    }
+}
+
+/// Counts until the answer can be true: of a quorum queue that is busy for more than a second RabbitMQ says that it has no messages
+/// and no consumers.
+fn count_until(
+    client: &mut Client,
+    channel: u16,
+    queue: &str,
+    can_be_true: impl Fn((u32, u32)) -> bool,
+) -> Result<(u32, u32), String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let count = client.count_on(channel, queue)?;
+        if can_be_true(count) {
+            return Ok(count);
+        }
+        if Instant::now() > deadline {
+            return Err(format!("it is said to have (messages, consumers): {count:?}"));
         }
     }
 }
