@@ -33,7 +33,7 @@
 //! | `basic.ack` | delivered |
 //! | `basic.return`, then `basic.ack` | unroutable: parked with the broker's words, or tried again, as `on_unroutable` says. With `declare = "queue"` the queue is made anew |
 //! | `basic.nack` | tried again: a queue is full, or could not keep it |
-//! | none, the connection broke | unknown, so tried again under the same `message-id` |
+//! | none: of no message for 10 s, of one for 50 s, or the connection broke | unknown, so tried again under the same `message-id`, after connecting anew |
 //! | `connection.blocked` | the delivery waits, and after 10 s goes back to be tried again: the broker is short of memory or disk. Nothing is parked |
 //! | 403 for an exchange or a topic | parked if the event names it; if the configuration does, the route halts, since no event could be written |
 //! | 404, no such exchange | like an unroutable event if the event names it; if the configuration does, all events wait until somebody makes it |
