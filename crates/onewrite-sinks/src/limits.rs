@@ -143,3 +143,50 @@ pub const MQTT_READ_BYTES_MAX: usize = 256 * 1024;
 /// How many messages of an MQTT session are acknowledged one at a time after a connection broke with several under way: if one of
 /// them was the reason, it is found; if not, it costs as many round trips once.
 pub const MQTT_ALONE_MESSAGES: u32 = 64;
+
+/// Most bytes of a frame of AMQP 0-9-1 where the broker names no limit: RabbitMQ's own default.
+pub const AMQP_FRAME_BYTES_DEFAULT: u32 = 128 * 1024;
+
+/// Most bytes of a frame of AMQP 0-9-1 that the sink agrees to: larger ones only let a long message hold up the others.
+pub const AMQP_FRAME_BYTES_MAX: u32 = 1024 * 1024;
+
+/// Channels of one connection to RabbitMQ that the sink may open: one for the stream of events, one for those that go alone.
+pub const AMQP_CHANNELS: u16 = 4;
+
+/// Heartbeats of RabbitMQ that may fail to come before the connection counts as broken: two, as its own clients have it.
+pub const AMQP_SILENCE_HEARTBEATS: u32 = 2;
+
+/// How long RabbitMQ has to answer the good-bye of a connection.
+pub const AMQP_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long connecting to RabbitMQ may take over all addresses, within core's
+/// [`CONNECT_TIMEOUT`](onewrite_core::limits::CONNECT_TIMEOUT).
+pub const RABBITMQ_CONNECT_TIMEOUT: Duration = Duration::from_secs(24);
+
+/// Most that one of several addresses of RabbitMQ gets of it: a machine that is there answers within a second.
+pub const RABBITMQ_CONNECT_TIMEOUT_EACH: Duration = Duration::from_secs(10);
+
+/// How long one delivery goes on publishing to RabbitMQ; what is left by then is for the next delivery.
+pub const RABBITMQ_START_WINDOW: Duration = Duration::from_secs(25);
+
+/// How long a delivery waits for a broker that blocks publishers. It is asked again after core's backoff.
+pub const RABBITMQ_BLOCKED_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a delivery waits for RabbitMQ's confirms, so that core hears what is wrong before its own
+/// [`DELIVERY_TIMEOUT`](onewrite_core::limits::DELIVERY_TIMEOUT) ends it.
+pub const RABBITMQ_CONFIRM_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// How long RabbitMQ may confirm no message at all while some are on their way.
+pub const RABBITMQ_SILENCE: Duration = Duration::from_secs(10);
+
+/// How long an exchange that was not there, or not to be written to, is taken to be so without asking again.
+pub const RABBITMQ_LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Most exchanges and queues of a connection whose state is remembered; past it they are looked at again.
+pub const RABBITMQ_DESTINATIONS_MAX: usize = 10_000;
+
+/// Most events that are remembered as having been on their way when RabbitMQ closed a channel: more than a window holds.
+pub const RABBITMQ_SUSPECTS_MAX: usize = 20_000;
+
+/// Longest text in AMQP 0-9-1 that has one byte for its length: names, routing keys, most properties, and names of headers.
+pub const AMQP_SHORT_TEXT_BYTES_MAX: usize = 255;

@@ -95,6 +95,13 @@ const TYPES: &[SinkType] = &[
         fields: crate::kafka::FIELDS,
         build: crate::kafka::build,
     },
+    #[cfg(feature = "rabbitmq")]
+    SinkType {
+        name: "rabbitmq",
+        description: "RabbitMQ: persistent messages, confirmed by the broker and never returned",
+        fields: crate::rabbitmq::FIELDS,
+        build: crate::rabbitmq::build,
+    },
     #[cfg(feature = "nats")]
     SinkType {
         name: "nats",
@@ -142,6 +149,7 @@ const TYPES: &[SinkType] = &[
 /// Every name there is with the Cargo feature that brings it, built in or not.
 const KNOWN: &[(&str, &str)] = &[
     ("kafka", "kafka"),
+    ("rabbitmq", "rabbitmq"),
     ("nats", "nats"),
     ("redis", "redis"),
     ("mqtt", "mqtt"),
@@ -168,11 +176,11 @@ mod tests {
         let error = sink_type("kafak").unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"nats\", \"redis\", \"mqtt\", \"http\", \"file\", \"stdout\""
+            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"rabbitmq\", \"nats\", \"redis\", \"mqtt\", \"http\", \"file\", \"stdout\""
         );
         let error = sink_type("pigeon").unwrap_err().to_string();
         assert!(
-            error.starts_with("there is no sink of type \"pigeon\"; the types are \"kafka\""),
+            error.starts_with("there is no sink of type \"pigeon\"; the types are \"kafka\", \"rabbitmq\", \"nats\", \"redis\", \"mqtt\", \"http\", \"file\", \"stdout\""),
             "{error}"
         );
     }

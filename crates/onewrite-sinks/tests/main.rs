@@ -8,10 +8,12 @@ mod file;
 mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
-#[cfg(feature = "nats")]
-mod nats;
 #[cfg(feature = "mqtt")]
 mod mqtt;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
 #[allow(dead_code, reason = "a build without some of the sinks uses a part of it")]

@@ -32,6 +32,11 @@ pub mod servers {
     mod postgres_process;
     mod postgres_slots;
     mod process;
+    mod rabbitmq;
+    mod rabbitmq_bytes;
+    mod rabbitmq_client;
+    mod rabbitmq_process;
+    mod rabbitmq_reader;
     mod redis;
     mod resp;
     mod schema_registry;
@@ -47,6 +52,9 @@ pub mod servers {
     pub use postgres::Postgres;
     pub use postgres_copies::Backup;
     pub use postgres_slots::Slot;
+    pub use rabbitmq::RabbitMq;
+    pub use rabbitmq_bytes::Table;
+    pub use rabbitmq_client::Published;
     pub use redis::{Redis, RedisCluster};
     pub use resp::Reply;
     pub use schema_registry::SchemaRegistry;

@@ -81,6 +81,7 @@ pub fn example_text(adapter: &str, name: &str) -> Option<&'static str> {
         ("postgres", "url") => "\"postgres://onewrite@localhost/shop\"",
         ("sqlite", "url") => "\"shop.db\"",
         ("kafka", "brokers") => "[\"localhost:9092\"]",
+        ("rabbitmq", "urls") => "[\"amqp://localhost:5672\"]",
         ("nats", "urls") => "[\"nats://localhost:4222\"]",
         ("redis", "urls") => "[\"redis://localhost:6379\"]",
         ("mqtt", "urls") => "[\"mqtt://localhost:1883\"]",
