@@ -17,6 +17,8 @@ pub mod registry;
 #[cfg(feature = "tls")]
 mod tls;
 
+#[cfg(feature = "amqp1")]
+pub mod amqp1;
 #[cfg(feature = "file")]
 pub mod file;
 #[cfg(feature = "http")]

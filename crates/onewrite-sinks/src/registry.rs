@@ -128,6 +128,13 @@ const TYPES: &[SinkType] = &[
         fields: crate::kafka::FIELDS,
         build: crate::kafka::build,
     },
+    #[cfg(feature = "amqp1")]
+    SinkType {
+        name: "amqp1",
+        description: "AMQP 1.0: ActiveMQ Artemis and Classic, Qpid, IBM MQ, Azure Service Bus, RabbitMQ 4; queues asked for, every message acknowledged",
+        fields: crate::amqp1::FIELDS,
+        build: crate::amqp1::build,
+    },
     #[cfg(feature = "http")]
     SinkType {
         name: "http",
@@ -154,6 +161,7 @@ const TYPES: &[SinkType] = &[
 /// Every name there is with the Cargo feature that brings it, built in or not.
 const KNOWN: &[(&str, &str)] = &[
     ("kafka", "kafka"),
+    ("amqp1", "amqp1"),
     ("http", "http"),
     ("file", "file"),
     ("stdout", "file"),
@@ -177,7 +185,7 @@ mod tests {
         let error = sink_type("kafak").unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"http\", \"file\", \"stdout\""
+            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"amqp1\", \"http\", \"file\", \"stdout\""
         );
         let error = sink_type("pigeon").unwrap_err().to_string();
         assert!(

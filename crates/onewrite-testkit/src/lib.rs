@@ -10,10 +10,15 @@ pub mod wait;
 ///
 /// Nothing here is ever skipped: a server that cannot be had is a panic that names the missing package.
 pub mod servers {
+    mod activemq;
+    mod amqp_codec;
+    mod amqp_reader;
+    mod artemis;
     mod aside;
     mod cache;
     mod database;
     mod home;
+    mod java_broker;
     #[cfg(feature = "kafka")]
     mod kafka;
     #[cfg(feature = "kafka")]
@@ -26,7 +31,10 @@ pub mod servers {
     mod postgres_process;
     mod postgres_slots;
     mod process;
+    mod qpid;
 
+    pub use activemq::ActiveMq;
+    pub use artemis::{Artemis, ArtemisSettings};
     pub use database::Database;
     #[cfg(feature = "kafka")]
     pub use kafka::Kafka;
@@ -35,4 +43,5 @@ pub mod servers {
     pub use postgres::Postgres;
     pub use postgres_copies::Backup;
     pub use postgres_slots::Slot;
+    pub use qpid::Qpid;
 }

@@ -69,7 +69,6 @@ impl Home {
     }
 
     /// The directory, for configuration and output.
-    #[allow(dead_code, reason = "only the Kafka fixture asks, and not every build has it")]
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -1,0 +1,28 @@
+//! The sink `amqp1` against ActiveMQ Artemis, ActiveMQ Classic and Qpid Broker-J.
+
+mod conformance;
+
+use std::sync::Arc;
+
+use onewrite_core::options::Options;
+use onewrite_core::{Event, SinkConnector};
+use onewrite_sinks::amqp1::{FIELDS, build};
+
+use crate::support::event;
+
+/// A connector with these options.
+pub fn connector(urls: &str, texts: &[(&str, &str)]) -> Arc<dyn SinkConnector> {
+    let texts = [&[("urls", urls)], texts].concat();
+    let options = Options::from_texts("sinks.test", FIELDS, &texts).unwrap();
+    build(&options).unwrap()
+}
+
+/// The login of the fixtures' user.
+pub const LOGIN: [(&str, &str); 2] = [("user", "relay"), ("password", "relay-secret")];
+
+/// An event of this number for an address.
+pub fn event_for(address: &str, number: u128, key: Option<&str>) -> Event {
+    let mut event = event(number, key);
+    event.topic = address.into();
+    event
+}
