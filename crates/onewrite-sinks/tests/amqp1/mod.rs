@@ -1,6 +1,7 @@
 //! The sink `amqp1` against ActiveMQ Artemis, ActiveMQ Classic and Qpid Broker-J.
 
 mod conformance;
+mod many;
 
 use std::sync::Arc;
 

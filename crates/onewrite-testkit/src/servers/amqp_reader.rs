@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use onewrite_core::wire;
 
@@ -14,6 +15,9 @@ use crate::wait::PATIENCE;
 const FRAME_BYTES: u32 = 1024 * 1024;
 /// More than any test puts into a queue.
 const CREDIT: u32 = 1_000_000;
+
+/// How long a request to drain may stay unanswered before it is made again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 const OPEN: u8 = 0x10;
 const BEGIN: u8 = 0x11;
@@ -37,8 +41,10 @@ pub fn read_all(port: u16, user: &str, password: &str, address: &str) -> Vec<Arr
 struct Reader {
     stream: TcpStream,
     address: String,
-    /// Received so far.
+    /// Frames of messages received so far.
     transfers: u32,
+    /// The link's delivery count.
+    deliveries: u32,
 }
 
 impl Reader {
@@ -50,6 +56,7 @@ impl Reader {
             stream,
             address: String::new(),
             transfers: 0,
+            deliveries: 0,
         };
         reader.header(3);
         let (_, mechanisms, _) = reader.frame();
@@ -94,8 +101,8 @@ impl Reader {
         }
     }
 
-    /// The messages' bytes. A broker may call its credit drained when it only has nothing at hand, so it is asked again until it
-    /// twice has nothing.
+    /// The messages' bytes. Artemis calls its credit drained when it has nothing at hand, and overlooks a request that comes
+    /// just then; so it is asked again until it has answered twice that there is nothing.
     fn drain(&mut self) -> Vec<Vec<u8>> {
         let mut messages = Vec::new();
         let mut nothing = 0;
@@ -109,12 +116,17 @@ impl Reader {
 
     fn drain_once(&mut self, messages: &mut Vec<Vec<u8>>) {
         let window = uint(i32::MAX.cast_unsigned());
-        let received = u32::try_from(messages.len()).expect("few messages");
         let mut fields = vec![uint(self.transfers), window.clone(), uint(0), window, uint(0)];
-        fields.extend([uint(received), uint(CREDIT), null(), flag(true)]);
-        self.send(0, &described(FLOW, &fields));
+        fields.extend([uint(self.deliveries), uint(CREDIT), null(), flag(true)]);
+        let flow = described(FLOW, &fields);
+        self.send(0, &flow);
         let mut partial: Vec<u8> = Vec::new();
+        let deadline = Instant::now() + PATIENCE / 4;
         loop {
+            while !self.has_more() {
+                assert!(Instant::now() < deadline, "reading {}: no answer in {PATIENCE:?}", self.address);
+                self.send(0, &flow);
+            }
             let (fields, performative, payload) = self.frame();
             match performative {
                 TRANSFER => {
@@ -122,14 +134,28 @@ impl Reader {
                     partial.extend(payload);
                     if *fields.field(5) != Value::Bool(true) {
                         messages.push(std::mem::take(&mut partial));
+                        self.deliveries = self.deliveries.wrapping_add(1);
                     }
                 }
                 // Of the link, and no credit is left: that was all.
-                FLOW if fields.field(4).number().is_some() && fields.field(6).number().unwrap_or(0) == 0 => return,
+                FLOW if fields.field(4).number().is_some() && fields.field(6).number().unwrap_or(0) == 0 => {
+                    // Credit that was drained counts like deliveries.
+                    let count = fields.field(5).number().expect("a link's flow has its delivery count");
+                    self.deliveries = u32::try_from(count).expect("a delivery count");
+                    return;
+                }
                 FLOW => {}
                 other => panic!("reading {}: performative {other:#x}, {fields:?}", self.address),
             }
         }
+    }
+
+    /// Whether the broker says something before it should be asked again.
+    fn has_more(&self) -> bool {
+        self.stream.set_read_timeout(Some(ASK_AGAIN)).expect("a timeout");
+        let more = self.stream.peek(&mut [0]).is_ok();
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        more
     }
 
     fn expect(&mut self, performative: u8) -> Value {
