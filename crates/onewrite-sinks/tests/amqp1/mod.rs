@@ -1,13 +1,19 @@
 //! The sink `amqp1` against ActiveMQ Artemis, ActiveMQ Classic and Qpid Broker-J.
 
+mod artemis;
 mod conformance;
+mod cut;
 mod many;
+mod options;
+mod tls;
 
 use std::sync::Arc;
 
+use onewrite_core::error::chain;
 use onewrite_core::options::Options;
-use onewrite_core::{Event, SinkConnector};
+use onewrite_core::{Event, Outcome, SinkConnector};
 use onewrite_sinks::amqp1::{FIELDS, build};
+use onewrite_testkit::conformance::sink::Arrived;
 
 use crate::support::event;
 
@@ -26,4 +32,17 @@ pub fn event_for(address: &str, number: u128, key: Option<&str>) -> Event {
     let mut event = event(number, key);
     event.topic = address.into();
     event
+}
+
+/// The words of a failure.
+pub fn said(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Failed(error) => chain(error),
+        other => format!("{other:?}"),
+    }
+}
+
+/// The numbers of what arrived.
+pub fn ids(arrived: &[Arrived]) -> Vec<u128> {
+    arrived.iter().map(|arrived| arrived.id.as_u128()).collect()
 }
