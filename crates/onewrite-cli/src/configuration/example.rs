@@ -81,6 +81,7 @@ pub fn example_text(adapter: &str, name: &str) -> Option<&'static str> {
         ("postgres", "url") => "\"postgres://onewrite@localhost/shop\"",
         ("sqlite", "url") => "\"shop.db\"",
         ("kafka", "brokers") => "[\"localhost:9092\"]",
+        ("amqp1", "urls") => "[\"amqp://localhost:5672\"]",
         ("http", "url") => "\"http://localhost:8080/events\"",
         ("file", "path") => "\"events.jsonl\"",
         _ => return None,

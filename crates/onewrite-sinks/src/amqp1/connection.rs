@@ -94,7 +94,7 @@ impl Life {
         });
         Self {
             close: Some(close),
-            task: task,
+            task,
             ended,
         }
     }

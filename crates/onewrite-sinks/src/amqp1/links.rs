@@ -133,7 +133,11 @@ impl Links {
     /// Unless another has taken its place already.
     fn forget(&self, address: &str, cell: &Arc<Cell>) {
         let mut slots = self.slots();
-        if slots.by_address.get(address).is_some_and(|slot| Arc::ptr_eq(&slot.link, cell)) {
+        if slots
+            .by_address
+            .get(address)
+            .is_some_and(|slot| Arc::ptr_eq(&slot.link, cell))
+        {
             slots.by_address.remove(address);
         }
     }

@@ -1,9 +1,7 @@
 //! An event as an AMQP 1.0 message.
 
 use fe2o3_amqp::Sendable;
-use fe2o3_amqp::types::messaging::{
-    ApplicationProperties, Data, Header, Message, MessageId, Priority, Properties,
-};
+use fe2o3_amqp::types::messaging::{ApplicationProperties, Data, Header, Message, MessageId, Priority, Properties};
 use fe2o3_amqp::types::primitives::{Binary, OrderedMap, SimpleValue, Symbol, Timestamp};
 use onewrite_core::{Event, wire};
 
@@ -106,19 +104,31 @@ mod tests {
 
     #[test]
     fn properties_hold_what_they_are_made_for() {
-        let message = made(&[("ttl", "5s"), ("priority", "7"), ("duplicate_detection", "true")], &event());
+        let message = made(
+            &[("ttl", "5s"), ("priority", "7"), ("duplicate_detection", "true")],
+            &event(),
+        );
         let properties = message.properties.as_ref().unwrap();
         let id = "00000000-0000-0000-0000-000000000007";
         assert_eq!(properties.message_id, Some(MessageId::String(id.into())));
         assert_eq!(properties.subject.as_deref(), Some("OrderPlaced"));
         assert_eq!(properties.content_type, Some(Symbol::from("application/json")));
         assert_eq!(properties.group_id.as_deref(), Some("42"));
-        assert_eq!(properties.creation_time, Some(Timestamp::from_milliseconds(1_714_979_289_123)));
+        assert_eq!(
+            properties.creation_time,
+            Some(Timestamp::from_milliseconds(1_714_979_289_123))
+        );
         let header = message.header.as_ref().unwrap();
         assert_eq!((header.durable, header.ttl, header.priority.0), (true, Some(5_000), 7));
         assert_eq!(
             names(&message),
-            ["traceparent", "onewrite-topic", "onewrite-occurred-at", "onewrite-key", "_AMQ_DUPL_ID"]
+            [
+                "traceparent",
+                "onewrite-topic",
+                "onewrite-occurred-at",
+                "onewrite-key",
+                "_AMQ_DUPL_ID"
+            ]
         );
     }
 

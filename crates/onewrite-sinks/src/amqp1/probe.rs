@@ -103,7 +103,10 @@ async fn addresses(settings: &Settings, opened: Opened, topics: &[String]) -> Ve
 fn found(settings: &Settings, subject: String, promise: &Promise, most: Option<u64>) -> Finding {
     let most = most.map_or_else(String::new, |most| format!("; the largest message is {most} bytes"));
     match (promise, settings.target) {
-        (Promise::Kept, _) => Finding::works(subject, format!("is a queue that the relay may send to{most}")),
+        (Promise::Kept, _) => Finding::works(
+            subject,
+            format!("keeps what it accepts, and the relay may send to it{most}"),
+        ),
         (Promise::Unknown(words), _) => Finding::warning(subject, words.clone()),
         (Promise::NotAsked, Node::Topic) => Finding::warning(
             subject,

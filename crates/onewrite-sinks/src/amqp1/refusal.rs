@@ -66,7 +66,9 @@ pub(super) fn of_outcome(settings: &Settings, address: &str, known: bool, outcom
         )),
         Outcome::Rejected(rejected) => match rejected.error {
             Some(error) => of_condition(settings, address, known, "the broker rejects the message", &error),
-            None => Refusal::retry(format!("address {address}: the broker rejected the message and gave no reason")),
+            None => Refusal::retry(format!(
+                "address {address}: the broker rejected the message and gave no reason"
+            )),
         },
     })
 }
@@ -105,9 +107,9 @@ pub(super) fn of_link(settings: &Settings, address: &str, known: bool, error: &L
                 _ => of_condition(settings, address, known, what, error),
             }
         }
-        LinkStateError::RemoteDetached | LinkStateError::RemoteClosed => {
-            Refusal::retry(format!("address {address}: the broker detached the link and gave no reason"))
-        }
+        LinkStateError::RemoteDetached | LinkStateError::RemoteClosed => Refusal::retry(format!(
+            "address {address}: the broker detached the link and gave no reason"
+        )),
         LinkStateError::IllegalState | LinkStateError::ExpectImmediateDetach => {
             Refusal::retry(format!("address {address}: the link ended"))
         }
@@ -123,7 +125,9 @@ pub(super) fn of_send(settings: &Settings, address: &str, known: bool, error: Se
             "address {address}: the message has {} bytes, and the broker takes at most {} on this link; make the event smaller, or raise the broker's limit",
             size.size, size.max_size
         )),
-        SendError::MessageEncodeError => Refusal::park(format!("address {address}: the event cannot be encoded as AMQP 1.0")),
+        SendError::MessageEncodeError => {
+            Refusal::park(format!("address {address}: the event cannot be encoded as AMQP 1.0"))
+        }
         SendError::NonTerminalDeliveryState | SendError::IllegalDeliveryState => Refusal::retry(format!(
             "address {address}: the broker settled the message without saying what became of it"
         )),

@@ -50,7 +50,9 @@ pub(super) async fn negotiate(
 /// What a login was refused with, for people.
 pub(super) fn refused(place: &Place, code: &SaslCode) -> SinkError {
     match code {
-        SaslCode::SysTemp => SinkError::reconnect(format!("{place} cannot check the login at present (SASL: sys-temp)")),
+        SaslCode::SysTemp => {
+            SinkError::reconnect(format!("{place} cannot check the login at present (SASL: sys-temp)"))
+        }
         SaslCode::Sys => SinkError::reconnect(format!("{place} failed to check the login (SASL: sys)")),
         _ => SinkError::halt(format!(
             "{place} refuses the login (SASL: {}); check user and password, or the client certificate, and the option sasl",
@@ -130,8 +132,10 @@ fn choose(settings: &Settings, encrypted: bool, offered: &[String]) -> Result<Ch
 
 async fn external(place: &Place, stream: &mut Box<dyn Connection>) -> Result<(), SinkError> {
     let broke = |error: io::Error| {
-        SinkError::reconnect(format!("{place} broke the connection off while it checked the client certificate"))
-            .because(error)
+        SinkError::reconnect(format!(
+            "{place} broke the connection off while it checked the client certificate"
+        ))
+        .because(error)
     };
     let init = SaslInit {
         mechanism: Symbol::from("EXTERNAL"),
@@ -186,7 +190,10 @@ fn another_protocol(place: &Place, answer: [u8; 8]) -> SinkError {
         b"AMQP\x00\x01\x00\x00" => "does not let anybody log in (it speaks AMQP 1.0 without SASL)",
         _ => "does not speak AMQP 1.0",
     };
-    SinkError::reconnect(format!("{place} {words}; it answered {:?}", answer.escape_ascii().to_string()))
+    SinkError::reconnect(format!(
+        "{place} {words}; it answered {:?}",
+        answer.escape_ascii().to_string()
+    ))
 }
 
 #[cfg(test)]
@@ -218,8 +225,16 @@ mod tests {
         assert_eq!(chosen(&login, true, &all), Ok("PLAIN"));
         assert_eq!(chosen(&login, true, &["SCRAM-SHA-512"]), Ok("SHA-512"));
         assert_eq!(chosen(&[], true, &all), Ok("ANONYMOUS"));
-        assert!(chosen(&login, false, &["ANONYMOUS"]).unwrap_err().contains("user and password"));
-        assert!(chosen(&[], false, &["PLAIN"]).unwrap_err().contains("set user and password"));
+        assert!(
+            chosen(&login, false, &["ANONYMOUS"])
+                .unwrap_err()
+                .contains("user and password")
+        );
+        assert!(
+            chosen(&[], false, &["PLAIN"])
+                .unwrap_err()
+                .contains("set user and password")
+        );
         let scram = [&login[..], &[("sasl", "scram")]].concat();
         assert!(chosen(&scram, false, &["PLAIN"]).unwrap_err().contains("SCRAM"));
     }

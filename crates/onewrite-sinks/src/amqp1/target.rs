@@ -54,9 +54,12 @@ pub(super) async fn attach(
     if product.is_qpid_j() && settings.target != Node::Topic {
         capabilities.push(Symbol::from(REJECT_UNROUTABLE));
     }
-    let target = Target::builder().address(address).capabilities(Array(capabilities)).build();
-    let outcomes = ["accepted", "rejected", "released", "modified"]
-        .map(|outcome| Symbol::from(format!("amqp:{outcome}:list")));
+    let target = Target::builder()
+        .address(address)
+        .capabilities(Array(capabilities))
+        .build();
+    let outcomes =
+        ["accepted", "rejected", "released", "modified"].map(|outcome| Symbol::from(format!("amqp:{outcome}:list")));
     let attached = Sender::builder()
         .name(format!("onewrite-{}", Uuid::new_v4().simple()))
         .source(Source::builder().outcomes(Array(outcomes.to_vec())).build())
@@ -123,7 +126,9 @@ async fn browsable(session: &mut SessionHandle<()>, address: &str) -> Result<Pro
         }
         Err(ReceiverAttachError::RemoteClosedWithError(error)) => no_queue(address, &error),
         Err(ReceiverAttachError::SessionStopped(reason)) => Err(Refusal::broken(stopped(&reason))),
-        Err(error) => Ok(Promise::Unknown(format!("whether it is a queue cannot be seen: {error}"))),
+        Err(error) => Ok(Promise::Unknown(format!(
+            "whether it is a queue cannot be seen: {error}"
+        ))),
     }
 }
 
@@ -144,9 +149,13 @@ fn no_queue(address: &str, error: &Error) -> Result<Promise, Refusal> {
 
 fn refused(settings: &Settings, address: &str, known: bool, error: SenderAttachError) -> Refusal {
     match error {
-        SenderAttachError::RemoteClosedWithError(error) => {
-            of_condition(settings, address, known, "the broker does not let the relay attach", &error)
-        }
+        SenderAttachError::RemoteClosedWithError(error) => of_condition(
+            settings,
+            address,
+            known,
+            "the broker does not let the relay attach",
+            &error,
+        ),
         SenderAttachError::SessionStopped(reason) => Refusal::broken(stopped(&reason)),
         error => Refusal::retry(format!("address {address}: the link was not attached: {error}")),
     }

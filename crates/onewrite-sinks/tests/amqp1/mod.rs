@@ -1,10 +1,12 @@
 //! The sink `amqp1` against ActiveMQ Artemis, ActiveMQ Classic and Qpid Broker-J.
 
 mod artemis;
+mod classic;
 mod conformance;
 mod cut;
 mod many;
 mod options;
+mod qpid;
 mod tls;
 
 use std::sync::Arc;

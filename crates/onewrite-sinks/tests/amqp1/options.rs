@@ -15,7 +15,10 @@ fn what_does_not_hold_together_is_told() {
     let cases: &[(&[(&str, &str)], &str)] = &[
         (&[("urls", "")], "sinks.x.urls: is empty; name at least one broker"),
         (&[("urls", "broker:5672")], "without amqp:// or amqps://"),
-        (&[("urls", "http://broker")], "has the scheme \"http\"; expected amqp or amqps"),
+        (
+            &[("urls", "http://broker")],
+            "has the scheme \"http\"; expected amqp or amqps",
+        ),
         (&[("urls", "amqp://u:secret@broker")], "holds a user or a password"),
         (&[("urls", "amqp://broker/queue")], "with more than host and port"),
         (&[("urls", "amqp://broker:0")], "has no host or no port"),
@@ -27,11 +30,20 @@ fn what_does_not_hold_together_is_told() {
         (&[URL, ("sasl", "plain")], "needs user and password"),
         (&[URL, ("sasl", "scram")], "needs user and password"),
         (&[TLS, ("sasl", "external")], "needs certificate_file and key_file"),
-        (&[URL, ("sasl", "anonymous"), ("user", "u"), ("password", "p")], "keep one of them"),
+        (
+            &[URL, ("sasl", "anonymous"), ("user", "u"), ("password", "p")],
+            "keep one of them",
+        ),
         (&[URL, ("address", "")], "sinks.x.address: is empty"),
         (&[URL, ("ttl", "50d")], "sinks.x.ttl: is"),
-        (&[URL, ("timeout", "16s")], "sinks.x.timeout: is 16s; expected 50ms to 15s"),
-        (&[URL, ("idle_timeout", "1s")], "sinks.x.idle_timeout: is 1s; expected 2s to 600s"),
+        (
+            &[URL, ("timeout", "16s")],
+            "sinks.x.timeout: is 16s; expected 50ms to 15s",
+        ),
+        (
+            &[URL, ("idle_timeout", "1s")],
+            "sinks.x.idle_timeout: is 1s; expected 2s to 600s",
+        ),
         (&[URL, ("ca_file", "ca.pem")], "use amqps://"),
     ];
     for (texts, words) in cases {

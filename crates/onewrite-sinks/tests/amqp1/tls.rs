@@ -12,7 +12,10 @@ use crate::support::settle;
 async fn a_certificate_is_checked_and_a_trusted_one_works() {
     let directory = tempfile::tempdir().unwrap();
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
-    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
     let (both, trusted) = (directory.path().join("server.pem"), directory.path().join("ca.pem"));
     std::fs::write(&both, format!("{}{}", key.serialize_pem(), certificate.pem())).unwrap();
     std::fs::write(&trusted, certificate.pem()).unwrap();
@@ -22,7 +25,11 @@ async fn a_certificate_is_checked_and_a_trusted_one_works() {
     };
     let broker = Artemis::start(&settings).await;
 
-    let error = connector(&broker.tls_url(), &LOGIN).connect().await.err().expect("it is not trusted");
+    let error = connector(&broker.tls_url(), &LOGIN)
+        .connect()
+        .await
+        .err()
+        .expect("it is not trusted");
     assert_eq!(error.action, Action::Reconnect);
     assert!(chain(&error).contains("ca_file"), "{}", chain(&error));
 

@@ -62,12 +62,22 @@ impl Reader {
         let (_, mechanisms, _) = reader.frame();
         assert_eq!(mechanisms, 0x40, "the broker offers its mechanisms");
         let response = format!("\0{user}\0{password}");
-        let init = described(0x41, &[symbol("PLAIN"), binary(response.as_bytes()), string("localhost")]);
+        let init = described(
+            0x41,
+            &[symbol("PLAIN"), binary(response.as_bytes()), string("localhost")],
+        );
         reader.send(1, &init);
         let (fields, outcome, _) = reader.frame();
-        assert_eq!((outcome, fields.field(0).number()), (0x44, Some(0)), "PLAIN is accepted");
+        assert_eq!(
+            (outcome, fields.field(0).number()),
+            (0x44, Some(0)),
+            "PLAIN is accepted"
+        );
         reader.header(0);
-        let open = described(OPEN, &[string("onewrite-testkit"), string("localhost"), uint(FRAME_BYTES)]);
+        let open = described(
+            OPEN,
+            &[string("onewrite-testkit"), string("localhost"), uint(FRAME_BYTES)],
+        );
         reader.send(0, &open);
         reader.expect(OPEN);
         // Windows that never close.
@@ -124,7 +134,11 @@ impl Reader {
         let deadline = Instant::now() + PATIENCE / 4;
         loop {
             while !self.has_more() {
-                assert!(Instant::now() < deadline, "reading {}: no answer in {PATIENCE:?}", self.address);
+                assert!(
+                    Instant::now() < deadline,
+                    "reading {}: no answer in {PATIENCE:?}",
+                    self.address
+                );
                 self.send(0, &flow);
             }
             let (fields, performative, payload) = self.frame();
@@ -173,7 +187,9 @@ impl Reader {
     }
 
     fn send(&mut self, kind: u8, body: &[u8]) {
-        let mut frame = (u32::try_from(body.len()).expect("a short frame") + 8).to_be_bytes().to_vec();
+        let mut frame = (u32::try_from(body.len()).expect("a short frame") + 8)
+            .to_be_bytes()
+            .to_vec();
         frame.extend([2, kind, 0, 0]);
         frame.extend(body);
         self.stream.write_all(&frame).expect("write a frame");
@@ -202,7 +218,14 @@ impl Reader {
 
 /// A source: a queue to be browsed.
 fn source(address: &str) -> Vec<u8> {
-    let mut fields = vec![string(address), uint(0), symbol("session-end"), uint(0), flag(false), null()];
+    let mut fields = vec![
+        string(address),
+        uint(0),
+        symbol("session-end"),
+        uint(0),
+        flag(false),
+        null(),
+    ];
     fields.extend([symbol("copy"), null(), null(), null(), symbol("queue")]);
     described(0x28, &fields)
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use super::aside::aside;
+use super::home::Home;
 use super::java_broker::{JavaBroker, LOG4J, java};
 use super::port::Port;
 use super::{amqp_reader, cache};
-use super::home::Home;
 use crate::conformance::sink::Arrived;
 
 /// The user that every broker has, with all permissions.
@@ -56,8 +56,14 @@ impl Artemis {
             let etc = home.path().join("etc");
             let mut command = java(&jars, "-Xmx256m");
             command
-                .arg(format!("-Dlog4j2.configurationFile={}", etc.join("log4j2.properties").display()))
-                .arg(format!("-Djava.security.auth.login.config={}", etc.join("login.config").display()))
+                .arg(format!(
+                    "-Dlog4j2.configurationFile={}",
+                    etc.join("log4j2.properties").display()
+                ))
+                .arg(format!(
+                    "-Djava.security.auth.login.config={}",
+                    etc.join("login.config").display()
+                ))
                 .arg(format!("-Dartemis.instance={}", home.path().display()))
                 .args(["org.apache.activemq.artemis.cli.Artemis", "run"])
                 .arg(format!("xml:{}", etc.join("bootstrap.xml").display()));
@@ -181,7 +187,10 @@ fn write_files(home: &Path, (port, tls_port): &(Port, Port), settings: &ArtemisS
     write("artemis-users.properties", &users);
     write("artemis-roles.properties", &format!("{roles}{others}\n"));
     write("log4j2.properties", LOG4J);
-    write("management.xml", "<management-context xmlns=\"http://activemq.apache.org/schema\"/>");
+    write(
+        "management.xml",
+        "<management-context xmlns=\"http://activemq.apache.org/schema\"/>",
+    );
     write("login.config", LOGIN);
     let broker = etc.join("broker.xml");
     let bootstrap = format!(

@@ -84,9 +84,8 @@ impl Inner {
         let home = self.process.home();
         let log = home.log();
         let before = fs::metadata(&log).map_or(0, |data| data.len());
-        self.process.start((self.start)(home), |_| {
-            written_since(&log, before).contains(self.ready)
-        });
+        self.process
+            .start((self.start)(home), |_| written_since(&log, before).contains(self.ready));
     }
 }
 
