@@ -41,6 +41,11 @@ impl Product {
         self.is("artemis")
     }
 
+    /// Classic calls itself by the bare name.
+    pub(super) fn is_classic(&self) -> bool {
+        self.name.as_deref() == Some("ActiveMQ")
+    }
+
     pub(super) fn is_qpid_j(&self) -> bool {
         self.is("qpid")
     }

@@ -27,7 +27,8 @@
 //!   needs the permission `browse` or `consume`; without it the sink cannot know, and says that once in the log and in `onewrite check`.
 //! - **Qpid Broker-J** resolves a name to a queue or to an exchange, and an exchange without a matching binding discards. The
 //!   sink asks for `REJECT_UNROUTABLE`, and does not send to an address that confirms neither that nor being a queue.
-//! - **ActiveMQ Classic** tells queues from topics by the prefixes `queue://` and `topic://`, and by this capability.
+//! - **ActiveMQ Classic** repeats the capability, too; there a name says what it is: `topic://` is a topic, and is not sent to;
+//!   `queue://` and, with this capability, a name without a prefix are queues.
 //! - Others confirm nothing; the sink says once in the log that it has only the broker's word.
 //!
 //! With `target = "topic"` events reach the subscriptions that exist at that moment, and none at all is not an error.

@@ -91,6 +91,15 @@ async fn promise(
         // It repeats every capability it is asked for.
         return browsable(session, address).await;
     }
+    if product.is_classic() {
+        // It repeats every capability, too; but its names say what they are.
+        return match address.split_once("://") {
+            Some(("topic" | "temp-topic", _)) => Err(Refusal::retry(format!(
+                "address {address}: it is a topic, which drops events that nobody is subscribed for; name a queue, or set target = \"topic\""
+            ))),
+            _ => Ok(Promise::Kept),
+        };
+    }
     if confirmed(QUEUE) || confirmed(REJECT_UNROUTABLE) {
         return Ok(Promise::Kept);
     }

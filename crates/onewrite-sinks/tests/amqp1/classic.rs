@@ -18,13 +18,18 @@ async fn a_name_without_a_prefix_is_a_queue_and_keeps_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_taken_for_a_queue_is_told_by_the_check() {
+async fn a_topic_is_not_sent_to_unless_it_was_asked_for() {
     let broker = ActiveMq::shared().await;
-    let findings = connector(&broker.url(), &LOGIN)
-        .probe(&["topic://news".to_owned()])
-        .await;
-    let worst = findings.iter().map(|finding| finding.level).max();
-    assert!(worst > Some(FindingLevel::Works), "{findings:?}");
+    let connector = connector(&broker.url(), &LOGIN);
+    let findings = connector.probe(&["topic://news".to_owned()]).await;
+    let broken = findings.iter().find(|finding| finding.level == FindingLevel::Broken);
+    assert!(
+        broken.is_some_and(|finding| finding.message.contains("it is a topic")),
+        "{findings:?}"
+    );
+    let sink = connector.connect().await.unwrap();
+    let (_, outcomes) = deliver(&*sink, &[event_for("topic://news", 1, None)]).await;
+    assert_eq!(words(&outcomes), ["retry"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,7 +38,7 @@ async fn what_a_user_may_not_send_to_is_parked_with_words() {
     let sink = connector(&broker.url(), &LOGIN).connect().await.unwrap();
     let (_, outcomes) = deliver(
         &*sink,
-        &[event_for("forbidden", 1, None), event_for("allowed", 2, None)],
+        &[event_for("forbidden.orders", 1, None), event_for("allowed", 2, None)],
     )
     .await;
     assert_eq!(words(&outcomes)[0], "park", "{}", said(&outcomes[0]));

@@ -77,7 +77,7 @@ impl Broker for ActiveMq {
         self.restart().await;
     }
     fn refused(&self) -> Option<&'static str> {
-        Some("forbidden")
+        Some("forbidden.orders")
     }
     fn too_large(&self) -> Option<usize> {
         None

@@ -95,7 +95,8 @@ impl ActiveMq {
     }
 }
 
-/// A browser sees as many messages as there are. The user `reader` may send nowhere.
+/// A browser sees as many messages as there are. Queues whose names have more than one part, such as `forbidden.orders`, are
+/// granted to nobody: Classic adds up the permissions of all entries that match, so an exception cannot be made.
 fn configuration(port: u16, policies: &str) -> String {
     format!(
         "<beans xmlns=\"http://www.springframework.org/schema/beans\"
@@ -112,13 +113,11 @@ fn configuration(port: u16, policies: &str) -> String {
 <plugins>
 <simpleAuthenticationPlugin><users>
 <authenticationUser username=\"{USER}\" password=\"{PASSWORD}\" groups=\"all\"/>
-<authenticationUser username=\"reader\" password=\"reader\" groups=\"readers\"/>
 </users></simpleAuthenticationPlugin>
 <authorizationPlugin><map><authorizationMap><authorizationEntries>
-<authorizationEntry queue=\"forbidden\" read=\"all\" write=\"readers\" admin=\"readers\"/>
-<authorizationEntry queue=\">\" read=\"all,readers\" write=\"all\" admin=\"all\"/>
-<authorizationEntry topic=\">\" read=\"all,readers\" write=\"all\" admin=\"all\"/>
-<authorizationEntry topic=\"ActiveMQ.Advisory.>\" read=\"all,readers\" write=\"all,readers\" admin=\"all,readers\"/>
+<authorizationEntry queue=\"*\" read=\"all\" write=\"all\" admin=\"all\"/>
+<authorizationEntry topic=\">\" read=\"all\" write=\"all\" admin=\"all\"/>
+<authorizationEntry topic=\"ActiveMQ.Advisory.>\" read=\"all\" write=\"all\" admin=\"all\"/>
 </authorizationEntries></authorizationMap></map></authorizationPlugin>
 </plugins>
 <persistenceAdapter><kahaDB directory=\"kahadb\" journalMaxFileLength=\"8mb\"/></persistenceAdapter>

@@ -17,7 +17,11 @@ use crate::conformance::sink::Arrived;
 const USER: &str = "relay";
 const PASSWORD: &str = "relay-secret";
 
-/// A broker of the test's own, with a store on disk that is synchronised before it acknowledges. Nothing is created on demand.
+/// The largest message that the broker takes.
+const MESSAGE_BYTES_MAX: usize = 2_000_000;
+
+/// A broker of the test's own, with a store on disk that is synchronised before it acknowledges. Nothing is created on demand,
+/// and no message may be larger than 2,000,000 bytes.
 /// Clones are the same broker; it ends with the last.
 #[derive(Clone)]
 pub struct Qpid {
@@ -40,6 +44,7 @@ impl Qpid {
             let mut command = java(&libraries, "-Xmx256m");
             command
                 .arg(format!("-Dqpid.work_dir={}", home.data().join("work").display()))
+                .arg(format!("-Dqpid.max_message_size={MESSAGE_BYTES_MAX}"))
                 .args(["org.apache.qpid.server.Main", "-icp"])
                 .arg(home.path().join("initial.json"));
             command
