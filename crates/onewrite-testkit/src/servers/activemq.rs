@@ -58,7 +58,8 @@ impl ActiveMq {
         BROKER.get_or_init(async || Self::start("").await).await.clone()
     }
 
-    /// Where clients connect to: `amqp://127.0.0.1:PORT`, the same after every restart.
+    /// Where clients connect to: `amqp://127.0.0.1:PORT`, the same after every restart. The user `relay` with the password
+    /// `relay-secret` may do everything.
     pub fn url(&self) -> String {
         format!("amqp://127.0.0.1:{}", self.port())
     }
@@ -66,16 +67,6 @@ impl ActiveMq {
     /// The port of [`url`](Self::url).
     pub fn port(&self) -> u16 {
         self.port.number()
-    }
-
-    /// A user with all permissions.
-    pub fn user(&self) -> &'static str {
-        USER
-    }
-
-    /// The user's password.
-    pub fn password(&self) -> &'static str {
-        PASSWORD
     }
 
     /// Everything in the queue of this name, in its order, and it stays there.

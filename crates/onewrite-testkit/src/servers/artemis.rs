@@ -85,7 +85,8 @@ impl Artemis {
             .clone()
     }
 
-    /// Where clients connect to: `amqp://127.0.0.1:PORT`, the same after every restart.
+    /// Where clients connect to: `amqp://127.0.0.1:PORT`, the same after every restart. The user `relay` with the password
+    /// `relay-secret` may do everything.
     pub fn url(&self) -> String {
         format!("amqp://127.0.0.1:{}", self.port())
     }
@@ -98,16 +99,6 @@ impl Artemis {
     /// The port of [`url`](Self::url).
     pub fn port(&self) -> u16 {
         self.ports.0.number()
-    }
-
-    /// A user with all permissions.
-    pub fn user(&self) -> &'static str {
-        USER
-    }
-
-    /// The user's password.
-    pub fn password(&self) -> &'static str {
-        PASSWORD
     }
 
     /// Everything in the queue of this name, in its order, and it stays there.
@@ -148,16 +139,6 @@ impl Artemis {
     /// Starts it again on its port and data; first shuts it down if it runs.
     pub async fn restart(&self) {
         self.broker.restart().await;
-    }
-
-    /// Freezes it: connections stay open and nothing answers.
-    pub fn freeze(&self) {
-        self.broker.freeze();
-    }
-
-    /// Ends [`freeze`](Self::freeze).
-    pub fn thaw(&self) {
-        self.broker.thaw();
     }
 }
 

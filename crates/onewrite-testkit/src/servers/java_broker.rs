@@ -63,16 +63,6 @@ impl JavaBroker {
         .await;
     }
 
-    /// Freezes it: connections stay open and nothing answers.
-    pub fn freeze(&self) {
-        self.0.process.home().signal(Signal::STOP);
-    }
-
-    /// Ends [`freeze`](Self::freeze).
-    pub fn thaw(&self) {
-        self.0.process.home().signal(Signal::CONT);
-    }
-
     async fn run(&self, work: impl FnOnce(&Inner) + Send + 'static) {
         let inner = Arc::clone(&self.0);
         aside(move || work(&inner)).await;

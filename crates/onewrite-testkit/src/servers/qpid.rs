@@ -61,7 +61,8 @@ impl Qpid {
         BROKER.get_or_init(Self::start).await.clone()
     }
 
-    /// Where clients connect to: `amqp://127.0.0.1:PORT`, the same after every restart.
+    /// Where clients connect to: `amqp://127.0.0.1:PORT`, the same after every restart. The user `relay` with the password
+    /// `relay-secret` may do everything.
     pub fn url(&self) -> String {
         format!("amqp://127.0.0.1:{}", self.port())
     }
@@ -69,16 +70,6 @@ impl Qpid {
     /// The port of [`url`](Self::url).
     pub fn port(&self) -> u16 {
         self.ports.0.number()
-    }
-
-    /// A user with all permissions.
-    pub fn user(&self) -> &'static str {
-        USER
-    }
-
-    /// The user's password.
-    pub fn password(&self) -> &'static str {
-        PASSWORD
     }
 
     /// Creates an object of the virtual host, or gives it other attributes (JSON): `queue/orders`, `exchange/events`.
