@@ -35,15 +35,14 @@ async fn a_topic_is_not_sent_to_unless_it_was_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_user_may_not_send_to_is_parked_with_words() {
     let broker = ActiveMq::shared().await;
-    let sink = connector(&broker.url(), &LOGIN).connect().await.unwrap();
-    let (_, outcomes) = deliver(
-        &*sink,
-        &[event_for("forbidden.orders", 1, None), event_for("allowed", 2, None)],
-    )
-    .await;
-    assert_eq!(words(&outcomes)[0], "park", "{}", said(&outcomes[0]));
+    let connector = connector(&broker.url(), &LOGIN);
+    let sink = connector.connect().await.unwrap();
+    let (_, outcomes) = deliver(&*sink, &[event_for("forbidden.orders", 1, None)]).await;
+    assert_eq!(words(&outcomes), ["park"], "{}", said(&outcomes[0]));
     assert!(said(&outcomes[0]).contains("unauthorized"), "{}", said(&outcomes[0]));
-    assert!(settle(&*sink, &[event_for("allowed", 2, None)], 2).await.is_empty());
+    // Classic may end the connection over it.
+    let sink = connector.connect().await.unwrap();
+    assert!(settle(&*sink, &[event_for("allowed", 2, None)], 1).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

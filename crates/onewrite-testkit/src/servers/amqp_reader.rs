@@ -74,10 +74,9 @@ impl Reader {
             "PLAIN is accepted"
         );
         reader.header(0);
-        let open = described(
-            OPEN,
-            &[string("onewrite-testkit"), string("localhost"), uint(FRAME_BYTES)],
-        );
+        // Classic lets no two connections have one name.
+        let name = format!("onewrite-testkit-{}", uuid::Uuid::new_v4());
+        let open = described(OPEN, &[string(&name), string("localhost"), uint(FRAME_BYTES)]);
         reader.send(0, &open);
         reader.expect(OPEN);
         // Windows that never close.
