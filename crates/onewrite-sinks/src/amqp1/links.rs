@@ -78,16 +78,24 @@ impl Links {
 
     /// A link to this address that has not ended, attached if need be.
     pub(super) async fn link(self: &Arc<Self>, address: &str) -> Result<Arc<Link>, Refusal> {
+        let mut again = true;
         loop {
             let cell = self.slot(address);
             let attached = cell.get_or_init(|| self.attach_aside(address)).await.clone();
-            match attached {
-                Ok(link) if link.ended().is_none() => return Ok(link),
-                Ok(_) => self.forget(address, &cell),
+            let refusal = match attached {
+                Ok(link) => match link.ended() {
+                    None => return Ok(link),
+                    Some(ended) => ended.refusal.clone(),
+                },
                 Err(refusal) => {
-                    self.forget(address, &cell);
-                    return Err(refusal);
+                    again = false;
+                    refusal
                 }
+            };
+            self.forget(address, &cell);
+            // A broker that ends what it has just attached does so again.
+            if !std::mem::take(&mut again) {
+                return Err(refusal);
             }
         }
     }
