@@ -22,6 +22,8 @@ mod tls {
     pub use onewrite_tls::*;
 }
 
+#[cfg(feature = "amqp1")]
+pub mod amqp1;
 #[cfg(feature = "file")]
 pub mod file;
 #[cfg(feature = "http")]

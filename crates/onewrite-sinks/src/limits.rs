@@ -190,3 +190,38 @@ pub const RABBITMQ_SUSPECTS_MAX: usize = 20_000;
 
 /// Longest text in AMQP 0-9-1 that has one byte for its length: names, routing keys, most properties, and names of headers.
 pub const AMQP_SHORT_TEXT_BYTES_MAX: usize = 255;
+
+/// The shortest time that an AMQP 1.0 acknowledgement can be waited for: below it every slow moment would be a failure.
+pub const AMQP1_TIMEOUT_MIN: Duration = Duration::from_millis(50);
+
+/// The longest time that an AMQP 1.0 acknowledgement can be waited for. With [`AMQP1_START_WINDOW`], [`AMQP1_ATTACH_TIMEOUT`] and
+/// [`AMQP1_CREDIT_TIMEOUT`] it stays within [`DELIVERY_TIMEOUT`](onewrite_core::limits::DELIVERY_TIMEOUT).
+pub const AMQP1_TIMEOUT_MAX: Duration = Duration::from_secs(15);
+
+/// How long one delivery goes on starting AMQP 1.0 messages; what is left by then is for the next delivery.
+pub const AMQP1_START_WINDOW: Duration = Duration::from_secs(20);
+
+/// How long an AMQP 1.0 link may take to attach, the look at what its address is included.
+pub const AMQP1_ATTACH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a message waits for an AMQP 1.0 broker's credit before its key is tried again later.
+pub const AMQP1_CREDIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one AMQP 1.0 broker may take to open a connection: with three of them that is core's own limit.
+pub const AMQP1_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an AMQP 1.0 connection or link may take to end in an orderly way before it is dropped.
+pub const AMQP1_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The shortest and longest AMQP 1.0 idle time: a shorter one breaks connections that are merely slow, and a longer one is noticed by
+/// nobody.
+pub const AMQP1_IDLE_TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(600);
+
+/// Messages that wait for one AMQP 1.0 link: enough that none of them waits for the task that sends.
+pub const AMQP1_LINK_QUEUE: usize = 64;
+
+/// AMQP 1.0 addresses that are remembered as having taken events: some hundred bytes each.
+pub const AMQP1_ADDRESSES_KNOWN: usize = 10_000;
+
+/// Most bytes of what an AMQP 1.0 broker says first that are kept to read its product and version from.
+pub const AMQP1_GREETING_BYTES: usize = 64 * 1024;

@@ -109,6 +109,13 @@ const TYPES: &[SinkType] = &[
         fields: crate::nats::FIELDS,
         build: crate::nats::build,
     },
+    #[cfg(feature = "amqp1")]
+    SinkType {
+        name: "amqp1",
+        description: "AMQP 1.0: ActiveMQ Artemis and Classic, Qpid, IBM MQ, Azure Service Bus, RabbitMQ 4; queues asked for, every message acknowledged",
+        fields: crate::amqp1::FIELDS,
+        build: crate::amqp1::build,
+    },
     #[cfg(feature = "redis")]
     SinkType {
         name: "redis",
@@ -151,6 +158,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("kafka", "kafka"),
     ("rabbitmq", "rabbitmq"),
     ("nats", "nats"),
+    ("amqp1", "amqp1"),
     ("redis", "redis"),
     ("mqtt", "mqtt"),
     ("http", "http"),

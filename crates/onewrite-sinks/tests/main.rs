@@ -1,5 +1,7 @@
 //! Each adapter against the real thing, or a server that can be told how to misbehave.
 
+#[cfg(feature = "amqp1")]
+mod amqp1;
 #[cfg(any(feature = "redis", feature = "mqtt"))]
 mod authority;
 #[cfg(feature = "file")]

@@ -10,10 +10,15 @@ pub mod wait;
 ///
 /// Nothing here is ever skipped: a server that cannot be had is a panic that names the missing package.
 pub mod servers {
+    mod activemq;
+    mod amqp_codec;
+    mod amqp_reader;
+    mod artemis;
     mod aside;
     mod cache;
     mod database;
     mod home;
+    mod java_broker;
     #[cfg(feature = "kafka")]
     mod kafka;
     #[cfg(feature = "kafka")]
@@ -32,6 +37,7 @@ pub mod servers {
     mod postgres_process;
     mod postgres_slots;
     mod process;
+    mod qpid;
     mod rabbitmq;
     mod rabbitmq_bytes;
     mod rabbitmq_client;
@@ -41,6 +47,8 @@ pub mod servers {
     mod resp;
     mod schema_registry;
 
+    pub use activemq::ActiveMq;
+    pub use artemis::{Artemis, ArtemisSettings};
     pub use database::Database;
     #[cfg(feature = "kafka")]
     pub use kafka::Kafka;
@@ -52,6 +60,7 @@ pub mod servers {
     pub use postgres::Postgres;
     pub use postgres_copies::Backup;
     pub use postgres_slots::Slot;
+    pub use qpid::Qpid;
     pub use rabbitmq::RabbitMq;
     pub use rabbitmq_bytes::Table;
     pub use rabbitmq_client::Published;

@@ -83,6 +83,7 @@ pub fn example_text(adapter: &str, name: &str) -> Option<&'static str> {
         ("kafka", "brokers") => "[\"localhost:9092\"]",
         ("rabbitmq", "urls") => "[\"amqp://localhost:5672\"]",
         ("nats", "urls") => "[\"nats://localhost:4222\"]",
+        ("amqp1", "urls") => "[\"amqp://localhost:5672\"]",
         ("redis", "urls") => "[\"redis://localhost:6379\"]",
         ("mqtt", "urls") => "[\"mqtt://localhost:1883\"]",
         ("http", "url") => "\"http://localhost:8080/events\"",

@@ -1,0 +1,181 @@
+//! One link to one address, owned by a task.
+//!
+//! A future that sends is never dropped in the middle: a message of several frames would be left half sent, and the link's credit
+//! miscounted. So the link belongs to a task that takes messages by a channel; who gives up waiting leaves the task undisturbed,
+//! and a message whose sender has gone before its turn is not sent.
+
+use std::sync::{Arc, OnceLock};
+
+use fe2o3_amqp::link::delivery::DeliveryFut;
+use fe2o3_amqp::link::{LinkStateError, SendError};
+use fe2o3_amqp::types::messaging::{Data, Outcome};
+use fe2o3_amqp::{Sendable, Sender};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::refusal::{Refusal, of_link, of_send};
+use super::settings::Settings;
+use crate::limits::{AMQP1_CLOSE_TIMEOUT, AMQP1_CREDIT_TIMEOUT, AMQP1_LINK_QUEUE};
+
+/// The outcome of a message that was sent, to come.
+pub(super) type Settlement = DeliveryFut<Result<Outcome, SendError>>;
+
+/// An attached link. It detaches when the last of its users has gone.
+pub(super) struct Link {
+    requests: mpsc::Sender<Request>,
+    ended: Arc<OnceLock<Ended>>,
+    /// Held while a message is under way.
+    room: Semaphore,
+    /// Whether only one message at a time is.
+    alone: bool,
+}
+
+/// Why a link takes no more messages.
+#[derive(Clone, Debug)]
+pub(super) struct Ended {
+    pub refusal: Refusal,
+    /// Whether another link may do better at once.
+    pub again: bool,
+}
+
+/// A message that did not go out.
+pub(super) enum Unsent {
+    /// The link had ended before its turn.
+    Ended(Ended),
+    Refused(Refusal),
+}
+
+struct Request {
+    message: Sendable<Data>,
+    answer: oneshot::Sender<Result<Settlement, Unsent>>,
+}
+
+impl Link {
+    pub(super) fn new(settings: Arc<Settings>, address: String, known: bool, sender: Sender, alone: bool) -> Self {
+        let (requests, waiting) = mpsc::channel(AMQP1_LINK_QUEUE);
+        let ended = Arc::new(OnceLock::new());
+        let task = Task {
+            settings,
+            address,
+            known,
+            ended: Arc::clone(&ended),
+        };
+        tokio::spawn(task.run(sender, waiting));
+        Self {
+            requests,
+            ended,
+            room: Semaphore::new(if alone { 1 } else { Semaphore::MAX_PERMITS }),
+            alone,
+        }
+    }
+
+    /// Why it takes no more messages, where it does not.
+    pub(super) fn ended(&self) -> Option<&Ended> {
+        self.ended.get()
+    }
+
+    /// Whether a message that was under way when the link ended was the only one.
+    pub(super) fn alone(&self) -> bool {
+        self.alone
+    }
+
+    /// Room for one message; to be held until its outcome is known.
+    pub(super) async fn room(&self) -> Option<SemaphorePermit<'_>> {
+        // Nothing closes it.
+        self.room.acquire().await.ok()
+    }
+
+    /// Sends a message; its outcome is to come.
+    pub(super) async fn send(&self, message: Sendable<Data>) -> Result<Settlement, Unsent> {
+        let (answer, answered) = oneshot::channel();
+        // Where the task has gone, the answer says so too.
+        let _ = self.requests.send(Request { message, answer }).await;
+        answered.await.unwrap_or_else(|_| Err(Unsent::Ended(self.end())))
+    }
+
+    fn end(&self) -> Ended {
+        self.ended().cloned().unwrap_or_else(|| Ended {
+            refusal: Refusal::retry("the link has ended"),
+            again: true,
+        })
+    }
+}
+
+struct Task {
+    settings: Arc<Settings>,
+    address: String,
+    known: bool,
+    ended: Arc<OnceLock<Ended>>,
+}
+
+impl Task {
+    async fn run(self, mut sender: Sender, mut requests: mpsc::Receiver<Request>) {
+        let ended = loop {
+            let request = tokio::select! {
+                biased;
+                error = sender.on_detach() => break self.detached(&error.into()),
+                request = requests.recv() => request,
+            };
+            let Some(request) = request else {
+                // Nobody waits for anything any more. What the broker says to a farewell changes nothing.
+                let _ = timeout(AMQP1_CLOSE_TIMEOUT, sender.close()).await;
+                return;
+            };
+            if request.answer.is_closed() {
+                continue;
+            }
+            if let Some(ended) = self.send(&mut sender, request).await {
+                break ended;
+            }
+        };
+        let ended = self.ended.get_or_init(|| ended).clone();
+        requests.close();
+        // Dropped here, it tells the broker, and fails what is still under way.
+        drop(sender);
+        while let Some(request) = requests.recv().await {
+            // Who does not wait any more needs no answer.
+            let _ = request.answer.send(Err(Unsent::Ended(ended.clone())));
+        }
+    }
+
+    /// Sends one message. Something: the link has ended.
+    async fn send(&self, sender: &mut Sender, request: Request) -> Option<Ended> {
+        let Request { message, answer } = request;
+        let (answered, ended) = match timeout(AMQP1_CREDIT_TIMEOUT, sender.send_batchable(message)).await {
+            Ok(Ok(settlement)) => (Ok(settlement), None),
+            Ok(Err(SendError::LinkStateError(error))) => self.over(self.detached(&error)),
+            Ok(Err(SendError::Detached(error))) => self.over(self.detached(&error.into())),
+            Ok(Err(error)) => {
+                let refusal = of_send(&self.settings, &self.address, self.known, error);
+                (Err(Unsent::Refused(refusal)), None)
+            }
+            // The future was dropped, which only a link that ends with it may suffer.
+            Err(_) => self.over(Ended {
+                refusal: Refusal::retry(format!(
+                    "address {}: the broker gave no credit for {AMQP1_CREDIT_TIMEOUT:?}; it holds its senders back, because the address or \
+                     its disk is full",
+                    self.address
+                )),
+                again: false,
+            }),
+        };
+        // Known before the answer is.
+        if let Some(ended) = &ended {
+            self.ended.get_or_init(|| ended.clone());
+        }
+        let _ = answer.send(answered);
+        ended
+    }
+
+    fn over(&self, ended: Ended) -> (Result<Settlement, Unsent>, Option<Ended>) {
+        (Err(Unsent::Ended(ended.clone())), Some(ended))
+    }
+
+    fn detached(&self, error: &LinkStateError) -> Ended {
+        let refusal = of_link(&self.settings, &self.address, self.known, error);
+        Ended {
+            again: !refusal.connection,
+            refusal,
+        }
+    }
+}
