@@ -28,13 +28,20 @@ pub fn pages() -> Vec<Page> {
     for source in source_types() {
         pages.push(Page {
             path: format!("sources/{}.md", source.name),
-            text: adapter("Source", "[source]", source.name, source.description, source.fields),
+            text: adapter("Source", "[source]", source.name, source.description, source.fields, ""),
         });
     }
     for sink in sink_types() {
         pages.push(Page {
             path: format!("sinks/{}.md", sink.name),
-            text: adapter("Sink", "[sinks.events]", sink.name, sink.description, sink.fields),
+            text: adapter(
+                "Sink",
+                "[sinks.events]",
+                sink.name,
+                sink.description,
+                sink.fields,
+                sink.notes,
+            ),
         });
     }
     pages.push(Page {
@@ -123,7 +130,7 @@ fn configuration() -> String {
     page
 }
 
-fn adapter(what: &str, section: &str, name: &str, description: &str, fields: &[Field]) -> String {
+fn adapter(what: &str, section: &str, name: &str, description: &str, fields: &[Field], notes: &str) -> String {
     let mut page = format!(
         "{GENERATED}# {what} `{name}`\n\n{}.\n\n```toml\n{section}\ntype = \"{name}\"\n",
         capital(description)
@@ -139,6 +146,9 @@ fn adapter(what: &str, section: &str, name: &str, description: &str, fields: &[F
         table(&mut page, fields);
     }
     page.push_str("\nHow keys come from the environment and from files is described in [the configuration](../configuration.md).\n");
+    if !notes.is_empty() {
+        let _ = writeln!(page, "\n{notes}");
+    }
     page
 }
 

@@ -16,11 +16,15 @@ pub mod limits;
 pub mod registry;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(any(feature = "http", feature = "ibmmq"))]
+mod web;
 
 #[cfg(feature = "file")]
 pub mod file;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "ibmmq")]
+pub mod ibmmq;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 

@@ -39,3 +39,16 @@ pub const HTTP_FAILURES_IN_A_ROW: u32 = 8;
 
 /// A server's certificate that is valid for a shorter time is told of by `onewrite check`.
 pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 86_400);
+
+/// Longest name of a queue or a queue manager of IBM MQ, in bytes (MQ_Q_NAME_LENGTH, MQ_Q_MGR_NAME_LENGTH).
+pub const IBMMQ_NAME_BYTES_MAX: usize = 48;
+
+/// Longest topic string of IBM MQ, in bytes (MQ_TOPIC_STR_LENGTH).
+pub const IBMMQ_TOPIC_BYTES_MAX: usize = 10_240;
+
+/// The longest expiry that the messaging REST API of IBM MQ takes.
+pub const IBMMQ_EXPIRY_MAX: Duration = Duration::from_millis(99_999_999_900);
+
+/// How long a connection to mqweb may lie idle: less than the 30 seconds after which its web server closes one, which a request on
+/// its way would not survive.
+pub const IBMMQ_IDLE_TIMEOUT: Duration = Duration::from_secs(20);

@@ -16,6 +16,8 @@ pub struct SinkType {
     pub description: &'static str,
     /// What can be configured.
     pub fields: &'static [Field],
+    /// What its page says besides, in Markdown; empty where the fields say it all.
+    pub notes: &'static str,
     build: Build,
 }
 
@@ -126,13 +128,23 @@ const TYPES: &[SinkType] = &[
         name: "kafka",
         description: "Apache Kafka and what speaks its protocol: idempotent, acknowledged by all in-sync replicas",
         fields: crate::kafka::FIELDS,
+        notes: "",
         build: crate::kafka::build,
+    },
+    #[cfg(feature = "ibmmq")]
+    SinkType {
+        name: "ibmmq",
+        description: "IBM MQ by its messaging REST API: persistent messages, acknowledged by the queue manager",
+        fields: crate::ibmmq::FIELDS,
+        notes: crate::ibmmq::NOTES,
+        build: crate::ibmmq::build,
     },
     #[cfg(feature = "http")]
     SinkType {
         name: "http",
         description: "an HTTP endpoint: POST for each event or for batches, with idempotency key and signature",
         fields: crate::http::FIELDS,
+        notes: "",
         build: crate::http::build,
     },
     #[cfg(feature = "file")]
@@ -140,6 +152,7 @@ const TYPES: &[SinkType] = &[
         name: "file",
         description: "a file of JSON lines, synchronised to disk before an event counts as delivered",
         fields: crate::file::FIELDS,
+        notes: "",
         build: crate::file::build,
     },
     #[cfg(feature = "file")]
@@ -147,6 +160,7 @@ const TYPES: &[SinkType] = &[
         name: "stdout",
         description: "JSON lines on standard output, for the first look and for pipes",
         fields: crate::file::STDOUT_FIELDS,
+        notes: "",
         build: crate::file::build_stdout,
     },
 ];
@@ -154,6 +168,7 @@ const TYPES: &[SinkType] = &[
 /// Every name there is with the Cargo feature that brings it, built in or not.
 const KNOWN: &[(&str, &str)] = &[
     ("kafka", "kafka"),
+    ("ibmmq", "ibmmq"),
     ("http", "http"),
     ("file", "file"),
     ("stdout", "file"),
@@ -177,7 +192,7 @@ mod tests {
         let error = sink_type("kafak").unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"http\", \"file\", \"stdout\""
+            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"ibmmq\", \"http\", \"file\", \"stdout\""
         );
         let error = sink_type("pigeon").unwrap_err().to_string();
         assert!(

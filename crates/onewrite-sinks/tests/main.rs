@@ -1,9 +1,13 @@
 //! Each adapter against the real thing, or a server that can be told how to misbehave.
 
+#[cfg(any(feature = "http", feature = "ibmmq"))]
+mod authority;
 #[cfg(feature = "file")]
 mod file;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "ibmmq")]
+mod ibmmq;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[allow(dead_code, reason = "a build without some of the sinks uses a part of it")]

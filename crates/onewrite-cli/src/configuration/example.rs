@@ -81,6 +81,8 @@ pub fn example_text(adapter: &str, name: &str) -> Option<&'static str> {
         ("postgres", "url") => "\"postgres://onewrite@localhost/shop\"",
         ("sqlite", "url") => "\"shop.db\"",
         ("kafka", "brokers") => "[\"localhost:9092\"]",
+        ("ibmmq", "urls") => "[\"https://localhost:9443\"]",
+        ("ibmmq", "queue_manager") => "\"QM1\"",
         ("http", "url") => "\"http://localhost:8080/events\"",
         ("file", "path") => "\"events.jsonl\"",
         _ => return None,
