@@ -9,14 +9,15 @@
     feature = "nats",
     feature = "amqp1",
     feature = "ibmmq",
-    feature = "mqtt"
+    feature = "mqtt",
+    feature = "sqs"
 ))]
 mod keyed;
 pub mod limits;
 pub mod registry;
 #[cfg(feature = "tls")]
 mod tls;
-#[cfg(any(feature = "http", feature = "ibmmq"))]
+#[cfg(any(feature = "http", feature = "ibmmq", feature = "sqs"))]
 mod web;
 
 #[cfg(feature = "file")]
@@ -27,5 +28,7 @@ pub mod http;
 pub mod ibmmq;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "sqs")]
+pub mod sqs;
 
 pub use registry::{BuildError, SinkType, UnknownSink};

@@ -139,6 +139,14 @@ const TYPES: &[SinkType] = &[
         notes: crate::ibmmq::NOTES,
         build: crate::ibmmq::build,
     },
+    #[cfg(feature = "sqs")]
+    SinkType {
+        name: "sqs",
+        description: "Amazon SQS: standard and FIFO queues, in batches, each message acknowledged by itself",
+        fields: crate::sqs::FIELDS,
+        notes: crate::sqs::NOTES,
+        build: crate::sqs::build,
+    },
     #[cfg(feature = "http")]
     SinkType {
         name: "http",
@@ -169,6 +177,7 @@ const TYPES: &[SinkType] = &[
 const KNOWN: &[(&str, &str)] = &[
     ("kafka", "kafka"),
     ("ibmmq", "ibmmq"),
+    ("sqs", "sqs"),
     ("http", "http"),
     ("file", "file"),
     ("stdout", "file"),
@@ -192,7 +201,7 @@ mod tests {
         let error = sink_type("kafak").unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"ibmmq\", \"http\", \"file\", \"stdout\""
+            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"ibmmq\", \"sqs\", \"http\", \"file\", \"stdout\""
         );
         let error = sink_type("pigeon").unwrap_err().to_string();
         assert!(

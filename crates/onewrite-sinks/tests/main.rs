@@ -10,5 +10,7 @@ mod http;
 mod ibmmq;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "sqs")]
+mod sqs;
 #[allow(dead_code, reason = "a build without some of the sinks uses a part of it")]
 mod support;

@@ -13,6 +13,8 @@ pub mod servers {
     mod aside;
     mod cache;
     mod database;
+    mod elasticmq;
+    mod elasticmq_client;
     mod home;
     #[cfg(feature = "kafka")]
     mod kafka;
@@ -28,6 +30,7 @@ pub mod servers {
     mod process;
 
     pub use database::Database;
+    pub use elasticmq::ElasticMq;
     #[cfg(feature = "kafka")]
     pub use kafka::Kafka;
     #[cfg(feature = "kafka")]

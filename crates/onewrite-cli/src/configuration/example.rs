@@ -83,6 +83,7 @@ pub fn example_text(adapter: &str, name: &str) -> Option<&'static str> {
         ("kafka", "brokers") => "[\"localhost:9092\"]",
         ("ibmmq", "urls") => "[\"https://localhost:9443\"]",
         ("ibmmq", "queue_manager") => "\"QM1\"",
+        ("sqs", "queue_url") => "\"https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo\"",
         ("http", "url") => "\"http://localhost:8080/events\"",
         ("file", "path") => "\"events.jsonl\"",
         _ => return None,

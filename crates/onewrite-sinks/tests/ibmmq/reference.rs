@@ -114,32 +114,43 @@ pub fn message(version: u8, headers: &HeaderMap, body: &Bytes) -> Result<Message
         None | Some("asDestination") => None,
         Some(text) => Some(number(text, 9).ok_or_else(|| bad(format!("ibm-mq-md-priority is {text:?}")))? as u8),
     };
-    let correlation = one("ibm-mq-md-correlationId")?.unwrap_or_default();
-    let correlation = if version == 3 {
-        correlation.strip_prefix("ID:").unwrap_or_default()
-    } else {
-        &correlation
-    };
-    if correlation.len() != 48 || !correlation.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(bad("ibm-mq-md-correlationId is not 48 hexadecimal digits".to_owned()));
-    }
-    let mut properties = BTreeMap::new();
-    for value in headers.get_all("ibm-mq-usr") {
-        let value = value.to_str().map_err(|_| bad("ibm-mq-usr is not ASCII".to_owned()))?;
-        let (name, value) = property(value).ok_or_else(|| bad(format!("ibm-mq-usr is {value:?}")))?;
-        if properties.insert(name, value).is_some() {
-            return Err(bad("a property is there twice".to_owned()));
-        }
-    }
+    let correlation = correlation(version, &one("ibm-mq-md-correlationId")?.unwrap_or_default())?;
     Ok(Message {
         body: String::from_utf8(body.to_vec()).map_err(|_| bad("the body is not UTF-8".to_owned()))?,
         content_type,
-        correlation: correlation.to_owned(),
+        correlation,
         persistent,
         expiry,
         priority,
-        properties,
+        properties: properties(headers)?,
     })
+}
+
+fn correlation(version: u8, value: &str) -> Result<String, NotAllowed> {
+    let digits = if version == 3 {
+        value.strip_prefix("ID:").unwrap_or_default()
+    } else {
+        value
+    };
+    if digits.len() == 48 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(digits.to_owned());
+    }
+    Err((400, format!("ibm-mq-md-correlationId is {value:?}")))
+}
+
+fn properties(headers: &HeaderMap) -> Result<BTreeMap<String, String>, NotAllowed> {
+    let mut properties = BTreeMap::new();
+    for value in headers.get_all("ibm-mq-usr") {
+        let (name, value) = value
+            .to_str()
+            .ok()
+            .and_then(property)
+            .ok_or_else(|| (400, format!("ibm-mq-usr is {value:?}")))?;
+        if let Some(other) = properties.insert(name, value) {
+            return Err((400, format!("a property is there twice, also as {other}")));
+        }
+    }
+    Ok(properties)
 }
 
 /// The event in a message, read as the sink's page says that readers should.
