@@ -59,7 +59,10 @@ impl SqsConnector {
                 format!("takes {most} bytes a message, less than max_message_bytes; larger events will be parked"),
             ),
             _ if queue_url.ends_with(".fifo") => Finding::works(subject, "is there and keeps the order of each key"),
-            _ => Finding::works(subject, "is there; a standard queue, which keeps no order"),
+            _ => Finding::warning(
+                subject,
+                "is there; a standard queue, which hands messages out in any order: where order matters use a FIFO queue",
+            ),
         }
     }
 }
