@@ -1,6 +1,6 @@
 //! Each adapter against the real thing, or a server that can be told how to misbehave.
 
-#[cfg(any(feature = "http", feature = "ibmmq"))]
+#[cfg(any(feature = "http", feature = "ibmmq", feature = "sqs"))]
 mod authority;
 #[cfg(feature = "file")]
 mod file;

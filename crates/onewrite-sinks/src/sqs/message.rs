@@ -112,7 +112,8 @@ fn attributes(event: &Event, encoding: Option<&'static str>) -> Vec<(String, Str
         }
     }
     attributes.extend(encoding.map(|encoding| (PAYLOAD_ENCODING.to_owned(), encoding.to_owned())));
-    let room = SQS_ATTRIBUTES_MAX - attributes.len() - usize::from(!rest.is_empty());
+    let taken = attributes.len() + usize::from(!rest.is_empty());
+    let room = SQS_ATTRIBUTES_MAX.saturating_sub(taken);
     if own.len() <= room && own.iter().all(|(name, value)| is_attribute(name, value)) {
         attributes.extend(own);
     } else {

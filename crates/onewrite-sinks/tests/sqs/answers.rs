@@ -11,7 +11,10 @@ use hyper_util::rt::TokioIo;
 use onewrite_core::error::chain;
 use onewrite_core::{Outcome, SinkError};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::connector;
@@ -29,35 +32,39 @@ pub struct Fake {
     _task: AbortOnDropHandle<()>,
 }
 
+type Answer = dyn Fn(&Value) -> (u16, Value) + Send + Sync;
+
 impl Fake {
     pub async fn start(answer: impl Fn(&Value) -> (u16, Value) + Send + Sync + 'static) -> Self {
+        Self::listen(Arc::new(answer), None).await
+    }
+
+    /// A server behind TLS that takes everything.
+    pub async fn encrypted(acceptor: TlsAcceptor) -> Self {
+        let taken = |_: &Value| (200, json!({ "Successful": [{ "Id": "0" }] }));
+        Self::listen(Arc::new(taken), Some(acceptor)).await
+    }
+
+    async fn listen(answer: Arc<Answer>, acceptor: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (answer, sent) = (Arc::new(answer), Arc::<Mutex<Vec<Sent>>>::default());
+        let sent = Arc::<Mutex<Vec<Sent>>>::default();
         let kept = Arc::clone(&sent);
         let task = tokio::spawn(async move {
+            // Dropped with this task, and the connections with it.
+            let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (answer, kept) = (Arc::clone(&answer), Arc::clone(&kept));
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let (answer, kept) = (Arc::clone(&answer), Arc::clone(&kept));
-                    async move {
-                        let (head, body) = request.into_parts();
-                        let body = body.collect().await?.to_bytes();
-                        let (status, said) = match head.headers["x-amz-target"].to_str() {
-                            Ok("AmazonSQS.SendMessageBatch") => answer(&serde_json::from_slice(&body).unwrap()),
-                            _ => (200, json!({})),
-                        };
-                        kept.lock().unwrap().push((head.headers, body));
-                        let said = Full::new(Bytes::from(said.to_string()));
-                        Ok::<_, hyper::Error>(Response::builder().status(status).body(said).unwrap())
+                let (answer, kept, acceptor) = (Arc::clone(&answer), Arc::clone(&kept), acceptor.clone());
+                connections.spawn(async move {
+                    match acceptor {
+                        None => serve(answer, kept, stream).await,
+                        Some(acceptor) => {
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                serve(answer, kept, stream).await;
+                            }
+                        }
                     }
-                });
-                tokio::spawn(async move {
-                    // An error is a connection that the client has broken.
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
                 });
             }
         });
@@ -67,6 +74,30 @@ impl Fake {
             _task: AbortOnDropHandle::new(task),
         }
     }
+}
+
+async fn serve<S>(answer: Arc<Answer>, kept: Arc<Mutex<Vec<Sent>>>, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (answer, kept) = (Arc::clone(&answer), Arc::clone(&kept));
+        async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await?.to_bytes();
+            let (status, said) = match head.headers["x-amz-target"].to_str() {
+                Ok("AmazonSQS.SendMessageBatch") => answer(&serde_json::from_slice(&body).unwrap()),
+                _ => (200, json!({})),
+            };
+            kept.lock().unwrap().push((head.headers, body));
+            let said = Full::new(Bytes::from(said.to_string()));
+            Ok::<_, hyper::Error>(Response::builder().status(status).body(said).unwrap())
+        }
+    });
+    // An error is a connection that the client has broken.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 async fn answered(status: u16, said: Value, queue: &str) -> (Result<(), SinkError>, Vec<Outcome>) {

@@ -1,13 +1,17 @@
-//! Signatures, computed once more by the rules of "AWS Signature Version 4 for API requests".
+//! Who the sink trusts, and signatures, computed once more by the rules of "AWS Signature Version 4 for API requests".
 
 use hmac::{Hmac, KeyInit, Mac};
 use hyper::HeaderMap;
+use onewrite_core::Action;
+use onewrite_core::error::chain;
+use onewrite_sinks::sqs::build;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::answers::Fake;
-use super::connector;
-use crate::support::{deliver, event};
+use super::{connector, options};
+use crate::authority::Authority;
+use crate::support::{deliver, event, words};
 
 const QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/orders";
 
@@ -63,4 +67,30 @@ async fn requests_are_signed_with_their_bodies() {
         }
         assert_eq!(found, signature(headers, body, names, "hunter2-secret"));
     }
+}
+
+#[tokio::test]
+async fn certificates_are_checked_on_both_sides() {
+    let (authority, other) = (Authority::new("ours"), Authority::new("another"));
+    let fake = Fake::encrypted(authority.acceptor()).await;
+    authority.sign("relay");
+    let endpoint = format!("https://{}", fake.address);
+    let [ca, certificate, key] = ["ca.pem", "client.pem", "client.key"].map(|name| authority.file(name));
+    let trusting = |ca: &str| {
+        let texts = [
+            ("endpoint_url", endpoint.as_str()),
+            ("ca_file", ca),
+            ("certificate_file", &certificate),
+            ("key_file", &key),
+        ];
+        build(&options(QUEUE, &texts)).unwrap()
+    };
+    let sink = trusting(&ca).connect().await.unwrap();
+    assert_eq!(words(&deliver(&*sink, &[event(1, None)]).await.1), ["delivered"]);
+    let sent = fake.sent.lock().unwrap().len();
+
+    let error = trusting(&other.file("ca.pem")).connect().await.err().unwrap();
+    assert_eq!(error.action, Action::Reconnect);
+    assert!(chain(&error).contains("UnknownIssuer"), "{}", chain(&error));
+    assert_eq!(fake.sent.lock().unwrap().len(), sent, "nothing was sent to a stranger");
 }
