@@ -29,27 +29,38 @@ pub fn pages() -> Vec<Page> {
     for source in source_types() {
         pages.push(Page {
             path: format!("sources/{}.md", source.name),
-            text: adapter("Source", "[source]", source.name, source.description, source.fields),
+            text: adapter(
+                "Source",
+                "[source]",
+                source.name,
+                source.description,
+                source.fields,
+                &[],
+            ),
         });
     }
     for sink in sink_types() {
         pages.push(Page {
             path: format!("sinks/{}.md", sink.name),
-            text: adapter("Sink", "[sinks.events]", sink.name, sink.description, sink.fields),
+            text: adapter(
+                "Sink",
+                "[sinks.events]",
+                sink.name,
+                sink.description,
+                sink.fields,
+                sink.guide,
+            ),
         });
     }
     for format in format_types() {
-        let mut text = adapter(
+        let text = adapter(
             "Format",
             "[formats.wire]",
             format.name,
             format.description,
             format.fields,
+            format.guide,
         );
-        for part in format.guide {
-            text.push('\n');
-            text.push_str(part);
-        }
         pages.push(Page {
             path: format!("formats/{}.md", format.name),
             text,
@@ -146,7 +157,7 @@ fn configuration() -> String {
     page
 }
 
-fn adapter(what: &str, section: &str, name: &str, description: &str, fields: &[Field]) -> String {
+fn adapter(what: &str, section: &str, name: &str, description: &str, fields: &[Field], guide: &[&str]) -> String {
     let mut page = format!(
         "{GENERATED}# {what} `{name}`\n\n{}.\n\n```toml\n{section}\ntype = \"{name}\"\n",
         capital(description)
@@ -162,6 +173,10 @@ fn adapter(what: &str, section: &str, name: &str, description: &str, fields: &[F
         table(&mut page, fields);
     }
     page.push_str("\nHow keys come from the environment and from files is described in [the configuration](../configuration.md).\n");
+    for part in guide {
+        page.push('\n');
+        page.push_str(part);
+    }
     page
 }
 

@@ -11,7 +11,8 @@ mod endpoint;
     feature = "nats",
     feature = "amqp1",
     feature = "ibmmq",
-    feature = "mqtt"
+    feature = "mqtt",
+    feature = "sqs"
 ))]
 mod keyed;
 pub mod limits;
@@ -21,6 +22,8 @@ pub mod registry;
 mod tls {
     pub use onewrite_tls::*;
 }
+#[cfg(any(feature = "http", feature = "ibmmq", feature = "sqs"))]
+mod web;
 
 #[cfg(feature = "amqp1")]
 pub mod amqp1;
@@ -28,6 +31,8 @@ pub mod amqp1;
 pub mod file;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "ibmmq")]
+pub mod ibmmq;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "mqtt")]
@@ -38,5 +43,7 @@ pub mod nats;
 pub mod rabbitmq;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "sqs")]
+pub mod sqs;
 
 pub use registry::{BuildError, SinkType, UnknownSink};

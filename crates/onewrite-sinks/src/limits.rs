@@ -225,3 +225,31 @@ pub const AMQP1_ADDRESSES_KNOWN: usize = 10_000;
 
 /// Most bytes of what an AMQP 1.0 broker says first that are kept to read its product and version from.
 pub const AMQP1_GREETING_BYTES: usize = 64 * 1024;
+
+/// Longest name of a queue or a queue manager of IBM MQ, in bytes (MQ_Q_NAME_LENGTH, MQ_Q_MGR_NAME_LENGTH).
+pub const IBMMQ_NAME_BYTES_MAX: usize = 48;
+
+/// Longest topic string of IBM MQ, in bytes (MQ_TOPIC_STR_LENGTH).
+pub const IBMMQ_TOPIC_BYTES_MAX: usize = 10_240;
+
+/// The longest expiry that the messaging REST API of IBM MQ takes.
+pub const IBMMQ_EXPIRY_MAX: Duration = Duration::from_millis(99_999_999_900);
+
+/// How long a connection to mqweb may lie idle: less than the 30 seconds after which its web server closes one, which a request on
+/// its way would not survive.
+pub const IBMMQ_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Most messages of one batch of SQS.
+pub const SQS_BATCH_ENTRIES_MAX: usize = 10;
+
+/// Most attributes of one message of SQS.
+pub const SQS_ATTRIBUTES_MAX: usize = 10;
+
+/// Longest name of an attribute of SQS, in bytes.
+pub const SQS_ATTRIBUTE_NAME_BYTES_MAX: usize = 256;
+
+/// Longest name of a message group of SQS, in bytes.
+pub const SQS_GROUP_BYTES_MAX: usize = 128;
+
+/// Largest message of SQS, and largest batch, in bytes: 1 MiB since August 2025, 256 KiB before and where a queue is set so.
+pub const SQS_MESSAGE_BYTES_MAX: usize = 1024 * 1024;

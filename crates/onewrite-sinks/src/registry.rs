@@ -16,6 +16,8 @@ pub struct SinkType {
     pub description: &'static str,
     /// What can be configured.
     pub fields: &'static [Field],
+    /// What its page says besides, in Markdown: parts that follow one another; none where the fields say it all.
+    pub guide: &'static [&'static str],
     build: Build,
 }
 
@@ -93,6 +95,7 @@ const TYPES: &[SinkType] = &[
         name: "kafka",
         description: "Apache Kafka and what speaks its protocol: idempotent, acknowledged by all in-sync replicas",
         fields: crate::kafka::FIELDS,
+        guide: &[],
         build: crate::kafka::build,
     },
     #[cfg(feature = "rabbitmq")]
@@ -100,6 +103,7 @@ const TYPES: &[SinkType] = &[
         name: "rabbitmq",
         description: "RabbitMQ: persistent messages, confirmed by the broker and never returned",
         fields: crate::rabbitmq::FIELDS,
+        guide: &[],
         build: crate::rabbitmq::build,
     },
     #[cfg(feature = "nats")]
@@ -107,6 +111,7 @@ const TYPES: &[SinkType] = &[
         name: "nats",
         description: "NATS JetStream: acknowledged by the stream, with the event's id against duplicates",
         fields: crate::nats::FIELDS,
+        guide: &[],
         build: crate::nats::build,
     },
     #[cfg(feature = "amqp1")]
@@ -114,13 +119,23 @@ const TYPES: &[SinkType] = &[
         name: "amqp1",
         description: "AMQP 1.0: ActiveMQ Artemis and Classic, Qpid, IBM MQ, Azure Service Bus, RabbitMQ 4; queues asked for, every message acknowledged",
         fields: crate::amqp1::FIELDS,
+        guide: &[],
         build: crate::amqp1::build,
+    },
+    #[cfg(feature = "ibmmq")]
+    SinkType {
+        name: "ibmmq",
+        description: "IBM MQ by its messaging REST API: persistent messages, acknowledged by the queue manager",
+        fields: crate::ibmmq::FIELDS,
+        guide: &[crate::ibmmq::GUIDE],
+        build: crate::ibmmq::build,
     },
     #[cfg(feature = "redis")]
     SinkType {
         name: "redis",
         description: "streams of Redis or Valkey, a single server or a cluster: all or nothing of what is written at once",
         fields: crate::redis::FIELDS,
+        guide: &[],
         build: crate::redis::build,
     },
     #[cfg(feature = "mqtt")]
@@ -128,13 +143,23 @@ const TYPES: &[SinkType] = &[
         name: "mqtt",
         description: "a broker of MQTT 5, with QoS 1 or 2: told when nobody subscribes to a topic",
         fields: crate::mqtt::FIELDS,
+        guide: &[],
         build: crate::mqtt::build,
+    },
+    #[cfg(feature = "sqs")]
+    SinkType {
+        name: "sqs",
+        description: "Amazon SQS: standard and FIFO queues, in batches, each message acknowledged by itself",
+        fields: crate::sqs::FIELDS,
+        guide: &[crate::sqs::GUIDE],
+        build: crate::sqs::build,
     },
     #[cfg(feature = "http")]
     SinkType {
         name: "http",
         description: "an HTTP endpoint: POST for each event or for batches, with idempotency key and signature",
         fields: crate::http::FIELDS,
+        guide: &[],
         build: crate::http::build,
     },
     #[cfg(feature = "file")]
@@ -142,6 +167,7 @@ const TYPES: &[SinkType] = &[
         name: "file",
         description: "a file of JSON lines, synchronised to disk before an event counts as delivered",
         fields: crate::file::FIELDS,
+        guide: &[],
         build: crate::file::build,
     },
     #[cfg(feature = "file")]
@@ -149,6 +175,7 @@ const TYPES: &[SinkType] = &[
         name: "stdout",
         description: "JSON lines on standard output, for the first look and for pipes",
         fields: crate::file::STDOUT_FIELDS,
+        guide: &[],
         build: crate::file::build_stdout,
     },
 ];
@@ -159,8 +186,10 @@ const KNOWN: &[(&str, &str)] = &[
     ("rabbitmq", "rabbitmq"),
     ("nats", "nats"),
     ("amqp1", "amqp1"),
+    ("ibmmq", "ibmmq"),
     ("redis", "redis"),
     ("mqtt", "mqtt"),
+    ("sqs", "sqs"),
     ("http", "http"),
     ("file", "file"),
     ("stdout", "file"),
@@ -184,11 +213,11 @@ mod tests {
         let error = sink_type("kafak").unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"rabbitmq\", \"nats\", \"redis\", \"mqtt\", \"http\", \"file\", \"stdout\""
+            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"rabbitmq\", \"nats\", \"amqp1\", \"ibmmq\", \"redis\", \"mqtt\", \"sqs\", \"http\", \"file\", \"stdout\""
         );
         let error = sink_type("pigeon").unwrap_err().to_string();
         assert!(
-            error.starts_with("there is no sink of type \"pigeon\"; the types are \"kafka\", \"rabbitmq\", \"nats\", \"redis\", \"mqtt\", \"http\", \"file\", \"stdout\""),
+            error.starts_with("there is no sink of type \"pigeon\"; the types are \"kafka\", \"rabbitmq\", \"nats\", \"amqp1\", \"ibmmq\", \"redis\", \"mqtt\", \"sqs\", \"http\", \"file\", \"stdout\""),
             "{error}"
         );
     }

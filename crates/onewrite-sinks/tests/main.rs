@@ -2,12 +2,14 @@
 
 #[cfg(feature = "amqp1")]
 mod amqp1;
-#[cfg(any(feature = "redis", feature = "mqtt"))]
+#[allow(dead_code, reason = "a build without some of the sinks uses a part of it")]
 mod authority;
 #[cfg(feature = "file")]
 mod file;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "ibmmq")]
+mod ibmmq;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "mqtt")]
@@ -18,5 +20,7 @@ mod nats;
 mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "sqs")]
+mod sqs;
 #[allow(dead_code, reason = "a build without some of the sinks uses a part of it")]
 mod support;

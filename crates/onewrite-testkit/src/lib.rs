@@ -17,6 +17,8 @@ pub mod servers {
     mod aside;
     mod cache;
     mod database;
+    mod elasticmq;
+    mod elasticmq_client;
     mod home;
     mod java_broker;
     #[cfg(feature = "kafka")]
@@ -50,6 +52,7 @@ pub mod servers {
     pub use activemq::ActiveMq;
     pub use artemis::{Artemis, ArtemisSettings};
     pub use database::Database;
+    pub use elasticmq::ElasticMq;
     #[cfg(feature = "kafka")]
     pub use kafka::Kafka;
     #[cfg(feature = "kafka")]

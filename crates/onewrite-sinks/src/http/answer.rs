@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use onewrite_core::error::{Action, SinkError};
+use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::settings::Settings;
-use crate::limits::{RESPONSE_WORDS_MAX, RETRY_AFTER_MAX};
+use crate::limits::RETRY_AFTER_MAX;
+use crate::web::{Body, readable, shown};
 
 /// What became of a request.
 #[derive(Debug)]
@@ -46,31 +47,6 @@ pub(super) struct Rejected {
     pub id: Uuid,
     pub retry: bool,
     pub words: String,
-}
-
-/// The part of a body that was read.
-#[derive(Debug, Default)]
-pub(super) struct Body {
-    pub bytes: Vec<u8>,
-    /// Whether there was more.
-    pub cut: bool,
-}
-
-impl Body {
-    /// Reads up to `bytes_max` bytes.
-    pub(super) async fn read(response: &mut Response, bytes_max: usize) -> Result<Self, reqwest::Error> {
-        let mut body = Self::default();
-        while let Some(chunk) = response.chunk().await? {
-            let room = bytes_max - body.bytes.len();
-            if chunk.len() > room {
-                body.bytes.extend_from_slice(&chunk[..room]);
-                body.cut = true;
-                break;
-            }
-            body.bytes.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
 }
 
 /// Judges an answer by its status. A 2xx to a batch still has to be [read](partial).
@@ -214,30 +190,6 @@ fn http_date(text: &str) -> Option<Timestamp> {
     jiff::tz::TimeZone::UTC.to_timestamp(time).ok()
 }
 
-/// A server's words for one line of a log or a table: control characters escaped, cut to [`RESPONSE_WORDS_MAX`].
-fn readable(text: &str) -> String {
-    let mut characters = text.chars();
-    let mut out = String::new();
-    for character in characters.by_ref().take(RESPONSE_WORDS_MAX) {
-        if character.is_control() {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
-        }
-    }
-    if characters.next().is_some() {
-        out.push('…');
-    }
-    out
-}
-
-fn shown(status: StatusCode) -> String {
-    match status.canonical_reason() {
-        Some(reason) => format!("{} {reason}", status.as_u16()),
-        None => status.as_u16().to_string(),
-    }
-}
-
 #[derive(Deserialize)]
 struct Results {
     #[serde(default)]
@@ -283,14 +235,6 @@ mod tests {
         ] {
             assert_eq!(retry_after(text, NOW), seconds.map(Duration::from_secs), "{text:?}");
         }
-    }
-
-    #[test]
-    fn words_are_cut_and_hold_no_control_characters() {
-        assert_eq!(readable("a\r\nb\x1b[31m"), "a\\r\\nb\\u{1b}[31m");
-        let long = readable(&"é".repeat(RESPONSE_WORDS_MAX + 1));
-        assert_eq!(long.chars().count(), RESPONSE_WORDS_MAX + 1);
-        assert!(long.ends_with('…'));
     }
 
     proptest! {

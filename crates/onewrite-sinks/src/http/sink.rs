@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::answer::{Answer, Body, Refusal, judge, partial};
+use super::answer::{Answer, Refusal, judge, partial};
 use super::egress::NoAddress;
 use super::request::{self, Request};
 use super::settings::{Mode, Settings};
@@ -21,6 +21,7 @@ use crate::keyed::{Item, Lines};
 use crate::limits::{
     BATCH_RESPONSE_BYTES_MAX, HTTP_BATCH_BYTES, HTTP_FAILURES_IN_A_ROW, HTTP_START_WINDOW, RESPONSE_BYTES_MAX,
 };
+use crate::web::Body;
 
 pub(super) struct HttpSink {
     settings: Arc<Settings>,

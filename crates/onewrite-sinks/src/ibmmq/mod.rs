@@ -1,0 +1,204 @@
+//! The sink `ibmmq`: IBM MQ by its messaging REST API, which the mqweb server offers since IBM MQ 9.0.4 (`v3` since 9.2.5).
+//!
+//! # What was run, and what was not
+//! IBM MQ can be had from none of the places that this project builds from. The sink was written from IBM's published reference
+//! and is tested against a server that was written from the same reference and refuses what it does not allow. **It has never met
+//! a real queue manager.** The part of the reference that could not be read in full is the form of `ibm-mq-usr`; the option
+//! `properties` chooses between its two readings. The numbers of the reason codes were compared with IBM's own Java constants.
+//!
+//! # What acknowledged means
+//! Only 201 does: the queue manager took the message, and a persistent one (which is the default here, not at IBM MQ) is in its log.
+//! Any other 2xx settles nothing. A message that was put counts as delivered even where the queue manager moves it later, as to a
+//! remote queue or the dead-letter queue. A topic keeps nothing for those who have no subscription at that moment.
+//!
+//! # What a message looks like
+//! | part | holds |
+//! | --- | --- |
+//! | body | the payload as text; one that is not UTF-8 travels as base64, with the property `onewrite_payload_encoding` saying so |
+//! | correlation identifier | the event's id and eight zero bytes, as 48 hexadecimal digits: the same on every delivery |
+//! | persistence, expiry, priority | as the options say |
+//! | user properties (`v3`) | `onewrite_id`, `onewrite_topic`, `onewrite_type`, `onewrite_occurred_at`, `onewrite_key`, `content_type`, and the event's own headers |
+//!
+//! The name of a property is a Java identifier, so in a header's name `-` becomes `_`, and every other character that is no ASCII
+//! letter or digit, `_` and `$` among them, becomes `$` and two hexadecimal digits. A first character that makes a name which IBM MQ
+//! keeps for itself (`JMS…`, `mq…`, the words of selectors) or that is a digit is written in the same way. In values, everything that is
+//! not visible ASCII, and `%`, `;`, `,`, `"` and `\`, is percent-encoded: decoding always gives the text back.
+//!
+//! `v1` and `v2` carry no properties: only the body and the correlation identifier arrive, and a payload that is not UTF-8 is
+//! parked. A route that needs the rest there puts it into the body, by its format.
+//!
+//! # Answers
+//! A reason code of the queue manager (a number, or named in the words of the error) says more than the status and goes before it.
+//!
+//! | answer | what becomes of the event |
+//! | --- | --- |
+//! | 201 | delivered |
+//! | 2085, 2082, 2086, 2087, 2196 (no such queue); 404 of the messaging API | parked |
+//! | 2035 (no authority for this queue), 403 of the messaging API | parked |
+//! | 2030, 2031, 2218, 2478 (too large), 413, 400, 406, 415, and names or types that cannot be | parked |
+//! | 2053 (full), 2051 and 405 (put inhibited), 2056, 2192 (no space), 2052, 500 | tried again |
+//! | 2009, 2058, 2059, 2161, 2162, 2202, 2203, 2223 (queue manager away or ending), 502, 503, 504 | tried again by the next of `urls` |
+//! | 401; 403 that is not about a queue (the role MQWebUser is missing); a 400 about an option | the route halts |
+//! | any other 404 (path, version), 3xx, 408, 429, another 2xx | tried again, with the rest of the delivery |
+//! | none, or the connection broke | unknown, so put again under the same correlation identifier |
+//!
+//! # Order
+//! Events of one key go strictly one after another, the next only after the 201 to the one before. A request that was given up may
+//! still be carried out later, but what it puts is a repetition by then. IBM MQ keeps the order of what one application puts on one
+//! queue only among messages of one priority, and not across a cluster.
+
+mod answer;
+mod connector;
+mod properties;
+mod request;
+mod settings;
+mod sink;
+
+use std::sync::Arc;
+
+use onewrite_core::SinkConnector;
+use onewrite_core::options::{Field, Kind, Options};
+
+use self::connector::MqConnector;
+use self::settings::Settings;
+use crate::registry::BuildError;
+use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
+
+/// What the page about this sink says besides its keys.
+pub const GUIDE: &str = "\
+## What was run, and what was not
+
+IBM MQ is not to be had where Onewrite is built and tested. The sink follows IBM's published reference of the messaging REST API
+and passes the suite of all sinks against a server that was written from the same reference. It has never been run against a real
+queue manager: before you rely on it, send events of your own to a test queue, kill the queue manager meanwhile, and look at what
+arrived. Look at the properties as well: if their values show quotation marks, set `properties = \"plain\"`. The sink speaks HTTP
+only; the client protocol of IBM MQ (MQI, with transactions) is not built in.
+
+## What IBM MQ must have
+
+The mqweb server (component IBM MQ Web Server) on the queue manager's machine with the messaging REST API enabled, version 9.2.5 or
+later for `v3`; a user with the role MQWebUser who may put to the queues; queues with `MAXMSGL` and `MAXPROPL` for your largest
+events. Give several `urls` where the queue manager can move to another machine. Token-based sign-on (LTPA) is not supported: use a
+password or a client certificate.
+
+## What arrives
+
+The body is the payload, as text. A payload that is not UTF-8 travels as base64, and the property `onewrite_payload_encoding` is
+`base64` then. The correlation identifier is the event's id and eight zero bytes. With `v3`, the headers are user properties with
+`_` for `-`: `onewrite_id`, `onewrite_topic`, `onewrite_type`, `onewrite_occurred_at`, `onewrite_key`, `content_type` and the event's
+own; other characters of a name are `$` and two hexadecimal digits, and values are percent-encoded where they are not plain ASCII.
+`v1` and `v2` have no properties: choose a format for the route that puts everything into the body.";
+
+/// What can be configured of the sink `ibmmq`.
+pub const FIELDS: &[Field] = &[
+    Field {
+        required: true,
+        ..field(
+            "urls",
+            Kind::List,
+            "Addresses of mqweb servers, such as https://mq.example.com:9443, tried in turn. With http:// everybody on the way can read along.",
+        )
+    },
+    Field {
+        required: true,
+        ..field(
+            "queue_manager",
+            Kind::Text,
+            "The queue manager, or the name of a connection to a remote one.",
+        )
+    },
+    preset(
+        "destination",
+        Kind::Choice(&["queue", "topic"]),
+        "queue",
+        "Whether events are put to a queue or published to a topic string. A topic keeps nothing for those without a subscription.",
+    ),
+    preset(
+        "queue",
+        Kind::Template,
+        "{topic}",
+        "The queue of an event: 1 to 48 of the characters A-Z a-z 0-9 . / _ %; an event that makes another name is parked.",
+    ),
+    preset(
+        "topic_string",
+        Kind::Template,
+        "{topic}",
+        "The topic string of an event, with destination \"topic\".",
+    ),
+    field("user", Kind::Text, "The user of mqweb. Needs password."),
+    field("password", Kind::Secret, "The user's password."),
+    preset(
+        "api_version",
+        Kind::Choice(&["v1", "v2", "v3"]),
+        "v3",
+        "The version of the REST API: v3 since IBM MQ 9.2.5, v2 since 9.1.5. Only v3 carries properties and a priority.",
+    ),
+    preset(
+        "properties",
+        Kind::Choice(&["quoted", "plain", "none"]),
+        "quoted",
+        "How header values are written as user properties (v3): name;\"value\";string, or the same without quotation marks, or not at all.",
+    ),
+    preset(
+        "persistent",
+        Kind::Flag,
+        "true",
+        "Whether messages outlive a restart of the queue manager.",
+    ),
+    field(
+        "expiry",
+        Kind::Duration,
+        "How long a message waits to be read before the queue manager discards it; from 1ms to 99999999900ms. Left out: for ever.",
+    ),
+    field(
+        "priority",
+        Kind::Integer { min: 0, max: 9 },
+        "The priority of messages (v3). Left out: the destination's own.",
+    ),
+    preset(
+        "max_message_bytes",
+        Kind::Bytes,
+        "4MiB",
+        "A larger message, properties included, is parked before it is sent. Not above MAXMSGL of the queues, which is 4 MiB unless changed.",
+    ),
+    preset(
+        "timeout",
+        Kind::Duration,
+        "15s",
+        "How long a request may take; from 50ms to 30s. What was not answered by then is unknown and is put again.",
+    ),
+    preset(
+        "concurrency",
+        Kind::Integer { min: 1, max: 1_024 },
+        "16",
+        "Requests under way at once; mqweb keeps 20 connections to a queue manager for a user unless told otherwise.",
+    ),
+    CA_FILE,
+    CERTIFICATE_FILE,
+    KEY_FILE,
+];
+
+const fn field(name: &'static str, kind: Kind, doc: &'static str) -> Field {
+    Field {
+        name,
+        kind,
+        default: None,
+        required: false,
+        doc,
+    }
+}
+
+const fn preset(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Field {
+    Field {
+        default: Some(default),
+        ..field(name, kind, doc)
+    }
+}
+
+/// Makes a connector to the queue manager that the options name. It connects to nothing yet.
+///
+/// # Errors
+/// The first option that does not hold together with the others, such as a URL with a password or a name that no queue manager has.
+pub fn build(options: &Options) -> Result<Arc<dyn SinkConnector>, BuildError> {
+    Ok(Arc::new(MqConnector::new(Settings::read(options)?)))
+}

@@ -1,0 +1,223 @@
+//! Delivery: batches side by side, of different keys each.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use onewrite_core::error::{Action, SinkError};
+use onewrite_core::{DeliveryReport, Event, Sink};
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::answer::{Answer, Refusal, judge};
+use super::client::{NoAnswer, SqsClient};
+use super::message::Message;
+use super::settings::Settings;
+use crate::keyed::{Item, Lines};
+use crate::limits::{HTTP_FAILURES_IN_A_ROW, HTTP_START_WINDOW, SQS_BATCH_ENTRIES_MAX};
+
+pub(super) struct SqsSink {
+    settings: Arc<Settings>,
+    client: SqsClient,
+    /// One permit for each request that may be under way, over all deliveries at once. Closed with the sink.
+    permits: Semaphore,
+}
+
+impl SqsSink {
+    pub(super) fn new(settings: Arc<Settings>, client: SqsClient) -> Self {
+        Self {
+            permits: Semaphore::new(settings.concurrency),
+            settings,
+            client,
+        }
+    }
+
+    /// Sends one batch, once there is room and unless it is too late to begin by then.
+    async fn send(&self, parcel: Parcel, begun: Instant) -> (Parcel, Result<Answer, NoAnswer>) {
+        let result = match self.permits.acquire().await {
+            Err(_) => Err(NoAnswer::Unsent(SinkError::reconnect("the SQS sink was closed"))),
+            Ok(_) if begun.elapsed() >= HTTP_START_WINDOW => Err(NoAnswer::Unsent(SinkError::retry(format!(
+                "{} is too slow for the whole delivery: after {HTTP_START_WINDOW:?} the rest was left for the next",
+                self.settings.origin
+            )))),
+            Ok(_permit) => self.send_now(&parcel).await,
+        };
+        (parcel, result)
+    }
+
+    async fn send_now(&self, parcel: &Parcel) -> Result<Answer, NoAnswer> {
+        let entries: Vec<_> = parcel
+            .iter()
+            .enumerate()
+            .map(|(place, (_, message))| message.entry(place))
+            .collect();
+        let body = json!({ "QueueUrl": parcel[0].1.queue_url, "Entries": entries });
+        let (status, body) = self
+            .client
+            .call("SendMessageBatch", body.to_string().into_bytes())
+            .await?;
+        let one_queue = self.settings.queue_url.literal().is_some();
+        Ok(judge(&self.settings.origin, status, &body, parcel.len(), one_queue))
+    }
+}
+
+#[async_trait]
+impl Sink for SqsSink {
+    async fn deliver(&self, batch: &[Event], report: &mut DeliveryReport) -> Result<(), SinkError> {
+        let begun = Instant::now();
+        let mut work = Work::new(&self.settings, batch);
+        let mut course = Course::default();
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            while course.stopped.is_none() && under_way.len() < self.settings.concurrency {
+                let Some(parcel) = work.next(report) else { break };
+                under_way.push(self.send(parcel, begun));
+            }
+            let Some((parcel, result)) = under_way.next().await else {
+                break;
+            };
+            course.note(parcel, result, &mut work, report);
+        }
+        course.end()
+    }
+
+    async fn close(&self) -> Result<(), SinkError> {
+        let all = u32::try_from(self.settings.concurrency).unwrap_or(u32::MAX);
+        // Holding all permits means that no request is under way. Closed already: nothing is, either.
+        if let Ok(_all) = self.permits.acquire_many(all).await {
+            self.permits.close();
+        }
+        Ok(())
+    }
+}
+
+/// The messages of one request: to one queue, all of different keys.
+type Parcel = Vec<(Item, Message)>;
+
+/// What is left to send.
+struct Work<'a> {
+    settings: &'a Settings,
+    batch: &'a [Event],
+    lines: Lines,
+    /// By queue: what is being gathered.
+    open: BTreeMap<String, Parcel>,
+    /// Whole batches, and halves of refused ones.
+    ready: VecDeque<Parcel>,
+}
+
+impl<'a> Work<'a> {
+    fn new(settings: &'a Settings, batch: &'a [Event]) -> Self {
+        Self {
+            settings,
+            batch,
+            lines: Lines::new(batch),
+            open: BTreeMap::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// The messages of the next request. Events of which no message can be made are reported on the way.
+    fn next(&mut self, report: &mut DeliveryReport) -> Option<Parcel> {
+        while self.ready.is_empty() {
+            let Some(item) = self.lines.take() else { break };
+            match Message::new(self.settings, &self.batch[item.event]) {
+                Ok(message) => self.gather(item, message),
+                Err(error) => report.failed(item.event, error),
+            }
+        }
+        let ready = self.ready.pop_front();
+        ready.or_else(|| self.open.pop_first().map(|(_, parcel)| parcel))
+    }
+
+    fn gather(&mut self, item: Item, message: Message) {
+        let parcel = self.open.entry(message.queue_url.clone()).or_default();
+        let size: usize = parcel.iter().map(|(_, message)| message.size).sum();
+        if !parcel.is_empty() && size + message.size > self.settings.message_bytes_max {
+            self.ready.push_back(std::mem::take(parcel));
+        }
+        parcel.push((item, message));
+        if parcel.len() == SQS_BATCH_ENTRIES_MAX {
+            self.ready.push_back(std::mem::take(parcel));
+        }
+        self.open.retain(|_, parcel| !parcel.is_empty());
+    }
+}
+
+/// How a delivery has gone so far.
+#[derive(Default)]
+struct Course {
+    /// Why nothing further is sent.
+    stopped: Option<SinkError>,
+    failures_in_a_row: u32,
+}
+
+impl Course {
+    fn note(
+        &mut self,
+        parcel: Parcel,
+        result: Result<Answer, NoAnswer>,
+        work: &mut Work<'_>,
+        report: &mut DeliveryReport,
+    ) {
+        match result {
+            Ok(Answer::Each(each)) => {
+                for ((item, _), outcome) in parcel.into_iter().zip(each) {
+                    match outcome {
+                        Some(Ok(())) => {
+                            report.delivered(item.event);
+                            work.lines.acknowledged(item);
+                            self.failures_in_a_row = 0;
+                        }
+                        Some(Err(error)) => {
+                            self.failure(error.action);
+                            report.failed(item.event, error);
+                        }
+                        None => {
+                            let words = "SQS did not say what became of an event; it is sent again";
+                            self.stopped.get_or_insert_with(|| SinkError::retry(words));
+                        }
+                    }
+                }
+            }
+            Ok(Answer::Refused(refusal)) => self.refused(&refusal, parcel, work, report),
+            Err(NoAnswer::Unsent(error) | NoAnswer::Unknown(error)) => {
+                self.stopped.get_or_insert(error);
+            }
+        }
+    }
+
+    fn refused(&mut self, refusal: &Refusal, mut parcel: Parcel, work: &mut Work<'_>, report: &mut DeliveryReport) {
+        if refusal.may_be_one_event && parcel.len() > 1 {
+            // Only an event that is refused by itself is known to be the cause.
+            let second = parcel.split_off(parcel.len() / 2);
+            work.ready.extend([parcel, second]);
+            return;
+        }
+        if refusal.route_wide {
+            self.stopped.get_or_insert_with(|| refusal.error());
+            return;
+        }
+        for (item, _) in parcel {
+            report.failed(item.event, refusal.error());
+        }
+        self.failure(refusal.action);
+    }
+
+    fn failure(&mut self, action: Action) {
+        if action == Action::Park {
+            return;
+        }
+        self.failures_in_a_row += 1;
+        if self.failures_in_a_row >= HTTP_FAILURES_IN_A_ROW {
+            let words = format!("{HTTP_FAILURES_IN_A_ROW} failures in a row; the rest of the delivery waits");
+            self.stopped.get_or_insert_with(|| SinkError::retry(words));
+        }
+    }
+
+    fn end(self) -> Result<(), SinkError> {
+        self.stopped.map_or(Ok(()), Err)
+    }
+}
