@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use onewrite_testkit::servers::Kafka;
+use onewrite_testkit::servers::{Artemis, ArtemisSettings, Kafka, Nats, RabbitMq, Redis};
+use serde_json::json;
 
-use crate::end_to_end::broker::Broker;
+use crate::end_to_end::broker::{Broker, Stream, Subscribed};
 use crate::end_to_end::receiver::Receiver;
 use crate::end_to_end::shop::{Load, Writers, prepare};
 use crate::end_to_end::world::{IN_FLIGHT, Setup, World};
@@ -32,6 +33,38 @@ async fn to_kafka() {
     let kafka = Kafka::start(&[]).await;
     kafka.create_topic(TOPIC, 8, &[]).await;
     nothing_is_lost_invented_or_reordered_on_the_way(kafka).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_rabbitmq() {
+    let rabbitmq = RabbitMq::start(&[]).await;
+    rabbitmq.create_queue(TOPIC, "quorum").await;
+    nothing_is_lost_invented_or_reordered_on_the_way(rabbitmq).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_nats() {
+    let nats = Nats::start("").await;
+    // A window of duplicates would hide what the relay repeats.
+    let settings = json!({"duplicate_window": 100_000_000});
+    nats.create_stream(Stream::NAME, &[TOPIC], settings).await;
+    nothing_is_lost_invented_or_reordered_on_the_way(Stream(nats)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_artemis() {
+    let artemis = Artemis::start(&ArtemisSettings::default()).await;
+    nothing_is_lost_invented_or_reordered_on_the_way(artemis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_redis() {
+    nothing_is_lost_invented_or_reordered_on_the_way(Redis::start(&[]).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_mosquitto() {
+    nothing_is_lost_invented_or_reordered_on_the_way(Subscribed::start(TOPIC).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
