@@ -103,7 +103,7 @@ const TYPES: &[SinkType] = &[
         name: "rabbitmq",
         description: "RabbitMQ: persistent messages, confirmed by the broker and never returned",
         fields: crate::rabbitmq::FIELDS,
-        guide: &[],
+        guide: &[include_str!("rabbitmq/guide.md")],
         build: crate::rabbitmq::build,
     },
     #[cfg(feature = "nats")]
@@ -111,7 +111,7 @@ const TYPES: &[SinkType] = &[
         name: "nats",
         description: "NATS JetStream: acknowledged by the stream, with the event's id against duplicates",
         fields: crate::nats::FIELDS,
-        guide: &[],
+        guide: &[include_str!("nats/guide.md")],
         build: crate::nats::build,
     },
     #[cfg(feature = "amqp1")]
@@ -119,7 +119,7 @@ const TYPES: &[SinkType] = &[
         name: "amqp1",
         description: "AMQP 1.0: ActiveMQ Artemis and Classic, Qpid, IBM MQ, Azure Service Bus, RabbitMQ 4; queues asked for, every message acknowledged",
         fields: crate::amqp1::FIELDS,
-        guide: &[],
+        guide: &[include_str!("amqp1/guide.md")],
         build: crate::amqp1::build,
     },
     #[cfg(feature = "ibmmq")]
@@ -135,7 +135,7 @@ const TYPES: &[SinkType] = &[
         name: "redis",
         description: "streams of Redis or Valkey, a single server or a cluster: all or nothing of what is written at once",
         fields: crate::redis::FIELDS,
-        guide: &[],
+        guide: &[include_str!("redis/guide.md")],
         build: crate::redis::build,
     },
     #[cfg(feature = "mqtt")]
@@ -143,7 +143,7 @@ const TYPES: &[SinkType] = &[
         name: "mqtt",
         description: "a broker of MQTT 5, with QoS 1 or 2: told when nobody subscribes to a topic",
         fields: crate::mqtt::FIELDS,
-        guide: &[],
+        guide: &[include_str!("mqtt/guide.md")],
         build: crate::mqtt::build,
     },
     #[cfg(feature = "sqs")]

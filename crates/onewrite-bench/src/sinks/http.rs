@@ -53,7 +53,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, hy
     Ok(Response::new(Empty::new()))
 }
 
-#[async_trait]
+#[async_trait(?Send)]
 impl super::Subject for Subject {
     fn sink(&self) -> String {
         format!("type = \"http\"\nurl = \"http://{}/\"", self.address)

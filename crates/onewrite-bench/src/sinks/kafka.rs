@@ -22,7 +22,7 @@ impl Subject {
     }
 }
 
-#[async_trait]
+#[async_trait(?Send)]
 impl super::Subject for Subject {
     fn sink(&self) -> String {
         format!("type = \"kafka\"\nbrokers = [{:?}]", self.brokers)

@@ -1,7 +1,12 @@
 //! Each sink at the end of a relay, beside its client library alone on the same broker.
 
+mod amqp1;
 mod http;
 mod kafka;
+mod mqtt;
+mod nats;
+mod rabbitmq;
+mod redis;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +28,7 @@ const STUCK: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// A broker, and how to send to it.
-#[async_trait]
+#[async_trait(?Send)]
 trait Subject: Send + Sync {
     /// The keys of the sink's section.
     fn sink(&self) -> String;
@@ -48,7 +53,10 @@ pub struct Run {
     pub cpu_seconds: f64,
 }
 
-const NAMES: &[&str] = &["kafka", "http"];
+const NAMES: &[&str] = &["kafka", "rabbitmq", "nats", "amqp1", "redis", "mqtt", "http"];
+
+/// Messages of a library that are under way at once: as many as the sinks have by default.
+const WINDOW: usize = 1_000;
 
 /// Fills an outbox once, and then, for each sink, starts its broker and measures in each run the library and a relay of a new
 /// name, which begins where the outbox begins.
@@ -107,6 +115,11 @@ pub async fn measure(servers: &Servers, plan: &Plan, wanted: &[String]) -> Resul
 async fn subject(name: &str, servers: &Servers) -> Result<Box<dyn Subject>> {
     Ok(match name {
         "kafka" => Box::new(kafka::Subject::new(servers)),
+        "rabbitmq" => Box::new(rabbitmq::Subject::start().await),
+        "nats" => Box::new(nats::Subject::start().await),
+        "amqp1" => Box::new(amqp1::Subject::start().await),
+        "redis" => Box::new(redis::Subject::start().await),
+        "mqtt" => Box::new(mqtt::Subject::start().await),
         _ => Box::new(http::Subject::start().await?),
     })
 }

@@ -1,60 +1,6 @@
 //! The sink `rabbitmq`: RabbitMQ and what speaks its protocol, AMQP 0-9-1.
 //!
-//! # The message
-//!
-//! | part | holds |
-//! | --- | --- |
-//! | exchange, routing key | what the options of these names make of the event; by default the default exchange and the topic, so that the event goes into the queue of its topic's name |
-//! | body | the payload, untouched |
-//! | `message-id` | the event's id: the same on every delivery, so a consumer can drop what it has seen |
-//! | `content-type`, `type` | the event's content type and type |
-//! | `timestamp` | when it was recorded, in seconds; the header `onewrite-occurred-at` has the microseconds |
-//! | `app-id`, `delivery-mode` | `onewrite`, and 2: kept on disk |
-//! | `priority`, `expiration` | as the options say, else left out |
-//! | headers | the event's own, `onewrite-topic`, `onewrite-occurred-at`, and `onewrite-key` where it has a key; all of them texts |
-//!
-//! Where a format lays down all headers, such as `cloudevents`, they are the headers, and of the properties only `content-type`,
-//! `delivery-mode`, `priority` and `expiration` are set. An event cannot set the headers of the names in `NEVER_FROM_EVENTS`, by
-//! which RabbitMQ routes (`CC`, `BCC`) or keeps its own books (`x-death` and its like): they are left out.
-//!
-//! # What acknowledged means
-//! Messages are published in confirm mode, persistent and `mandatory`. An event is delivered when the broker has confirmed its message
-//! (`basic.ack`) and has not returned it before. RabbitMQ confirms when the message is in every queue that it was routed to: in a
-//! quorum queue when a majority of its members has written it to disk, in a durable classic queue when its node has.
-//!
-//! What the broker can still lose after that: everything in a queue that is not durable, when its node restarts; everything in a
-//! classic queue, when its node's disk is lost; and what the queue's own rules drop, such as a length limit that drops the oldest
-//! (`x-overflow` other than `reject-publish`), an expiration, or a delivery limit. Use quorum queues, and a dead letter exchange.
-//!
-//! # Answers
-//!
-//! | answer | what becomes of the event |
-//! | --- | --- |
-//! | `basic.ack` | delivered |
-//! | `basic.return`, then `basic.ack` | unroutable: parked with the broker's words, or tried again, as `on_unroutable` says. With `declare = "queue"` the queue is made anew |
-//! | `basic.nack` | tried again: a queue is full, or could not keep it |
-//! | none: of no message for 10 s, of one for 50 s, or the connection broke | unknown, so tried again under the same `message-id`, after connecting anew |
-//! | `connection.blocked` | the delivery waits, and after 10 s goes back to be tried again: the broker is short of memory or disk. Nothing is parked |
-//! | 403 for an exchange or a topic | parked if the event names it; if the configuration does, the route halts, since no event could be written |
-//! | 404, no such exchange | like an unroutable event if the event names it; if the configuration does, all events wait until somebody makes it |
-//! | 406 and other refusals of a message, such as one that is too large | parked |
-//! | the login or the virtual host is refused | the route halts |
-//! | anything else | tried again, after connecting anew |
-//!
-//! RabbitMQ refuses a message by closing the channel, and does not say which message it was. All that were on their way are unknown
-//! then. They go alone the next time, on a channel of their own and one after another, and only the one that is refused alone is
-//! parked. The first event for an exchange goes alone as well, after a look whether the exchange is there.
-//!
-//! On the default exchange a deleted queue makes every event for it unroutable. Parking is right where an event may name a queue that
-//! nobody ever makes; where queues are made by consumers that may come later than events, `on_unroutable = "retry"` holds the events
-//! back until then.
-//!
-//! # Order
-//! Events of one key go strictly one after another, the next only after the confirm of the one before; different keys go at the same
-//! time, up to `window` messages. A failure ends its key for this delivery. So whatever breaks, at most one message of each key has an
-//! unknown fate, the lowest that is not settled, and if it arrives late it is a repetition. One queue keeps the order in which messages
-//! came; several consumers of a queue, and messages that a consumer gives back, do not. Where a key's events go into different queues,
-//! by a routing key that changes from event to event, there is no order between the queues.
+#![doc = include_str!("guide.md")]
 
 mod address;
 mod amqp;

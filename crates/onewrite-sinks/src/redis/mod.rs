@@ -1,57 +1,6 @@
 //! The sink `redis`: entries of streams, in Redis 5 or later and in Valkey, on a single server or in a cluster.
 //!
-//! # An entry
-//! One event is one entry, by `XADD` with an id of the server's. Its fields:
-//!
-//! | field | holds |
-//! | --- | --- |
-//! | `id`, `topic`, `type`, `occurred_at`, `content_type` | as the headers of every wire; `type` is left out where the event has none |
-//! | `key` | the event's key; left out where it has none |
-//! | `header:NAME` | an event's own header, one field for each |
-//! | `payload` | the body, to the byte |
-//!
-//! With a format that lays down all headers, such as `cloudevents`, they are under `header:NAME`, and beside them stand `key`,
-//! `content_type` and `payload` alone.
-//!
-//! # Acknowledged
-//! An event is delivered when the server answered with the entry's id. What that is worth is the server's matter: with
-//! `appendonly yes` and `appendfsync always` the entry is on disk; with `everysec`, the default of `appendonly yes`, a crash loses up to
-//! about a second; with `appendonly no` everything since the last snapshot. A replica that takes over lacks what had not reached it.
-//! `wait_replicas` and `wait_for_disk` ask for more, by `WAIT` and `WAITAOF`; an event is then delivered only when as many replicas
-//! and disks as asked for have it. Where fewer have it in time, the entry is there all the same, the event is unknown, and it will
-//! be there twice; so the sink then writes nothing more until as many replicas answer again. A maxmemory-policy other than
-//! `noeviction` removes whole streams when memory is short, and `max_entries` and `max_age` remove what nobody may have read yet.
-//!
-//! # Order
-//! Redis carries out the commands of a connection in their order, but one that fails does not stop those behind it: a full memory
-//! that is relieved between two `XADD`s would let the later event pass the earlier. So what is written at once to one stream goes as
-//! one transaction, `MULTI` … `EXEC`, and no key is in two of them. A command that cannot be queued (`OOM`, `READONLY`, `NOPERM`,
-//! `MOVED`, `MISCONF`) makes the server discard the whole transaction, and so does a connection that breaks before `EXEC`. What a
-//! transaction does *not* undo is an error found only while it is carried out (`WRONGTYPE`); since all its commands are `XADD`s to one
-//! stream, and nothing comes between them, such an error meets every command from the first one that it meets. Events of one key that
-//! go to different streams wait for each other. So a transaction that was given up and arrives late can only repeat, in order.
-//!
-//! One transaction of a few hundred entries costs little more than the entries themselves, where sending an event of each key at
-//! a time would cost a round trip for each event of the busiest key.
-//!
-//! # Refusals
-//!
-//! | answer | what becomes of the event |
-//! | --- | --- |
-//! | `WRONGTYPE`, `NOPERM` about the stream, an argument longer than the server takes | parked |
-//! | `OOM`, `MISCONF`, `NOREPLICAS`, `LOADING`, `BUSY`, `CLUSTERDOWN`, `MASTERDOWN`, `TRYAGAIN` and what is not known | tried again |
-//! | `READONLY`, or a broken connection | tried again, after connecting anew: to the first of `urls` that is not a replica |
-//! | `MOVED`, `ASK` | sent to the server that the cluster names |
-//! | `NOAUTH`, `WRONGPASS`, `NOPERM` about a command, no `WAITAOF` (before Redis 7.2) | the route halts |
-//!
-//! # A cluster
-//! A stream is in one slot, so on one server, and `stream` alone decides which. Streams that a consumer reads by one command must share a
-//! hash tag, which is written in braces of the name and therefore in doubled ones in a template: `stream = "{{shop}}.{topic}"`. A
-//! cluster's only database is 0.
-//!
-//! # What the user needs
-//! `+xadd +multi +exec +ping`, `+cluster|slots` and `+asking` in a cluster, `+role` to tell replicas among `urls`, `+wait` or `+waitaof`
-//! where asked for, and the streams' names (`~shop.*`). `onewrite check` also asks `TYPE` and `INFO`.
+#![doc = include_str!("guide.md")]
 
 mod answer;
 mod chunks;
