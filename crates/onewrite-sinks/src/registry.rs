@@ -117,7 +117,7 @@ const TYPES: &[SinkType] = &[
     #[cfg(feature = "amqp1")]
     SinkType {
         name: "amqp1",
-        description: "AMQP 1.0: ActiveMQ Artemis and Classic, Qpid, IBM MQ, Azure Service Bus, RabbitMQ 4; queues asked for, every message acknowledged",
+        description: "AMQP 1.0: ActiveMQ, Qpid, IBM MQ, Azure Service Bus, RabbitMQ 4; each message acknowledged by itself",
         fields: crate::amqp1::FIELDS,
         guide: &[include_str!("amqp1/guide.md")],
         build: crate::amqp1::build,
