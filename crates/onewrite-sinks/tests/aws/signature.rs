@@ -15,7 +15,8 @@ pub fn check(service: &str, headers: &HeaderMap, body: &[u8], secret: &str) -> R
         let value = headers.get(name).ok_or_else(|| format!("there is no header {name}"))?;
         value.to_str().map(str::to_owned).map_err(|error| error.to_string())
     };
-    if text("x-amz-content-sha256")? != hex(&Sha256::digest(body)) {
+    let hash = hex(&Sha256::digest(body));
+    if text("x-amz-content-sha256")? != hash {
         return Err("the hash is of another body".to_owned());
     }
     let authorization = text("authorization")?;
@@ -30,7 +31,7 @@ pub fn check(service: &str, headers: &HeaderMap, body: &[u8], secret: &str) -> R
         return Err(format!("{credential:?} is another credential"));
     }
     let names: Vec<String> = names.split(';').map(str::to_owned).collect();
-    if found != signature(headers, body, &names, &time, &scope, secret) {
+    if found != signature(headers, &hash, &names, &time, &scope, secret) {
         return Err("the signature is another".to_owned());
     }
     Ok(names)
@@ -40,14 +41,10 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn signature(headers: &HeaderMap, body: &[u8], names: &[String], time: &str, scope: &str, secret: &str) -> String {
+fn signature(headers: &HeaderMap, hash: &str, names: &[String], time: &str, scope: &str, secret: &str) -> String {
     let line = |name: &String| format!("{name}:{}\n", headers[name].to_str().unwrap().trim());
     let lines: String = names.iter().map(line).collect();
-    let request = format!(
-        "POST\n/\n\n{lines}\n{}\n{}",
-        names.join(";"),
-        hex(&Sha256::digest(body))
-    );
+    let request = format!("POST\n/\n\n{lines}\n{}\n{hash}", names.join(";"));
     let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex(&Sha256::digest(request)));
     let key = format!("AWS4{secret}").into_bytes();
     let key = scope.split('/').fold(key, |key, text| mac(&key, text));

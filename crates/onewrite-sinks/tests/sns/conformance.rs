@@ -38,7 +38,7 @@ impl SinkHarness for Harness {
         let arn = super::arn(&self.topic());
         self.stub.with(|state| state.topics.insert(arn, Topic::default()));
         Ok(Destination {
-            connector: connector(&self.proxy.address().to_string(), "{topic}", &[]),
+            connector: connector(&self.proxy.address().to_string(), "{topic}", &[("timeout", "2s")]),
             topic: self.topic(),
         })
     }
@@ -79,7 +79,7 @@ impl SinkHarness for Harness {
 
     async fn slow_broker(&mut self, slow: bool) -> Result<(), BoxError> {
         self.proxy.set(if slow {
-            ProxyMode::Delay(Duration::from_millis(50))
+            ProxyMode::Delay(Duration::from_millis(20))
         } else {
             ProxyMode::Pass
         });
