@@ -26,7 +26,7 @@
 //! | --- | --- |
 //! | its entry is in `Successful` | delivered |
 //! | its entry failed by the sender's fault, or the topic does not exist | parked, with the words of SNS |
-//! | its entry failed otherwise; 5xx | tried again |
+//! | its entry failed otherwise, or for a permission or a key of encryption; 5xx | tried again |
 //! | throttling, also of the key of encryption | tried again, with the rest of the delivery |
 //! | the topic's key of encryption cannot be used | the route halts where it has one topic, else the event is tried again |
 //! | credentials or signature refused | the route halts |

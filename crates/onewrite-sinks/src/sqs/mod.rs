@@ -25,7 +25,7 @@
 //! | --- | --- |
 //! | its entry is in `Successful` | delivered |
 //! | its entry failed by the sender's fault, or the queue does not exist | parked, with the words of SQS |
-//! | its entry failed otherwise; 5xx | tried again |
+//! | its entry failed otherwise, or for a permission or a key of encryption; 5xx | tried again |
 //! | throttling | tried again, with the rest of the delivery |
 //! | the queue's key of encryption cannot be used | the route halts where it has one queue, else the event is tried again |
 //! | credentials or signature refused | the route halts |
