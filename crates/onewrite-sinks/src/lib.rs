@@ -3,6 +3,8 @@
 //! Each sink's module holds its `FIELDS` (what can be configured) and a `build` that turns checked options into a
 //! connector. Only this list of modules and the registry know which sinks are built in.
 
+#[cfg(any(feature = "sqs", feature = "sns"))]
+mod aws;
 #[cfg(any(feature = "redis", feature = "mqtt"))]
 mod endpoint;
 #[cfg(any(
@@ -12,7 +14,8 @@ mod endpoint;
     feature = "amqp1",
     feature = "ibmmq",
     feature = "mqtt",
-    feature = "sqs"
+    feature = "sqs",
+    feature = "sns"
 ))]
 mod keyed;
 pub mod limits;
@@ -22,7 +25,7 @@ pub mod registry;
 mod tls {
     pub use onewrite_tls::*;
 }
-#[cfg(any(feature = "http", feature = "ibmmq", feature = "sqs"))]
+#[cfg(any(feature = "http", feature = "ibmmq", feature = "sqs", feature = "sns"))]
 mod web;
 
 #[cfg(feature = "amqp1")]
@@ -43,6 +46,8 @@ pub mod nats;
 pub mod rabbitmq;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "sns")]
+pub mod sns;
 #[cfg(feature = "sqs")]
 pub mod sqs;
 

@@ -239,17 +239,21 @@ pub const IBMMQ_EXPIRY_MAX: Duration = Duration::from_millis(99_999_999_900);
 /// its way would not survive.
 pub const IBMMQ_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Most messages of one batch of SQS.
-pub const SQS_BATCH_ENTRIES_MAX: usize = 10;
+/// Most messages of one batch of SQS or SNS.
+pub const AWS_BATCH_ENTRIES_MAX: usize = 10;
 
-/// Most attributes of one message of SQS.
-pub const SQS_ATTRIBUTES_MAX: usize = 10;
+/// Most attributes of one message of SQS. SNS takes more, and then throws the message away where a queue subscribes with raw message
+/// delivery (Amazon SNS Developer Guide, "Amazon SNS raw message delivery").
+pub const AWS_ATTRIBUTES_MAX: usize = 10;
 
-/// Longest name of an attribute of SQS, in bytes.
-pub const SQS_ATTRIBUTE_NAME_BYTES_MAX: usize = 256;
+/// Longest name of an attribute of SQS or SNS, in bytes.
+pub const AWS_ATTRIBUTE_NAME_BYTES_MAX: usize = 256;
 
-/// Longest name of a message group of SQS, in bytes.
-pub const SQS_GROUP_BYTES_MAX: usize = 128;
+/// Longest name of a message group of SQS or SNS, in bytes.
+pub const AWS_GROUP_BYTES_MAX: usize = 128;
 
 /// Largest message of SQS, and largest batch, in bytes: 1 MiB since August 2025, 256 KiB before and where a queue is set so.
 pub const SQS_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Largest message of SNS, and largest batch, in bytes (Amazon SNS API Reference, `PublishBatch`).
+pub const SNS_MESSAGE_BYTES_MAX: usize = 256 * 1024;

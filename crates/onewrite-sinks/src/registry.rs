@@ -154,6 +154,14 @@ const TYPES: &[SinkType] = &[
         guide: &[crate::sqs::GUIDE],
         build: crate::sqs::build,
     },
+    #[cfg(feature = "sns")]
+    SinkType {
+        name: "sns",
+        description: "Amazon SNS: standard and FIFO topics, in batches, each message acknowledged by itself",
+        fields: crate::sns::FIELDS,
+        guide: &[crate::sns::GUIDE],
+        build: crate::sns::build,
+    },
     #[cfg(feature = "http")]
     SinkType {
         name: "http",
@@ -190,6 +198,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("redis", "redis"),
     ("mqtt", "mqtt"),
     ("sqs", "sqs"),
+    ("sns", "sns"),
     ("http", "http"),
     ("file", "file"),
     ("stdout", "file"),
@@ -213,11 +222,11 @@ mod tests {
         let error = sink_type("kafak").unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"rabbitmq\", \"nats\", \"amqp1\", \"ibmmq\", \"redis\", \"mqtt\", \"sqs\", \"http\", \"file\", \"stdout\""
+            "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"rabbitmq\", \"nats\", \"amqp1\", \"ibmmq\", \"redis\", \"mqtt\", \"sqs\", \"sns\", \"http\", \"file\", \"stdout\""
         );
         let error = sink_type("pigeon").unwrap_err().to_string();
         assert!(
-            error.starts_with("there is no sink of type \"pigeon\"; the types are \"kafka\", \"rabbitmq\", \"nats\", \"amqp1\", \"ibmmq\", \"redis\", \"mqtt\", \"sqs\", \"http\", \"file\", \"stdout\""),
+            error.starts_with("there is no sink of type \"pigeon\"; the types are \"kafka\", \"rabbitmq\", \"nats\", \"amqp1\", \"ibmmq\", \"redis\", \"mqtt\", \"sqs\", \"sns\", \"http\", \"file\", \"stdout\""),
             "{error}"
         );
     }

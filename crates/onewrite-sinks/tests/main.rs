@@ -4,6 +4,8 @@
 mod amqp1;
 #[allow(dead_code, reason = "a build without some of the sinks uses a part of it")]
 mod authority;
+#[cfg(any(feature = "sqs", feature = "sns"))]
+mod aws;
 #[cfg(feature = "file")]
 mod file;
 #[cfg(feature = "http")]
@@ -20,6 +22,8 @@ mod nats;
 mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "sns")]
+mod sns;
 #[cfg(feature = "sqs")]
 mod sqs;
 #[allow(dead_code, reason = "a build without some of the sinks uses a part of it")]

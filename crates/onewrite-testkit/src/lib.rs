@@ -53,6 +53,7 @@ pub mod servers {
     pub use artemis::{Artemis, ArtemisSettings};
     pub use database::Database;
     pub use elasticmq::ElasticMq;
+    pub use elasticmq_client::event_of_message;
     #[cfg(feature = "kafka")]
     pub use kafka::Kafka;
     #[cfg(feature = "kafka")]

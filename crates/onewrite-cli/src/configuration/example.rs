@@ -89,6 +89,7 @@ pub fn example_text(adapter: &str, name: &str) -> Option<&'static str> {
         ("redis", "urls") => "[\"redis://localhost:6379\"]",
         ("mqtt", "urls") => "[\"mqtt://localhost:1883\"]",
         ("sqs", "queue_url") => "\"https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo\"",
+        ("sns", "topic_arn") => "\"arn:aws:sns:eu-west-1:123456789012:orders.fifo\"",
         ("http", "url") => "\"http://localhost:8080/events\"",
         ("file", "path") => "\"events.jsonl\"",
         ("avro" | "json-schema" | "protobuf", "registry") => "[\"http://localhost:8081\"]",

@@ -159,7 +159,7 @@ fn a_name_that_stands_for_nothing_or_for_something_else_is_told() {
         (
             "\"kafka\"",
             "\"kafak\"",
-            "onewrite.toml:8: sinks.events.type: there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"rabbitmq\", \"nats\", \"amqp1\", \"ibmmq\", \"redis\", \"mqtt\", \"sqs\", \"http\", \"file\", \"stdout\"",
+            "onewrite.toml:8: sinks.events.type: there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"rabbitmq\", \"nats\", \"amqp1\", \"ibmmq\", \"redis\", \"mqtt\", \"sqs\", \"sns\", \"http\", \"file\", \"stdout\"",
         ),
         (
             "\"postgres\"",
@@ -180,7 +180,7 @@ fn what_is_missing_is_told_with_its_place() {
         (
             "type = \"kafka\"\n",
             "",
-            "onewrite.toml:7: sinks.events.type: missing; expected one of \"kafka\", \"rabbitmq\", \"nats\", \"amqp1\", \"ibmmq\", \"redis\", \"mqtt\", \"sqs\", \"http\", \"file\", \"stdout\"",
+            "onewrite.toml:7: sinks.events.type: missing; expected one of \"kafka\", \"rabbitmq\", \"nats\", \"amqp1\", \"ibmmq\", \"redis\", \"mqtt\", \"sqs\", \"sns\", \"http\", \"file\", \"stdout\"",
         ),
     ]);
 }

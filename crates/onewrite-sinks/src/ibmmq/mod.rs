@@ -87,7 +87,8 @@ The body is the payload, as text. A payload that is not UTF-8 travels as base64,
 `base64` then. The correlation identifier is the event's id and eight zero bytes. With `v3`, the headers are user properties with
 `_` for `-`: `onewrite_id`, `onewrite_topic`, `onewrite_type`, `onewrite_occurred_at`, `onewrite_key`, `content_type` and the event's
 own; other characters of a name are `$` and two hexadecimal digits, and values are percent-encoded where they are not plain ASCII.
-`v1` and `v2` have no properties: choose a format for the route that puts everything into the body.";
+`v1` and `v2` have no properties: choose a format for the route that puts everything into the body.
+";
 
 /// What can be configured of the sink `ibmmq`.
 pub const FIELDS: &[Field] = &[

@@ -25,8 +25,9 @@
 //! | --- | --- |
 //! | its entry is in `Successful` | delivered |
 //! | its entry failed by the sender's fault, or the queue does not exist | parked, with the words of SQS |
-//! | its entry failed otherwise; 5xx | tried again |
+//! | its entry failed otherwise, or for a permission or a key of encryption; 5xx | tried again |
 //! | throttling | tried again, with the rest of the delivery |
+//! | the queue's key of encryption cannot be used | the route halts where it has one queue, else the event is tried again |
 //! | credentials or signature refused | the route halts |
 //! | access denied | the route halts where it has one queue, else the event is parked |
 //! | expired credentials, no answer, no connection | tried again, after connecting anew |
@@ -36,20 +37,15 @@
 //! From the options, or else by the usual chain: the environment, the shared files (`profile`), web identity, the container's and the
 //! machine's role. A `credential_process` is not run. Only those of the options are covered by tests.
 
-mod answer;
-mod client;
-mod connector;
-mod message;
-mod settings;
-mod sink;
+mod service;
 
 use std::sync::Arc;
 
 use onewrite_core::SinkConnector;
-use onewrite_core::options::{Field, Kind, Options};
+use onewrite_core::options::{Field, Options};
 
-use self::connector::SqsConnector;
-use self::settings::Settings;
+use self::service::Sqs;
+use crate::aws::{self, Connector};
 use crate::registry::BuildError;
 use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 
@@ -66,88 +62,41 @@ has not been run against Amazon's own service, and the credentials of profiles a
 The body is the payload. One that SQS cannot carry (not text, or with characters that XML does not allow) is base64, and the attribute
 `onewrite-payload-encoding` is `base64`; an empty one is `-` with `empty`. Headers are message attributes of type String. SQS takes
 ten: where an event's own headers are too many, or one of them cannot be an attribute, the attribute `onewrite-headers` holds them as a
-JSON object. Use FIFO queues where order matters: the key is the message group.";
+JSON object. Use FIFO queues where order matters: the key is the message group.
+";
 
 /// What can be configured of the sink `sqs`.
 pub const FIELDS: &[Field] = &[
-    Field {
-        required: true,
-        ..field(
-            "queue_url",
-            Kind::Template,
-            "The queue's URL, such as https://sqs.eu-west-1.amazonaws.com/123456789012/{type}; an event that makes no queue's name is parked.",
-        )
-    },
-    field(
+    aws::address(
+        "queue_url",
+        "The queue's URL, such as https://sqs.eu-west-1.amazonaws.com/123456789012/{type}; an event that makes no queue's name is parked.",
+    ),
+    aws::text(
         "region",
-        Kind::Text,
         "The region, such as eu-west-1. Left out: that of queue_url, or AWS_REGION or AWS_DEFAULT_REGION.",
     ),
-    field(
+    aws::text(
         "endpoint_url",
-        Kind::Text,
         "Where requests go instead of https://sqs.REGION.amazonaws.com: a private endpoint, or an emulator.",
     ),
-    field(
-        "access_key_id",
-        Kind::Text,
-        "The access key. Left out: the usual chain of environment, profile and roles.",
-    ),
-    field("secret_access_key", Kind::Secret, "The secret of access_key_id."),
-    field(
-        "session_token",
-        Kind::Secret,
-        "The session token of temporary credentials.",
-    ),
-    field(
-        "profile",
-        Kind::Text,
-        "The profile of the shared configuration files to take credentials from.",
-    ),
-    preset(
-        "max_message_bytes",
-        Kind::Bytes,
-        "256KiB",
+    aws::ACCESS_KEY_ID,
+    aws::SECRET_ACCESS_KEY,
+    aws::SESSION_TOKEN,
+    aws::PROFILE,
+    aws::largest(
         "A larger message, attributes included, is parked before it is sent, and a batch holds no more. Up to 1MiB, where the queue takes it.",
     ),
-    preset(
-        "timeout",
-        Kind::Duration,
-        "15s",
-        "How long a request may take; from 50ms to 30s. What was not answered by then is unknown and is sent again.",
-    ),
-    preset(
-        "concurrency",
-        Kind::Integer { min: 1, max: 256 },
-        "32",
-        "Requests under way at once, each of up to ten events. Events of one key never overlap, whatever it is.",
-    ),
+    aws::TIMEOUT,
+    aws::CONCURRENCY,
     CA_FILE,
     CERTIFICATE_FILE,
     KEY_FILE,
 ];
-
-const fn field(name: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field {
-        name,
-        kind,
-        default: None,
-        required: false,
-        doc,
-    }
-}
-
-const fn preset(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Field {
-    Field {
-        default: Some(default),
-        ..field(name, kind, doc)
-    }
-}
 
 /// Makes a connector to the queues that the options name. It connects to nothing yet.
 ///
 /// # Errors
 /// The first option that does not hold together with the others, such as an access key without its secret.
 pub fn build(options: &Options) -> Result<Arc<dyn SinkConnector>, BuildError> {
-    Ok(Arc::new(SqsConnector::new(Settings::read(options)?)))
+    Ok(Arc::new(Connector::<Sqs>::new(options)?))
 }

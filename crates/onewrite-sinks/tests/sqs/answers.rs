@@ -3,21 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper::{HeaderMap, Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper::HeaderMap;
 use onewrite_core::error::chain;
 use onewrite_core::{Outcome, SinkError};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::connector;
+use crate::aws::Server;
 use crate::support::{deliver, event, events, words};
 
 const QUEUE: &str = "https://sqs.us-east-1.amazonaws.com/123456789012/orders";
@@ -29,75 +22,41 @@ pub type Sent = (HeaderMap, Bytes);
 pub struct Fake {
     pub address: String,
     pub sent: Arc<Mutex<Vec<Sent>>>,
-    _task: AbortOnDropHandle<()>,
+    _server: Server,
 }
-
-type Answer = dyn Fn(&Value) -> (u16, Value) + Send + Sync;
 
 impl Fake {
     pub async fn start(answer: impl Fn(&Value) -> (u16, Value) + Send + Sync + 'static) -> Self {
-        Self::listen(Arc::new(answer), None).await
+        Self::listen(answer, None).await
     }
 
     /// A server behind TLS that takes everything.
     pub async fn encrypted(acceptor: TlsAcceptor) -> Self {
         let taken = |_: &Value| (200, json!({ "Successful": [{ "Id": "0" }] }));
-        Self::listen(Arc::new(taken), Some(acceptor)).await
+        Self::listen(taken, Some(acceptor)).await
     }
 
-    async fn listen(answer: Arc<Answer>, acceptor: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+    async fn listen(
+        answer: impl Fn(&Value) -> (u16, Value) + Send + Sync + 'static,
+        acceptor: Option<TlsAcceptor>,
+    ) -> Self {
         let sent = Arc::<Mutex<Vec<Sent>>>::default();
         let kept = Arc::clone(&sent);
-        let task = tokio::spawn(async move {
-            // Dropped with this task, and the connections with it.
-            let mut connections = JoinSet::new();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let (answer, kept, acceptor) = (Arc::clone(&answer), Arc::clone(&kept), acceptor.clone());
-                connections.spawn(async move {
-                    match acceptor {
-                        None => serve(answer, kept, stream).await,
-                        Some(acceptor) => {
-                            if let Ok(stream) = acceptor.accept(stream).await {
-                                serve(answer, kept, stream).await;
-                            }
-                        }
-                    }
-                });
-            }
-        });
-        Self {
-            address,
-            sent,
-            _task: AbortOnDropHandle::new(task),
-        }
-    }
-}
-
-async fn serve<S>(answer: Arc<Answer>, kept: Arc<Mutex<Vec<Sent>>>, stream: S)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (answer, kept) = (Arc::clone(&answer), Arc::clone(&kept));
-        async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect().await?.to_bytes();
-            let (status, said) = match head.headers["x-amz-target"].to_str() {
+        let server = Server::start(acceptor, move |headers, body| {
+            let (status, said) = match headers["x-amz-target"].to_str() {
                 Ok("AmazonSQS.SendMessageBatch") => answer(&serde_json::from_slice(&body).unwrap()),
                 _ => (200, json!({})),
             };
-            kept.lock().unwrap().push((head.headers, body));
-            let said = Full::new(Bytes::from(said.to_string()));
-            Ok::<_, hyper::Error>(Response::builder().status(status).body(said).unwrap())
+            kept.lock().unwrap().push((headers, body));
+            (status, said.to_string())
+        });
+        let server = server.await;
+        Self {
+            address: server.address.clone(),
+            sent,
+            _server: server,
         }
-    });
-    // An error is a connection that the client has broken.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    }
 }
 
 async fn answered(status: u16, said: Value, queue: &str) -> (Result<(), SinkError>, Vec<Outcome>) {
@@ -126,6 +85,8 @@ async fn each_refusal_of_a_batch_has_its_action() {
         (403, "ExpiredTokenException", ("unknown", Some("reconnect"))),
         (400, "com.amazonaws.sqs#RequestThrottled", ("unknown", Some("retry"))),
         (400, "ThrottlingException", ("unknown", Some("retry"))),
+        (400, "com.amazonaws.sqs#KmsThrottled", ("unknown", Some("retry"))),
+        (400, "com.amazonaws.sqs#KmsDisabled", ("unknown", Some("halt"))),
         (503, "ServiceUnavailable", ("retry", None)),
         (500, "", ("retry", None)),
         (302, "", ("unknown", Some("retry"))),

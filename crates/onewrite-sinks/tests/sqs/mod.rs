@@ -12,12 +12,14 @@ use onewrite_core::SinkConnector;
 use onewrite_core::options::Options;
 use onewrite_sinks::sqs::{FIELDS, build};
 
+use crate::aws::{ACCESS_KEY_ID, SECRET};
+
 fn options(queue_url: &str, texts: &[(&str, &str)]) -> Options {
     let mut all = vec![("queue_url", queue_url)];
     let defaults = [
         ("region", "us-east-1"),
-        ("access_key_id", "AKIDEXAMPLE"),
-        ("secret_access_key", "hunter2-secret"),
+        ("access_key_id", ACCESS_KEY_ID),
+        ("secret_access_key", SECRET),
         ("timeout", "5s"),
     ];
     all.extend(

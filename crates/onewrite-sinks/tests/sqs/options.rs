@@ -23,6 +23,11 @@ const CASES: &[Case] = &[
     (URL, &[("region", "Ireland")], "sinks.events.region: is \"Ireland\""),
     (
         URL,
+        &[("region", "eu-west-2")],
+        "sinks.events.region: is \"eu-west-2\", and queue_url is in \"eu-west-1\"",
+    ),
+    (
+        URL,
         &[("endpoint_url", "localhost:9324")],
         "sinks.events.endpoint_url: has another scheme",
     ),

@@ -35,18 +35,29 @@ pub async fn call(address: &str, action: &str, request: &Value) -> Value {
     serde_json::from_str(body).unwrap_or_else(|error| panic!("ElasticMQ answers {action} with {body:?}: {error}"))
 }
 
-/// The event in a message, read as the page of the sink says that readers should.
+/// The event in a message of SQS.
 pub fn arrived(message: &Value) -> Arrived {
-    let mut headers: BTreeMap<String, String> = BTreeMap::new();
-    for (name, attribute) in message["MessageAttributes"].as_object().into_iter().flatten() {
+    let attributes = message["MessageAttributes"].as_object().into_iter().flatten();
+    let attributes = attributes.map(|(name, attribute)| {
         let value = attribute["StringValue"].as_str().expect("an attribute of type String");
-        headers.insert(name.to_ascii_lowercase(), value.to_owned());
-    }
+        (name.clone(), value.to_owned())
+    });
+    event_of_message(message["Body"].as_str().expect("a body"), attributes.collect())
+}
+
+/// The event in a message of SQS or SNS, of this body and these attributes, read as the pages of the sinks say that readers should.
+///
+/// # Panics
+/// When it is not what the pages say.
+pub fn event_of_message(body: &str, attributes: BTreeMap<String, String>) -> Arrived {
+    let attributes = attributes.into_iter();
+    let mut headers: BTreeMap<String, String> = attributes
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect();
     if let Some(rest) = headers.remove("onewrite-headers") {
         let rest: BTreeMap<String, String> = serde_json::from_str(&rest).expect("a JSON object of texts");
         headers.extend(rest.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)));
     }
-    let body = message["Body"].as_str().expect("a body");
     let payload = match headers.remove("onewrite-payload-encoding").as_deref() {
         None => body.as_bytes().to_vec(),
         Some("empty") => Vec::new(),

@@ -1,7 +1,7 @@
 //! The sink: Kafka for every connector of Kafka Connect, and whatever the server's `debezium.sink.type` says.
 
 use onewrite_core::options::{Kind, Value};
-use onewrite_sinks::registry::sink_type;
+use onewrite_sinks::registry::{sink_type, sink_types};
 
 use super::{Translator, http, kafka};
 use crate::commands::import_debezium::file::Section;
@@ -11,18 +11,13 @@ use crate::commands::import_debezium::report::Group;
 /// The sinks of Debezium Server that this version does not deliver to, by the beginning of their names.
 const OTHERS: &[(&str, &str)] = &[
     ("kinesis", "Amazon Kinesis"),
-    ("sqs", "Amazon SQS"),
-    ("sns", "Amazon SNS"),
     ("pubsublite", "Google Pub/Sub Lite"),
     ("pubsub", "Google Pub/Sub"),
     ("pulsar", "Apache Pulsar"),
     ("eventhubs", "Azure Event Hubs"),
-    ("redis", "Redis Streams"),
-    ("nats", "NATS"),
     ("pravega", "Pravega"),
     ("infinispan", "Infinispan"),
     ("rabbitmqstream", "RabbitMQ Streams"),
-    ("rabbitmq", "RabbitMQ"),
     ("rocketmq", "Apache RocketMQ"),
     ("milvus", "Milvus"),
     ("qdrant", "Qdrant"),
@@ -30,6 +25,16 @@ const OTHERS: &[(&str, &str)] = &[
     ("databricks", "Databricks"),
     ("fluss", "Apache Fluss"),
     ("ydb", "YDB"),
+];
+
+/// The sinks of Debezium Server that Onewrite has a sink for whose options are its own, by the beginning of their names.
+const OWN: &[(&str, &str)] = &[
+    ("redis", "redis"),
+    ("nats-jetstream", "nats"),
+    ("nats", "nats"),
+    ("rabbitmq", "rabbitmq"),
+    ("sqs", "sqs"),
+    ("sns", "sns"),
 ];
 
 /// The sink's sections, and its name for the route.
@@ -93,15 +98,18 @@ pub(super) fn put_checked(
     }
 }
 
-/// The section of a sink that is not built in. It does not load before somebody has chosen another.
+/// The section of a sink whose options cannot be translated. It does not load before somebody has filled it in.
 fn unavailable(translator: &mut Translator, kind: &str) -> Section {
     let given = translator.given;
-    let other = OTHERS.iter().find(|(begin, _)| kind.starts_with(begin));
-    let words = match other {
-        Some((_, name)) => {
-            format!("this version does not deliver to {name}; it delivers to kafka, http, file and stdout")
+    let begins = |(begin, _): &&(&str, &str)| kind.starts_with(begin);
+    let other = OTHERS.iter().find(begins);
+    let own = OWN.iter().find(begins).filter(|_| other.is_none());
+    let words = match (other, own) {
+        (Some((_, name)), _) => format!("this version does not deliver to {name}; it delivers to {}", all()),
+        (None, Some((_, own))) => {
+            format!("the sink `{own}` of Onewrite takes its place; its options have other names: docs/sinks/{own}.md")
         }
-        None => "choose one of kafka, http, file and stdout".to_owned(),
+        (None, None) => format!("choose one of {}", all()),
     };
     match given.get("sink.type") {
         Some(setting) => translator.tell(setting, Group::NoCounterpart, words.clone()),
@@ -111,6 +119,15 @@ fn unavailable(translator: &mut Translator, kind: &str) -> Section {
         translator.tell(setting, Group::NoCounterpart, format!("an option of the sink `{kind}`"));
     }
     let mut section = Section::new("[sinks.events]", "Where they go.");
-    section.put_with("type", kind, format!("FILL IN: {words}."));
+    section.put_with("type", own.map_or(kind, |(_, own)| own), format!("FILL IN: {words}."));
     section
+}
+
+/// The types of sinks there are, for people.
+fn all() -> String {
+    let names: Vec<&str> = sink_types().iter().map(|sink| sink.name).collect();
+    match names.split_last() {
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
 }

@@ -1,6 +1,7 @@
 //! Delivery: batches side by side, of different keys each.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,37 +9,39 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use onewrite_core::error::{Action, SinkError};
 use onewrite_core::{DeliveryReport, Event, Sink};
-use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::answer::{Answer, Refusal, judge};
-use super::client::{NoAnswer, SqsClient};
+use super::Service;
+use super::answer::{Answer, Refusal, Scope, judge};
+use super::client::{AwsClient, NoAnswer};
 use super::message::Message;
 use super::settings::Settings;
 use crate::keyed::{Item, Lines};
-use crate::limits::{HTTP_FAILURES_IN_A_ROW, HTTP_START_WINDOW, SQS_BATCH_ENTRIES_MAX};
+use crate::limits::{AWS_BATCH_ENTRIES_MAX, HTTP_FAILURES_IN_A_ROW, HTTP_START_WINDOW};
 
-pub(super) struct SqsSink {
+pub(super) struct BatchSink<S> {
     settings: Arc<Settings>,
-    client: SqsClient,
+    client: AwsClient,
     /// One permit for each request that may be under way, over all deliveries at once. Closed with the sink.
     permits: Semaphore,
+    service: PhantomData<S>,
 }
 
-impl SqsSink {
-    pub(super) fn new(settings: Arc<Settings>, client: SqsClient) -> Self {
+impl<S: Service> BatchSink<S> {
+    pub(super) fn new(settings: Arc<Settings>, client: AwsClient) -> Self {
         Self {
             permits: Semaphore::new(settings.concurrency),
             settings,
             client,
+            service: PhantomData,
         }
     }
 
     /// Sends one batch, once there is room and unless it is too late to begin by then.
     async fn send(&self, parcel: Parcel, begun: Instant) -> (Parcel, Result<Answer, NoAnswer>) {
         let result = match self.permits.acquire().await {
-            Err(_) => Err(NoAnswer::Unsent(SinkError::reconnect("the SQS sink was closed"))),
+            Err(_) => Err(NoAnswer::Unsent(SinkError::reconnect("the sink was closed"))),
             Ok(_) if begun.elapsed() >= HTTP_START_WINDOW => Err(NoAnswer::Unsent(SinkError::retry(format!(
                 "{} is too slow for the whole delivery: after {HTTP_START_WINDOW:?} the rest was left for the next",
                 self.settings.origin
@@ -49,23 +52,17 @@ impl SqsSink {
     }
 
     async fn send_now(&self, parcel: &Parcel) -> Result<Answer, NoAnswer> {
-        let entries: Vec<_> = parcel
-            .iter()
-            .enumerate()
-            .map(|(place, (_, message))| message.entry(place))
-            .collect();
-        let body = json!({ "QueueUrl": parcel[0].1.queue_url, "Entries": entries });
-        let (status, body) = self
-            .client
-            .call("SendMessageBatch", body.to_string().into_bytes())
-            .await?;
-        let one_queue = self.settings.queue_url.literal().is_some();
-        Ok(judge(&self.settings.origin, status, &body, parcel.len(), one_queue))
+        let messages: Vec<_> = parcel.iter().map(|(_, message)| message).collect();
+        let request = S::batch(&messages[0].address, &messages);
+        let (status, body) = self.client.call(request).await?;
+        let one_place = self.settings.address.literal().is_some();
+        let origin = &self.settings.origin;
+        Ok(judge::<S>(origin, status, &body, parcel.len(), one_place))
     }
 }
 
 #[async_trait]
-impl Sink for SqsSink {
+impl<S: Service> Sink for BatchSink<S> {
     async fn deliver(&self, batch: &[Event], report: &mut DeliveryReport) -> Result<(), SinkError> {
         let begun = Instant::now();
         let mut work = Work::new(&self.settings, batch);
@@ -73,13 +70,13 @@ impl Sink for SqsSink {
         let mut under_way = FuturesUnordered::new();
         loop {
             while course.stopped.is_none() && under_way.len() < self.settings.concurrency {
-                let Some(parcel) = work.next(report) else { break };
+                let Some(parcel) = work.next::<S>(report) else { break };
                 under_way.push(self.send(parcel, begun));
             }
             let Some((parcel, result)) = under_way.next().await else {
                 break;
             };
-            course.note(parcel, result, &mut work, report);
+            course.note::<S>(parcel, result, &mut work, report);
         }
         course.end()
     }
@@ -94,7 +91,7 @@ impl Sink for SqsSink {
     }
 }
 
-/// The messages of one request: to one queue, all of different keys.
+/// The messages of one request: to one place, all of different keys.
 type Parcel = Vec<(Item, Message)>;
 
 /// What is left to send.
@@ -102,7 +99,7 @@ struct Work<'a> {
     settings: &'a Settings,
     batch: &'a [Event],
     lines: Lines,
-    /// By queue: what is being gathered.
+    /// By address: what is being gathered.
     open: BTreeMap<String, Parcel>,
     /// Whole batches, and halves of refused ones.
     ready: VecDeque<Parcel>,
@@ -120,10 +117,10 @@ impl<'a> Work<'a> {
     }
 
     /// The messages of the next request. Events of which no message can be made are reported on the way.
-    fn next(&mut self, report: &mut DeliveryReport) -> Option<Parcel> {
+    fn next<S: Service>(&mut self, report: &mut DeliveryReport) -> Option<Parcel> {
         while self.ready.is_empty() {
             let Some(item) = self.lines.take() else { break };
-            match Message::new(self.settings, &self.batch[item.event]) {
+            match Message::new::<S>(self.settings, &self.batch[item.event]) {
                 Ok(message) => self.gather(item, message),
                 Err(error) => report.failed(item.event, error),
             }
@@ -133,13 +130,13 @@ impl<'a> Work<'a> {
     }
 
     fn gather(&mut self, item: Item, message: Message) {
-        let parcel = self.open.entry(message.queue_url.clone()).or_default();
+        let parcel = self.open.entry(message.address.clone()).or_default();
         let size: usize = parcel.iter().map(|(_, message)| message.size).sum();
         if !parcel.is_empty() && size + message.size > self.settings.message_bytes_max {
             self.ready.push_back(std::mem::take(parcel));
         }
         parcel.push((item, message));
-        if parcel.len() == SQS_BATCH_ENTRIES_MAX {
+        if parcel.len() == AWS_BATCH_ENTRIES_MAX {
             self.ready.push_back(std::mem::take(parcel));
         }
         self.open.retain(|_, parcel| !parcel.is_empty());
@@ -155,7 +152,7 @@ struct Course {
 }
 
 impl Course {
-    fn note(
+    fn note<S: Service>(
         &mut self,
         parcel: Parcel,
         result: Result<Answer, NoAnswer>,
@@ -176,7 +173,7 @@ impl Course {
                             report.failed(item.event, error);
                         }
                         None => {
-                            let words = "SQS did not say what became of an event; it is sent again";
+                            let words = format!("{} did not say what became of an event; it is sent again", S::NAME);
                             self.stopped.get_or_insert_with(|| SinkError::retry(words));
                         }
                     }
@@ -190,13 +187,13 @@ impl Course {
     }
 
     fn refused(&mut self, refusal: &Refusal, mut parcel: Parcel, work: &mut Work<'_>, report: &mut DeliveryReport) {
-        if refusal.may_be_one_event && parcel.len() > 1 {
+        if refusal.scope == Scope::Event && parcel.len() > 1 {
             // Only an event that is refused by itself is known to be the cause.
             let second = parcel.split_off(parcel.len() / 2);
             work.ready.extend([parcel, second]);
             return;
         }
-        if refusal.route_wide {
+        if refusal.scope == Scope::Route {
             self.stopped.get_or_insert_with(|| refusal.error());
             return;
         }

@@ -1,4 +1,4 @@
-//! Messages: what of an event SQS can carry, and how.
+//! Messages: what of an event these services can carry, and how.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,11 +7,12 @@ use onewrite_core::error::SinkError;
 use onewrite_core::wire::{
     HEADER_CONTENT_TYPE, HEADER_KEY, HEADER_REPLAY, RESERVED_HEADER_PREFIX, key_header, native_headers,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::settings::{Settings, queue_name};
-use crate::limits::{SQS_ATTRIBUTE_NAME_BYTES_MAX, SQS_ATTRIBUTES_MAX, SQS_GROUP_BYTES_MAX};
+use super::Service;
+use super::settings::Settings;
+use crate::limits::{AWS_ATTRIBUTE_NAME_BYTES_MAX, AWS_ATTRIBUTES_MAX, AWS_GROUP_BYTES_MAX};
 
 /// The attribute that tells of a payload that travels in another form than it has.
 const PAYLOAD_ENCODING: &str = "onewrite-payload-encoding";
@@ -21,24 +22,26 @@ const HEADERS: &str = "onewrite-headers";
 
 /// A message to be sent.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub queue_url: String,
-    /// Body and attributes, in bytes, as SQS counts them.
+pub(crate) struct Message {
+    /// The address of the queue or topic.
+    pub address: String,
+    /// Body and attributes, in bytes, as the services count them.
     pub size: usize,
-    body: String,
-    attributes: Vec<(String, String)>,
-    /// Message group and deduplication id, for a FIFO queue.
-    fifo: Option<(String, String)>,
+    pub body: String,
+    /// All of type String.
+    pub attributes: Vec<(String, String)>,
+    /// Message group and deduplication id, for a FIFO queue or topic.
+    pub fifo: Option<(String, String)>,
 }
 
 impl Message {
     /// The message of an event.
     ///
     /// # Errors
-    /// To park an event that names no queue or is too large.
-    pub(super) fn new(settings: &Settings, event: &Event) -> Result<Self, SinkError> {
-        let queue_url = settings.queue_url.address(event)?.into_owned();
-        let fifo = queue_name(&queue_url).map_err(SinkError::park)?.ends_with(".fifo");
+    /// To park an event that names no queue or topic, or is too large.
+    pub(super) fn new<S: Service>(settings: &Settings, event: &Event) -> Result<Self, SinkError> {
+        let address = settings.address.address(event)?.into_owned();
+        let fifo = S::place_name(&address).map_err(SinkError::park)?.ends_with(".fifo");
         let (body, encoding) = body(&event.payload);
         let attributes = attributes(event, encoding);
         let of_attributes = attributes
@@ -52,28 +55,12 @@ impl Message {
             )));
         }
         Ok(Self {
-            queue_url,
+            address,
             size,
             body,
             attributes,
             fifo: fifo.then(|| (group(event), deduplication(event))),
         })
-    }
-
-    /// The entry of a batch.
-    pub(super) fn entry(&self, id: usize) -> Value {
-        let attribute =
-            |(name, value): &(String, String)| (name.clone(), json!({ "DataType": "String", "StringValue": value }));
-        let attributes: Map<String, Value> = self.attributes.iter().map(attribute).collect();
-        let mut entry = json!({ "Id": id.to_string(), "MessageBody": self.body });
-        if !attributes.is_empty() {
-            entry["MessageAttributes"] = attributes.into();
-        }
-        if let Some((group, deduplication)) = &self.fifo {
-            entry["MessageGroupId"] = group.as_str().into();
-            entry["MessageDeduplicationId"] = deduplication.as_str().into();
-        }
-        entry
     }
 }
 
@@ -103,7 +90,7 @@ fn attributes(event: &Event, encoding: Option<&'static str>) -> Vec<(String, Str
     if let Some(key) = key_header(event) {
         sort(HEADER_KEY, key);
     }
-    let mut attributes = Vec::with_capacity(SQS_ATTRIBUTES_MAX);
+    let mut attributes = Vec::with_capacity(AWS_ATTRIBUTES_MAX);
     for (name, value) in ours {
         if is_attribute(&name, &value) {
             attributes.push((name, value));
@@ -113,7 +100,7 @@ fn attributes(event: &Event, encoding: Option<&'static str>) -> Vec<(String, Str
     }
     attributes.extend(encoding.map(|encoding| (PAYLOAD_ENCODING.to_owned(), encoding.to_owned())));
     let taken = attributes.len() + usize::from(!rest.is_empty());
-    let room = SQS_ATTRIBUTES_MAX.saturating_sub(taken);
+    let room = AWS_ATTRIBUTES_MAX.saturating_sub(taken);
     if own.len() <= room && own.iter().all(|(name, value)| is_attribute(name, value)) {
         attributes.extend(own);
     } else {
@@ -128,7 +115,7 @@ fn attributes(event: &Event, encoding: Option<&'static str>) -> Vec<(String, Str
 /// The message group of an event: its key, as far as it can be the name of one.
 fn group(event: &Event) -> String {
     let fits =
-        |key: &str| (1..=SQS_GROUP_BYTES_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        |key: &str| (1..=AWS_GROUP_BYTES_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     match event.key.as_deref() {
         None => event.id.hyphenated().to_string(),
         Some(key) if fits(key) => key.to_owned(),
@@ -147,17 +134,18 @@ fn deduplication(event: &Event) -> String {
     }
 }
 
-/// Whether SQS carries the text (Amazon SQS API Reference, `SendMessage`, `MessageBody`).
+/// Whether SQS carries the text (Amazon SQS API Reference, `SendMessage`, `MessageBody`), also as a subscriber of a topic.
 fn is_carried(text: &str) -> bool {
     text.chars().all(|character| {
         matches!(character, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
     })
 }
 
-/// Whether a header can be an attribute (Amazon SQS Developer Guide, "Amazon SQS message metadata").
+/// Whether a header can be an attribute (Amazon SQS Developer Guide, "Amazon SQS message metadata"; Amazon
+/// SNS Developer Guide, "Amazon SNS message attributes").
 fn is_attribute(name: &str, value: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    (1..=SQS_ATTRIBUTE_NAME_BYTES_MAX).contains(&name.len())
+    (1..=AWS_ATTRIBUTE_NAME_BYTES_MAX).contains(&name.len())
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
@@ -169,7 +157,7 @@ fn is_attribute(name: &str, value: &str) -> bool {
         && is_carried(value)
 }
 
-/// JSON in which every character is one that SQS carries.
+/// JSON in which every character is one that every service carries.
 fn ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for character in json.chars() {
@@ -187,6 +175,7 @@ fn ascii(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -204,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_attributes_are_those_of_sqs() {
+    fn names_of_attributes_are_those_that_are_allowed() {
         for (name, expected) in [
             ("traceparent", true),
             ("a.b_c-D", true),

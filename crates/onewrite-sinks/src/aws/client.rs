@@ -14,8 +14,16 @@ use super::settings::{Credentials, Settings};
 use crate::limits::{BATCH_RESPONSE_BYTES_MAX, HTTP_CONNECT_TIMEOUT};
 use crate::web::Body;
 
+/// A request, still to be signed.
+pub(crate) struct Request {
+    pub content_type: &'static str,
+    /// The header `x-amz-target`, for a protocol that has the action there.
+    pub target: Option<&'static str>,
+    pub body: Vec<u8>,
+}
+
 /// What signs and sends.
-pub(super) struct SqsClient {
+pub(super) struct AwsClient {
     settings: Arc<Settings>,
     client: Client,
     signer: Signer<Credential>,
@@ -29,8 +37,9 @@ pub(super) enum NoAnswer {
     Unknown(SinkError),
 }
 
-impl SqsClient {
-    pub(super) async fn new(settings: Arc<Settings>) -> Result<Self, SinkError> {
+impl AwsClient {
+    /// A client of the service that goes by this name in signatures.
+    pub(super) async fn new(service: &'static str, settings: Arc<Settings>) -> Result<Self, SinkError> {
         let tls = settings.tls.client_aside().await?;
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
@@ -43,7 +52,7 @@ impl SqsClient {
             .timeout(settings.timeout)
             .build()
             .map_err(|error| SinkError::reconnect("cannot make an HTTP client").because(error))?;
-        let signer = signer(&settings, client.clone());
+        let signer = signer(service, &settings, client.clone());
         Ok(Self {
             settings,
             client,
@@ -51,9 +60,9 @@ impl SqsClient {
         })
     }
 
-    /// Calls an action of SQS with this JSON.
-    pub(super) async fn call(&self, action: &str, body: Vec<u8>) -> Result<(StatusCode, Body), NoAnswer> {
-        let request = self.signed(action, body).await.map_err(NoAnswer::Unsent)?;
+    /// Signs a request and sends it.
+    pub(super) async fn call(&self, request: Request) -> Result<(StatusCode, Body), NoAnswer> {
+        let request = self.signed(request).await.map_err(NoAnswer::Unsent)?;
         let mut response = self
             .client
             .execute(request)
@@ -64,21 +73,26 @@ impl SqsClient {
             .map_err(|error| self.no_answer(error))
     }
 
-    async fn signed(&self, action: &str, body: Vec<u8>) -> Result<reqwest::Request, SinkError> {
+    async fn signed(&self, request: Request) -> Result<reqwest::Request, SinkError> {
         let unusable = "cannot make a request of the settings";
-        let hash: String = Sha256::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
-        let request = http::Request::post(self.settings.endpoint.as_str())
-            .header("content-type", "application/x-amz-json-1.0")
-            .header("x-amz-target", format!("AmazonSQS.{action}"))
-            .header("x-amz-content-sha256", hash)
+        let hash = Sha256::digest(&request.body);
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut head = http::Request::post(self.settings.endpoint.as_str())
+            .header("content-type", request.content_type)
+            .header("x-amz-content-sha256", hash);
+        if let Some(target) = request.target {
+            head = head.header("x-amz-target", target);
+        }
+        let body = Bytes::from(request.body);
+        let head = head
             .body(())
             .map_err(|error| SinkError::reconnect(unusable).because(error))?;
-        let (mut parts, ()) = request.into_parts();
+        let (mut parts, ()) = head.into_parts();
         self.signer.sign(&mut parts, None).await.map_err(|error| {
             SinkError::reconnect("there are no usable AWS credentials; set access_key_id, a profile, or a role")
                 .because(error)
         })?;
-        let request = http::Request::from_parts(parts, Bytes::from(body));
+        let request = http::Request::from_parts(parts, body);
         reqwest::Request::try_from(request).map_err(|error| SinkError::reconnect(unusable).because(error))
     }
 
@@ -98,12 +112,12 @@ impl SqsClient {
     }
 }
 
-fn signer(settings: &Settings, client: Client) -> Signer<Credential> {
+fn signer(service: &str, settings: &Settings, client: Client) -> Signer<Credential> {
     let context = Context::new()
         .with_env(OsEnv)
         .with_file_read(Files)
         .with_http_send(Web(client));
-    let request = RequestSigner::new("sqs", &settings.region);
+    let request = RequestSigner::new(service, &settings.region);
     match &settings.credentials {
         Credentials::Given { id, secret, token } => {
             let mut given = StaticCredentialProvider::new(id, secret.expose());

@@ -6,13 +6,15 @@ use onewrite_core::options::{Options, Secret};
 use onewrite_core::template::Template;
 use reqwest::Url;
 
-use crate::limits::{HTTP_TIMEOUT_MAX, HTTP_TIMEOUT_MIN, SQS_MESSAGE_BYTES_MAX};
+use super::Service;
+use crate::limits::{HTTP_TIMEOUT_MAX, HTTP_TIMEOUT_MIN};
 use crate::registry::BuildError;
 use crate::tls::TlsFiles;
 
 /// Everything that the options say.
-pub(super) struct Settings {
-    pub queue_url: Template,
+pub(crate) struct Settings {
+    /// Where events go.
+    pub address: Template,
     pub region: String,
     /// Where requests go.
     pub endpoint: Url,
@@ -26,7 +28,7 @@ pub(super) struct Settings {
 }
 
 /// Where credentials come from.
-pub(super) enum Credentials {
+pub(crate) enum Credentials {
     Given {
         id: String,
         secret: Secret,
@@ -37,19 +39,19 @@ pub(super) enum Credentials {
 }
 
 impl Settings {
-    pub(super) fn read(options: &Options) -> Result<Self, BuildError> {
-        let region = region(options)?;
-        let endpoint = endpoint(options, &region)?;
-        let queue_url = options.template("queue_url").cloned().expect("it is required");
-        if let Some(Err(problem)) = queue_url.literal().map(queue_name) {
-            return Err(BuildError::new(options, "queue_url", problem));
+    pub(super) fn read<S: Service>(options: &Options) -> Result<Self, BuildError> {
+        let region = region::<S>(options)?;
+        let endpoint = endpoint::<S>(options, &region)?;
+        let address = options.template(S::ADDRESS).cloned().expect("it is required");
+        if let Some(Err(problem)) = address.literal().map(S::place_name) {
+            return Err(BuildError::new(options, S::ADDRESS, problem));
         }
         Ok(Self {
-            queue_url,
+            address,
             region,
             origin: endpoint.origin().ascii_serialization(),
             credentials: credentials(options)?,
-            message_bytes_max: message_bytes_max(options)?,
+            message_bytes_max: message_bytes_max::<S>(options)?,
             timeout: timeout(options)?,
             concurrency: whole(options, "concurrency", 32),
             tls: TlsFiles::read(options, (endpoint.scheme() == "http").then_some(("http", "https")))?,
@@ -58,43 +60,22 @@ impl Settings {
     }
 }
 
-/// The name of the queue in a URL.
-///
-/// # Errors
-/// Why there is none.
-pub(super) fn queue_name(url: &str) -> Result<&str, String> {
-    let parts = url
-        .split_once("://")
-        .filter(|(scheme, _)| matches!(*scheme, "http" | "https"));
-    let name = parts.and_then(|(_, rest)| rest.rsplit_once('/')).map(|(_, name)| name);
-    let bare = name.map(|name| name.strip_suffix(".fifo").unwrap_or(name));
-    let fits = |name: &str| {
-        (1..=80).contains(&name.len())
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-    };
-    match (name, bare) {
-        (Some(name), Some(bare)) if fits(bare) && name.len() <= 80 => Ok(name),
-        _ => Err(format!(
-            "{url:?} is not the URL of a queue; its last part must be 1 to 80 of the characters A-Z a-z 0-9 - _, and may end in .fifo"
-        )),
-    }
-}
-
-fn region(options: &Options) -> Result<String, BuildError> {
-    let given = options.text("region").map(str::to_owned);
-    let of_queue = options.template("queue_url").and_then(|url| {
-        let (_, rest) = url.as_str().split_once("://sqs.")?;
-        Some(rest.split_once(".amazonaws.com")?.0.to_owned())
+fn region<S: Service>(options: &Options) -> Result<String, BuildError> {
+    let given = options.text("region");
+    let of_address = options.template(S::ADDRESS).and_then(|address| {
+        let region = S::region(address.as_str())?;
+        Some(region).filter(|region| !region.contains('{'))
     });
     let named = || {
         let mut names = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
         names.find_map(|name| std::env::var(name).ok())
     };
     let problem = |words: String| BuildError::new(options, "region", words);
-    let region = given.or(of_queue).or_else(named).ok_or_else(|| {
-        problem("is missing: neither queue_url nor AWS_REGION or AWS_DEFAULT_REGION names one".to_owned())
+    let region = given.or(of_address).map(str::to_owned).or_else(named).ok_or_else(|| {
+        problem(format!(
+            "is missing: neither {} nor AWS_REGION or AWS_DEFAULT_REGION names one",
+            S::ADDRESS
+        ))
     })?;
     let fits = region
         .bytes()
@@ -102,16 +83,22 @@ fn region(options: &Options) -> Result<String, BuildError> {
     if region.is_empty() || !fits {
         return Err(problem(format!("is {region:?}; expected something like \"eu-west-1\"")));
     }
-    Ok(region)
+    match of_address {
+        Some(other) if other != region => Err(problem(format!(
+            "is {region:?}, and {} is in {other:?}; leave region out, or correct one of them",
+            S::ADDRESS
+        ))),
+        _ => Ok(region),
+    }
 }
 
-fn endpoint(options: &Options, region: &str) -> Result<Url, BuildError> {
+fn endpoint<S: Service>(options: &Options, region: &str) -> Result<Url, BuildError> {
     let problem = |words: &str| BuildError::new(options, "endpoint_url", words);
     let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
-    let usual = format!("https://sqs.{region}.amazonaws.com{suffix}/");
+    let usual = format!("https://{}.{region}.amazonaws.com{suffix}/", S::KIND);
     let text = options.text("endpoint_url").unwrap_or(&usual);
     let url = Url::parse(text)
-        .map_err(|error| problem("is not a URL; expected something like \"http://localhost:9324\"").because(error))?;
+        .map_err(|error| problem("is not a URL; expected something like \"http://localhost:4566\"").because(error))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(problem("has another scheme than https or http"));
     }
@@ -156,12 +143,12 @@ fn credentials(options: &Options) -> Result<Credentials, BuildError> {
     }
 }
 
-fn message_bytes_max(options: &Options) -> Result<usize, BuildError> {
+fn message_bytes_max<S: Service>(options: &Options) -> Result<usize, BuildError> {
     let most = whole(options, "max_message_bytes", 256 * 1024);
-    if (1..=SQS_MESSAGE_BYTES_MAX).contains(&most) {
+    if (1..=S::MESSAGE_BYTES_MAX).contains(&most) {
         return Ok(most);
     }
-    let words = format!("is {most}; expected up to {SQS_MESSAGE_BYTES_MAX}");
+    let words = format!("is {most}; expected up to {}", S::MESSAGE_BYTES_MAX);
     Err(BuildError::new(options, "max_message_bytes", words))
 }
 
