@@ -36,6 +36,8 @@ pub mod file;
 pub mod http;
 #[cfg(feature = "ibmmq")]
 pub mod ibmmq;
+#[cfg(feature = "ibmmq-mqi")]
+pub mod ibmmq_mqi;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "mqtt")]

@@ -239,6 +239,17 @@ pub const IBMMQ_EXPIRY_MAX: Duration = Duration::from_millis(99_999_999_900);
 /// its way would not survive.
 pub const IBMMQ_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Most messages of one unit of work of IBM MQ: a tenth of MAXUMSGS, past which a queue manager takes none unless told otherwise, and
+/// enough that committing costs little for each.
+pub const IBMMQ_UNIT_MESSAGES: usize = 1_000;
+
+/// Queues and topics that a connection to IBM MQ keeps open: a quarter of MAXHANDS, past which a queue manager opens none unless told
+/// otherwise.
+pub const IBMMQ_OBJECTS_OPEN_MAX: usize = 64;
+
+/// Messages that IBM MQ refuses in a row for a reason that may pass, after which a delivery puts no further ones.
+pub const IBMMQ_REFUSALS_IN_A_ROW: u32 = 8;
+
 /// Most messages of one batch of SQS or SNS.
 pub const AWS_BATCH_ENTRIES_MAX: usize = 10;
 

@@ -125,10 +125,10 @@ const TYPES: &[SinkType] = &[
     #[cfg(feature = "ibmmq")]
     SinkType {
         name: "ibmmq",
-        description: "IBM MQ by its messaging REST API: persistent messages, acknowledged by the queue manager",
+        description: "IBM MQ by its messaging REST API or its own client library: persistent, acknowledged by the queue manager",
         fields: crate::ibmmq::FIELDS,
         guide: &[crate::ibmmq::GUIDE],
-        build: crate::ibmmq::build,
+        build: build_ibmmq,
     },
     #[cfg(feature = "redis")]
     SinkType {
@@ -203,6 +203,16 @@ const KNOWN: &[(&str, &str)] = &[
     ("file", "file"),
     ("stdout", "file"),
 ];
+
+/// IBM MQ, by the transport that the options name.
+#[cfg(feature = "ibmmq")]
+fn build_ibmmq(options: &Options) -> Result<Arc<dyn SinkConnector>, BuildError> {
+    #[cfg(feature = "ibmmq-mqi")]
+    if crate::ibmmq::wants_mqi(options) {
+        return crate::ibmmq_mqi::build(options);
+    }
+    crate::ibmmq::build(options)
+}
 
 fn known() -> String {
     let names: Vec<_> = KNOWN.iter().map(|(name, _)| format!("{name:?}")).collect();

@@ -12,6 +12,8 @@ mod file;
 mod http;
 #[cfg(feature = "ibmmq")]
 mod ibmmq;
+#[cfg(feature = "ibmmq-mqi")]
+mod ibmmq_mqi;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "mqtt")]

@@ -10,7 +10,7 @@ use crate::web::{Body, readable, shown};
 
 /// What an answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
+pub(crate) enum Meaning {
     /// This event will never be taken as it is.
     Park(&'static str),
     /// This event is not taken now.
@@ -63,7 +63,7 @@ pub(super) fn words(settings: &Settings, body: &Body) -> String {
 }
 
 /// The meaning of a reason code (IBM MQ, "API completion and reason codes"); `None` where the status says as much.
-fn of_reason(reason: u32) -> Option<Meaning> {
+pub(crate) fn of_reason(reason: u32) -> Option<Meaning> {
     const UNROUTABLE: &str = "there is no such destination; define it, or change the template";
     const TOO_LARGE: &str = "the message is too large; raise MAXMSGL or MAXPROPL there, or make events smaller";
     const AWAY: &str = "the queue manager is not available there";

@@ -1,10 +1,13 @@
-//! The sink `ibmmq`: IBM MQ by its messaging REST API, which the mqweb server offers since IBM MQ 9.0.4 (`v3` since 9.2.5).
+//! The sink `ibmmq`: IBM MQ by its messaging REST API, which the mqweb server offers since IBM MQ 9.0.4 (`v3` since 9.2.5), or, built with
+//! the Cargo feature `ibmmq-mqi`, by IBM's own client library (module `ibmmq_mqi`). What follows is about the REST API.
 //!
 //! # What was run, and what was not
 //! IBM MQ can be had from none of the places that this project builds from. The sink was written from IBM's published reference
 //! and is tested against a server that was written from the same reference and refuses what it does not allow. **It has never met
-//! a real queue manager.** The part of the reference that could not be read in full is the form of `ibm-mq-usr`; the option
-//! `properties` chooses between its two readings. The numbers of the reason codes were compared with IBM's own Java constants.
+//! a real queue manager.** Not read in IBM's own pages in full, but from general knowledge of them, are the values that the optional
+//! headers take, the form of `ibm-mq-usr` (the option `properties` chooses between its two readings), how the path of a topic is encoded,
+//! what 404, 405 and 502 to 504 mean, and `GET …/login` and `GET …/messagelist?limit=1`, which connecting and `onewrite check` use. The
+//! numbers of the reason codes were compared with IBM's own Java constants.
 //!
 //! # What acknowledged means
 //! Only 201 does: the queue manager took the message, and a persistent one (which is the default here, not at IBM MQ) is in its log.
@@ -47,11 +50,11 @@
 //! still be carried out later, but what it puts is a repetition by then. IBM MQ keeps the order of what one application puts on one
 //! queue only among messages of one priority, and not across a cluster.
 
-mod answer;
+pub(crate) mod answer;
 mod connector;
-mod properties;
-mod request;
-mod settings;
+pub(crate) mod properties;
+pub(crate) mod request;
+pub(crate) mod settings;
 mod sink;
 
 use std::sync::Arc;
@@ -61,6 +64,7 @@ use onewrite_core::options::{Field, Kind, Options};
 
 use self::connector::MqConnector;
 use self::settings::Settings;
+pub(crate) use self::settings::wants_mqi;
 use crate::registry::BuildError;
 use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 
@@ -68,26 +72,68 @@ use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 pub const GUIDE: &str = "\
 ## What was run, and what was not
 
-IBM MQ is not to be had where Onewrite is built and tested. The sink follows IBM's published reference of the messaging REST API
-and passes the suite of all sinks against a server that was written from the same reference. It has never been run against a real
-queue manager: before you rely on it, send events of your own to a test queue, kill the queue manager meanwhile, and look at what
-arrived. Look at the properties as well: if their values show quotation marks, set `properties = \"plain\"`. The sink speaks HTTP
-only; the client protocol of IBM MQ (MQI, with transactions) is not built in.
+IBM MQ is not to be had where Onewrite is built and tested. The sink has never been run against a real queue manager, by neither
+transport. Before you rely on it, send events of your own to a test queue, kill the queue manager meanwhile, and look at what arrived.
+
+With `transport = \"rest\"` it follows IBM's published reference of the messaging REST API and passes the suite of all sinks against a
+server that was written from the same reference. Some of that was not read in IBM's own pages in full, but is from general knowledge of
+them: the values that the optional headers (persistence, expiry, priority, correlation identifier) take, the form of `ibm-mq-usr`, how
+the path of a topic is encoded, what the statuses 404, 405 and 502 to 504 mean, and the requests `login` and `messagelist?limit=1`,
+which connecting and `onewrite check` use. Look at the properties of what arrived: if their values show quotation marks, set
+`properties = \"plain\"`.
+
+With `transport = \"mqi\"` it uses IBM's client library, and passes the suite of all sinks with a library that stands in for IBM's:
+written for the tests, it checks what every call is given, and puts messages in memory. The structures and constants are those that
+the crate libmqm-sys generated from IBM's headers. What the calls do, and when they answer which reason code, is from general knowledge
+of IBM's reference. IBM's own library was never loaded: connecting, TLS, properties and the outcome of commits were never seen.
+
+## The two transports
+
+| | `rest` | `mqi` |
+| --- | --- | --- |
+| built in | always | with the Cargo feature `ibmmq-mqi` |
+| needs | the mqweb server | IBM's MQ client on this machine, and a server-connection channel |
+| `urls` | `https://HOST:9443` | `mq://HOST:1414` |
+| delivered | when each message was answered with 201 | when the unit of work of up to 1000 messages was committed |
+| a payload that is not UTF-8 | travels as base64 | travels as it is, with the format MQFMT_NONE |
+| TLS | `ca_file`, `certificate_file`, `key_file` | `cipher_spec`, `key_repository` |
+
+With `mqi` the sink looks for `libmqic_r.so` where the machine looks for libraries, then in `/opt/mqm/lib64`; `library` names another
+place. IBM's package MQSeriesClient has it, and so has IBM's redistributable client:
+
+```toml
+[sinks.events]
+type = \"ibmmq\"
+transport = \"mqi\"
+urls = [\"mq://mq.example.com:1414\"]
+queue_manager = \"QM1\"
+channel = \"DEV.APP.SVRCONN\"
+cipher_spec = \"ANY_TLS12_OR_HIGHER\"
+key_repository = \"/etc/onewrite/mq/key\"
+```
+
+A message that the queue manager refuses does not hold up the others of its unit. If the connection breaks before the commit is
+answered, everything in the unit is put again under the same correlation identifiers.
 
 ## What IBM MQ must have
 
-The mqweb server (component IBM MQ Web Server) on the queue manager's machine with the messaging REST API enabled, version 9.2.5 or
-later for `v3`; a user with the role MQWebUser who may put to the queues; queues with `MAXMSGL` and `MAXPROPL` for your largest
-events. Give several `urls` where the queue manager can move to another machine. Token-based sign-on (LTPA) is not supported: use a
+For `rest`: the mqweb server (component IBM MQ Web Server) on the queue manager's machine with the messaging REST API enabled, version
+9.2.5 or later for `v3`; a user with the role MQWebUser who may put to the queues. Token-based sign-on (LTPA) is not supported: use a
 password or a client certificate.
+
+For `mqi`: a server-connection channel whose rules let the user in, and the authorities to connect and to put. `MAXUMSGS` may be small;
+the sink then commits more often.
+
+For both: queues with `MAXMSGL` and `MAXPROPL` for your largest events. Give several `urls` where the queue manager can move to another
+machine.
 
 ## What arrives
 
-The body is the payload, as text. A payload that is not UTF-8 travels as base64, and the property `onewrite_payload_encoding` is
-`base64` then. The correlation identifier is the event's id and eight zero bytes. With `v3`, the headers are user properties with
-`_` for `-`: `onewrite_id`, `onewrite_topic`, `onewrite_type`, `onewrite_occurred_at`, `onewrite_key`, `content_type` and the event's
-own; other characters of a name are `$` and two hexadecimal digits, and values are percent-encoded where they are not plain ASCII.
-`v1` and `v2` have no properties: choose a format for the route that puts everything into the body.
+The body is the payload, as text. By `rest`, a payload that is not UTF-8 travels as base64, and the property
+`onewrite_payload_encoding` is `base64` then. The correlation identifier is the event's id and eight zero bytes. With `mqi` and `v3`,
+the headers are user properties with `_` for `-`: `onewrite_id`, `onewrite_topic`, `onewrite_type`, `onewrite_occurred_at`,
+`onewrite_key`, `content_type` and the event's own; other characters of a name are `$` and two hexadecimal digits, and values are
+percent-encoded where they are not plain ASCII. `v1` and `v2` have no properties: choose a format for the route that puts everything into the body.
 ";
 
 /// What can be configured of the sink `ibmmq`.
@@ -97,9 +143,15 @@ pub const FIELDS: &[Field] = &[
         ..field(
             "urls",
             Kind::List,
-            "Addresses of mqweb servers, such as https://mq.example.com:9443, tried in turn. With http:// everybody on the way can read along.",
+            "Addresses of mqweb servers, such as https://mq.example.com:9443, tried in turn; with http:// everybody on the way can read along. With transport \"mqi\": addresses of listeners, such as mq://mq.example.com:1414.",
         )
     },
+    preset(
+        "transport",
+        Kind::Choice(&["rest", "mqi"]),
+        "rest",
+        "How messages get there: by the messaging REST API, or by IBM's MQ client library, for programs built with the Cargo feature ibmmq-mqi.",
+    ),
     Field {
         required: true,
         ..field(
@@ -126,19 +178,23 @@ pub const FIELDS: &[Field] = &[
         "{topic}",
         "The topic string of an event, with destination \"topic\".",
     ),
-    field("user", Kind::Text, "The user of mqweb. Needs password."),
+    field(
+        "user",
+        Kind::Text,
+        "The user of mqweb, or with transport \"mqi\" of the queue manager. Needs password.",
+    ),
     field("password", Kind::Secret, "The user's password."),
     preset(
         "api_version",
         Kind::Choice(&["v1", "v2", "v3"]),
         "v3",
-        "The version of the REST API: v3 since IBM MQ 9.2.5, v2 since 9.1.5. Only v3 carries properties and a priority.",
+        "For transport \"rest\". The version of the REST API: v3 since IBM MQ 9.2.5, v2 since 9.1.5. Only v3 carries properties and a priority.",
     ),
     preset(
         "properties",
         Kind::Choice(&["quoted", "plain", "none"]),
         "quoted",
-        "How header values are written as user properties (v3): name;\"value\";string, or the same without quotation marks, or not at all.",
+        "For transport \"rest\". How header values are written as user properties (v3): name;\"value\";string, or the same without quotation marks, or not at all.",
     ),
     preset(
         "persistent",
@@ -154,7 +210,7 @@ pub const FIELDS: &[Field] = &[
     field(
         "priority",
         Kind::Integer { min: 0, max: 9 },
-        "The priority of messages (v3). Left out: the destination's own.",
+        "The priority of messages (v3 or transport \"mqi\"). Left out: the destination's own.",
     ),
     preset(
         "max_message_bytes",
@@ -166,13 +222,33 @@ pub const FIELDS: &[Field] = &[
         "timeout",
         Kind::Duration,
         "15s",
-        "How long a request may take; from 50ms to 30s. What was not answered by then is unknown and is put again.",
+        "How long a request, or with transport \"mqi\" a call, may take; from 50ms to 30s. What was not answered by then is unknown and is put again.",
     ),
     preset(
         "concurrency",
         Kind::Integer { min: 1, max: 1_024 },
         "16",
-        "Requests under way at once; mqweb keeps 20 connections to a queue manager for a user unless told otherwise.",
+        "For transport \"rest\". Requests under way at once; mqweb keeps 20 connections to a queue manager for a user unless told otherwise.",
+    ),
+    field(
+        "channel",
+        Kind::Text,
+        "For transport \"mqi\", which needs it. The server-connection channel: 1 to 20 of the characters A-Z a-z 0-9 . / _ %.",
+    ),
+    field(
+        "cipher_spec",
+        Kind::Text,
+        "For transport \"mqi\". The CipherSpec of the channel, such as ANY_TLS12_OR_HIGHER. Needs key_repository. Left out: not encrypted.",
+    ),
+    field(
+        "key_repository",
+        Kind::Text,
+        "For transport \"mqi\". The key repository with the certificates, as IBM's client wants it: for a file key.kdb, its path without .kdb.",
+    ),
+    field(
+        "library",
+        Kind::Text,
+        "For transport \"mqi\". The file of IBM's client library. Left out: libmqic_r.so as the machine finds it, else that in /opt/mqm/lib64.",
     ),
     CA_FILE,
     CERTIFICATE_FILE,
@@ -196,10 +272,14 @@ const fn preset(name: &'static str, kind: Kind, default: &'static str, doc: &'st
     }
 }
 
-/// Makes a connector to the queue manager that the options name. It connects to nothing yet.
+/// Makes a connector to the queue manager that the options name, by the REST API. It connects to nothing yet.
 ///
 /// # Errors
 /// The first option that does not hold together with the others, such as a URL with a password or a name that no queue manager has.
 pub fn build(options: &Options) -> Result<Arc<dyn SinkConnector>, BuildError> {
+    if wants_mqi(options) {
+        let words = "is \"mqi\", which is not built into this program; use one that was built with the Cargo feature \"ibmmq-mqi\"";
+        return Err(BuildError::new(options, "transport", words));
+    }
     Ok(Arc::new(MqConnector::new(Settings::read(options)?)))
 }

@@ -21,7 +21,7 @@ pub(super) fn property(form: Properties, header: &str, value: &str) -> String {
 }
 
 /// A Java identifier from which the header's name can be told.
-fn name(header: &str) -> String {
+pub(crate) fn name(header: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let lower = header.to_ascii_lowercase();
     let taken = KEYWORDS.contains(&&*lower) || RESERVED.iter().any(|reserved| lower.starts_with(reserved));
@@ -37,8 +37,9 @@ fn name(header: &str) -> String {
     name
 }
 
-/// The value without anything that the header's syntax, or HTTP, gives a meaning of its own.
-fn encoded(value: &str) -> String {
+/// The value without anything that the header's syntax, or HTTP, gives a meaning of its own. The MQI gives nothing a meaning, but a
+/// reader need not know by which transport a message came.
+pub(crate) fn encoded(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for byte in value.bytes() {
         if matches!(byte, b'!'..=b'~') && !b"%;,\"\\".contains(&byte) {

@@ -129,7 +129,7 @@ pub(super) fn credentials(settings: &Settings) -> HeaderMap {
 }
 
 /// Whether a queue or a queue manager can have this name, and a path can hold it.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     (1..=IBMMQ_NAME_BYTES_MAX).contains(&name.len())
         // A path would lose them, encoded or not.
         && !matches!(name, "." | "..")

@@ -35,7 +35,7 @@ pub(super) struct Settings {
 }
 
 /// Where events go.
-pub(super) enum Destination {
+pub(crate) enum Destination {
     Queue(Template),
     Topic(Template),
 }
@@ -67,8 +67,46 @@ pub(super) enum Properties {
     Quoted,
 }
 
+/// Whether the options ask for the client protocol of IBM MQ.
+pub(crate) fn wants_mqi(options: &Options) -> bool {
+    options.text("transport") == Some("mqi")
+}
+
+/// Refuses what only the other transport has. An option with a default cannot be told from one that is not there, and says nothing.
+pub(crate) fn refuse_foreign(options: &Options) -> Result<(), BuildError> {
+    let texts = |names: &[&'static str]| names.iter().copied().find(|name| options.text(name).is_some());
+    if !wants_mqi(options) {
+        return match texts(&["channel", "cipher_spec", "key_repository", "library"]) {
+            Some(name) => Err(BuildError::new(
+                options,
+                name,
+                "is for transport \"mqi\", found \"rest\"; leave it out",
+            )),
+            None => Ok(()),
+        };
+    }
+    if let Some(name) = texts(&["ca_file", "certificate_file", "key_file"]) {
+        let words = "is for transport \"rest\", found \"mqi\", whose certificates are in key_repository";
+        return Err(BuildError::new(options, name, words));
+    }
+    let changed = [
+        ("api_version", options.text("api_version") != Some("v3")),
+        ("properties", options.text("properties") != Some("quoted")),
+        ("concurrency", options.integer("concurrency") != Some(16)),
+    ];
+    match changed.into_iter().find(|(_, changed)| *changed) {
+        Some((name, _)) => Err(BuildError::new(
+            options,
+            name,
+            "is for transport \"rest\", found \"mqi\"; leave it out",
+        )),
+        None => Ok(()),
+    }
+}
+
 impl Settings {
     pub(super) fn read(options: &Options) -> Result<Self, BuildError> {
+        refuse_foreign(options)?;
         let servers = servers(options)?;
         let encrypted = servers.iter().any(|server| server.starts_with("https:"));
         let version = match options.text("api_version") {
@@ -135,6 +173,11 @@ fn servers(options: &Options) -> Result<Vec<String>, BuildError> {
             problem("holds what is not a URL; expected something like \"https://mq.example.com:9443\"".to_owned())
                 .because(error)
         })?;
+        if url.scheme() == "mq" {
+            return Err(problem(
+                "holds the scheme \"mq\", which is for transport \"mqi\"; expected https or http".to_owned(),
+            ));
+        }
         if !matches!(url.scheme(), "http" | "https") {
             let words = format!("holds the scheme {:?}; expected https or http", url.scheme());
             return Err(problem(words));
@@ -155,7 +198,7 @@ fn servers(options: &Options) -> Result<Vec<String>, BuildError> {
     texts.iter().map(server).collect()
 }
 
-fn queue_manager(options: &Options) -> Result<String, BuildError> {
+pub(crate) fn queue_manager(options: &Options) -> Result<String, BuildError> {
     let name = options.text("queue_manager").unwrap_or_default();
     if is_name(name) {
         return Ok(name.to_owned());
@@ -165,42 +208,54 @@ fn queue_manager(options: &Options) -> Result<String, BuildError> {
 }
 
 fn destination(options: &Options, version: Version) -> Result<Destination, BuildError> {
-    let template = |name| options.template(name).cloned().expect("it has a default");
     if options.text("destination") == Some("topic") {
         if version == Version::V1 {
             let words = "\"topic\" needs api_version \"v2\" or \"v3\", found \"v1\"";
             return Err(BuildError::new(options, "destination", words));
         }
-        let topic = template("topic_string");
+        let topic = options.template("topic_string").cloned().expect("it has a default");
         if let Some(Err(problem)) = topic.literal().map(topic_path) {
             return Err(BuildError::new(options, "topic_string", problem));
         }
         return Ok(Destination::Topic(topic));
     }
-    let queue = template("queue");
+    queue(options).map(Destination::Queue)
+}
+
+/// The template of a queue's name.
+pub(crate) fn queue(options: &Options) -> Result<Template, BuildError> {
+    let queue = options.template("queue").cloned().expect("it has a default");
     match queue.literal() {
         Some(name) if !is_name(name) => {
             let words = format!("is {name:?}; expected 1 to 48 of the characters A-Z a-z 0-9 . / _ %");
             Err(BuildError::new(options, "queue", words))
         }
-        _ => Ok(Destination::Queue(queue)),
+        _ => Ok(queue),
+    }
+}
+
+/// Name and password, if there are any.
+pub(crate) fn pair(options: &Options) -> Result<Option<(&str, &Secret)>, BuildError> {
+    let password = options.secret("password");
+    if password.is_some_and(|password| password.expose().is_empty()) {
+        let words = "is empty; leave it out, or set the variable that it comes from";
+        return Err(BuildError::new(options, "password", words));
+    }
+    match (options.text("user"), password) {
+        (None, None) => Ok(None),
+        (Some(user), Some(password)) => Ok(Some((user, password))),
+        (Some(_), None) => Err(BuildError::new(options, "user", "needs password")),
+        (None, Some(_)) => Err(BuildError::new(options, "password", "needs user")),
     }
 }
 
 fn authorization(options: &Options) -> Result<Option<HeaderValue>, BuildError> {
-    let (user, password) = match (options.text("user"), options.secret("password")) {
-        (None, None) => return Ok(None),
-        (Some(user), Some(password)) => (user, password),
-        (Some(_), None) => return Err(BuildError::new(options, "user", "needs password")),
-        (None, Some(_)) => return Err(BuildError::new(options, "password", "needs user")),
+    let Some((user, password)) = pair(options)? else {
+        return Ok(None);
     };
     if user.is_empty() || user.contains(':') {
         let words = "is empty or holds a \":\", which a name sent over HTTP cannot";
         return Err(BuildError::new(options, "user", words));
-    }
-    if password.expose().is_empty() {
-        let words = "is empty; leave it out, or set the variable that it comes from";
-        return Err(BuildError::new(options, "password", words));
     }
     let pair = STANDARD.encode(format!("{user}:{}", password.expose()));
     let mut value = HeaderValue::from_str(&format!("Basic {pair}")).expect("base64 makes a header's value");
@@ -208,7 +263,7 @@ fn authorization(options: &Options) -> Result<Option<HeaderValue>, BuildError> {
     Ok(Some(value))
 }
 
-fn expiry(options: &Options) -> Result<Option<Duration>, BuildError> {
+pub(crate) fn expiry(options: &Options) -> Result<Option<Duration>, BuildError> {
     match options.duration("expiry") {
         Some(expiry) if expiry.is_zero() || expiry > IBMMQ_EXPIRY_MAX => {
             let words = format!("is {expiry:?}; expected 1ms to {IBMMQ_EXPIRY_MAX:?}");
@@ -218,7 +273,7 @@ fn expiry(options: &Options) -> Result<Option<Duration>, BuildError> {
     }
 }
 
-fn timeout(options: &Options) -> Result<Duration, BuildError> {
+pub(crate) fn timeout(options: &Options) -> Result<Duration, BuildError> {
     let timeout = options.duration("timeout").unwrap_or(Duration::from_secs(15));
     if (HTTP_TIMEOUT_MIN..=HTTP_TIMEOUT_MAX).contains(&timeout) {
         return Ok(timeout);
@@ -227,7 +282,7 @@ fn timeout(options: &Options) -> Result<Duration, BuildError> {
     Err(BuildError::new(options, "timeout", words))
 }
 
-fn whole(options: &Options, name: &str, default: usize) -> usize {
+pub(crate) fn whole(options: &Options, name: &str, default: usize) -> usize {
     options
         .integer(name)
         .and_then(|number| usize::try_from(number).ok())

@@ -34,6 +34,16 @@ const CASES: &[Case] = &[
     ),
     (
         URL,
+        &[("transport", "mqi")],
+        "sinks.events.transport: is \"mqi\", which is not built into this program; use one",
+    ),
+    (
+        URL,
+        &[("channel", "C")],
+        "sinks.events.channel: is for transport \"mqi\"",
+    ),
+    (
+        URL,
         &[("queue_manager", "Q M")],
         "sinks.events.queue_manager: is \"Q M\"; expected 1 to 48",
     ),
