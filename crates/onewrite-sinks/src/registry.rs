@@ -125,7 +125,7 @@ const TYPES: &[SinkType] = &[
     #[cfg(feature = "ibmmq")]
     SinkType {
         name: "ibmmq",
-        description: "IBM MQ by its messaging REST API or its own client library: persistent, acknowledged by the queue manager",
+        description: "IBM MQ by its messaging REST API or its own client library, acknowledged by the queue manager",
         fields: crate::ibmmq::FIELDS,
         guide: &[crate::ibmmq::GUIDE],
         build: build_ibmmq,
