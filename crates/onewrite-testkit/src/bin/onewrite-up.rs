@@ -3,7 +3,10 @@
 
 use std::process::ExitCode;
 
-use onewrite_testkit::servers::{Kafka, Postgres};
+use onewrite_testkit::servers::{
+    ActiveMq, Artemis, ArtemisSettings, Kafka, Mosquitto, Nats, NatsCluster, Postgres, Qpid, RabbitMq, Redis,
+    SchemaRegistry,
+};
 
 /// A server that can be started: its name, and what starts it.
 struct Known {
@@ -22,6 +25,15 @@ struct Running {
 const KNOWN: &[Known] = &[
     known("postgres", "PostgreSQL 18 with an empty database"),
     known("kafka", "Apache Kafka with a topic \"shop.orders\""),
+    known("rabbitmq", "RabbitMQ with a quorum queue \"shop.orders\""),
+    known("nats", "NATS with a stream that takes \"shop.>\""),
+    known("nats-cluster", "three NATS servers with such a stream, replicated"),
+    known("artemis", "ActiveMQ Artemis by AMQP 1.0"),
+    known("activemq", "ActiveMQ Classic by AMQP 1.0"),
+    known("qpid", "Apache Qpid Broker-J with a queue \"shop.orders\", by AMQP 1.0"),
+    known("redis", "Redis"),
+    known("mosquitto", "Mosquitto with a subscriber to \"shop.orders\", by MQTT 5"),
+    known("registry", "a schema registry that speaks Confluent's API"),
 ];
 
 const fn known(name: &'static str, about: &'static str) -> Known {
@@ -37,7 +49,7 @@ async fn main() -> ExitCode {
     {
         eprintln!("There is no server {unknown:?} to start. There are:");
         for Known { name, about } in KNOWN {
-            eprintln!("  {name:<10} {about}");
+            eprintln!("  {name:<13} {about}");
         }
         return ExitCode::from(2);
     }
@@ -58,6 +70,9 @@ async fn main() -> ExitCode {
     }
 }
 
+/// The topic for which every broker is ready.
+const TOPIC: &str = "shop.orders";
+
 async fn start(name: &str) -> Running {
     match name {
         "postgres" => {
@@ -65,16 +80,81 @@ async fn start(name: &str) -> Running {
             let url = server.database().await.url;
             running(server, format!("[source]\ntype = \"postgres\"\nurl = {url:?}"))
         }
-        _ => {
+        "registry" => {
+            let server = SchemaRegistry::start().await;
+            let url = server.url();
+            running(server, format!("[formats.wire]\ntype = \"avro\"\nregistry = [{url:?}]"))
+        }
+        "kafka" => {
             let server = Kafka::start(&[]).await;
-            server.create_topic("shop.orders", 3, &[]).await;
+            server.create_topic(TOPIC, 3, &[]).await;
             let brokers = server.bootstrap();
             running(
                 server,
                 format!("[sinks.events]\ntype = \"kafka\"\nbrokers = [{brokers:?}]"),
             )
         }
+        "rabbitmq" => {
+            let server = RabbitMq::start(&[]).await;
+            server.create_queue(TOPIC, "quorum").await;
+            let section = sink("rabbitmq", &[server.url()], Some(("guest", "guest")));
+            running(server, section)
+        }
+        "nats" => {
+            let server = Nats::start("").await;
+            server.create_stream("SHOP", &["shop.>"], serde_json::json!({})).await;
+            let section = sink("nats", &[server.url()], None);
+            running(server, section)
+        }
+        "nats-cluster" => {
+            let servers = NatsCluster::start().await;
+            servers.create_stream("SHOP", &["shop.>"]).await;
+            let section = sink("nats", &servers.urls(), None);
+            running(servers, section)
+        }
+        "redis" => {
+            let server = Redis::start(&[]).await;
+            let section = sink("redis", &[server.url()], None);
+            running(server, section)
+        }
+        "mosquitto" => {
+            let server = Mosquitto::start(&[], &[]).await;
+            server.subscribe(TOPIC).await;
+            let section = sink("mqtt", &[server.url()], None);
+            running(server, section)
+        }
+        amqp => start_amqp(amqp).await,
     }
+}
+
+async fn start_amqp(name: &str) -> Running {
+    const LOGIN: Option<(&str, &str)> = Some(("relay", "relay-secret"));
+    match name {
+        "artemis" => {
+            let server = Artemis::start(&ArtemisSettings::default()).await;
+            let section = sink("amqp1", &[server.url()], LOGIN);
+            running(server, section)
+        }
+        "activemq" => {
+            let server = ActiveMq::start("").await;
+            let section = sink("amqp1", &[server.url()], LOGIN);
+            running(server, section)
+        }
+        _ => {
+            let server = Qpid::start().await;
+            server.put(&format!("queue/{TOPIC}"), "{}").await;
+            let section = sink("amqp1", &[server.url()], LOGIN);
+            running(server, section)
+        }
+    }
+}
+
+fn sink(kind: &str, urls: &[String], login: Option<(&str, &str)>) -> String {
+    let login = login.map(|(user, password)| format!("\nuser = {user:?}\npassword = {password:?}"));
+    format!(
+        "[sinks.events]\ntype = {kind:?}\nurls = {urls:?}{}",
+        login.unwrap_or_default()
+    )
 }
 
 fn running(server: impl std::any::Any, section: String) -> Running {
