@@ -124,7 +124,7 @@ pub struct Plan {
     pub held: Duration,
     /// Events of each measurement of that.
     pub held_events: usize,
-    /// Events of each measurement of a sink.
+    /// Events of each measurement of a sink whose broker is slow; others drain as many as the drain does.
     pub sink_events: usize,
 }
 
@@ -166,7 +166,7 @@ impl Options {
             tax: Duration::from_secs(pick(4, 1)),
             held: Duration::from_secs(self.held.map_or(pick(60, 5), u64::from)),
             held_events: usize::try_from(events / 5).expect("fits"),
-            sink_events: usize::try_from(events / 5).expect("fits"),
+            sink_events: usize::try_from(events / 10).expect("fits"),
         }
     }
 }

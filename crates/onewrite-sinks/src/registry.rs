@@ -127,7 +127,7 @@ const TYPES: &[SinkType] = &[
         name: "ibmmq",
         description: "IBM MQ by its messaging REST API or its own client library, acknowledged by the queue manager",
         fields: crate::ibmmq::FIELDS,
-        guide: &[crate::ibmmq::GUIDE],
+        guide: &[include_str!("ibmmq/guide.md")],
         build: build_ibmmq,
     },
     #[cfg(feature = "redis")]
@@ -151,7 +151,7 @@ const TYPES: &[SinkType] = &[
         name: "sqs",
         description: "Amazon SQS: standard and FIFO queues, in batches, each message acknowledged by itself",
         fields: crate::sqs::FIELDS,
-        guide: &[crate::sqs::GUIDE],
+        guide: &[include_str!("sqs/guide.md")],
         build: crate::sqs::build,
     },
     #[cfg(feature = "sns")]
@@ -159,7 +159,7 @@ const TYPES: &[SinkType] = &[
         name: "sns",
         description: "Amazon SNS: standard and FIFO topics, in batches, each message acknowledged by itself",
         fields: crate::sns::FIELDS,
-        guide: &[crate::sns::GUIDE],
+        guide: &[include_str!("sns/guide.md")],
         build: crate::sns::build,
     },
     #[cfg(feature = "http")]

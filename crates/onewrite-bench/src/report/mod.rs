@@ -75,10 +75,9 @@ pub fn markdown(report: &Report) -> String {
         );
     }
     if let Some(runs) = &report.sinks {
-        let events = thousands(report.plan.sink_events as f64);
         let _ = writeln!(
             text,
-            "Each sink, {events} events of {PAYLOAD_BYTES} bytes, feed poll:\n\n{}",
+            "Each sink, events of {PAYLOAD_BYTES} bytes, feed poll:\n\n{}",
             sinks_table(runs)
         );
     }
@@ -181,6 +180,7 @@ fn latencies(runs: &[latency::Run]) -> Table {
 fn sinks_table(runs: &[sinks::Run]) -> Table {
     let columns = [
         "sink",
+        "events",
         "library alone/s",
         "relay/s",
         "ratio",
@@ -191,6 +191,7 @@ fn sinks_table(runs: &[sinks::Run]) -> Table {
     for run in runs {
         table.row([
             run.sink.to_owned(),
+            thousands(run.events as f64),
             thousands(run.alone),
             thousands(run.relay),
             format!("{:.2}", run.relay / run.alone),

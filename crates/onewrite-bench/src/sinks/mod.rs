@@ -43,6 +43,8 @@ trait Subject: Send + Sync {
 pub struct Run {
     /// The sink's type.
     pub sink: &'static str,
+    /// Events of the drain.
+    pub events: usize,
     /// The client library by itself.
     pub alone: f64,
     /// The relay, from the start of its process until everything was recorded as settled.
@@ -53,12 +55,15 @@ pub struct Run {
     pub cpu_seconds: f64,
 }
 
+/// Events a second past which a sink drains the longer backlog.
+const FAST: f64 = 50_000.0;
+
 const NAMES: &[&str] = &["kafka", "rabbitmq", "nats", "amqp1", "redis", "mqtt", "http"];
 
 /// Messages of a library that are under way at once: as many as the sinks have by default.
 const WINDOW: usize = 1_000;
 
-/// Fills an outbox once, and then, for each sink, starts its broker and measures in each run the library and a relay of a new
+/// Fills two outboxes once, and then, for each sink, starts its broker and measures in each run the library and a relay of a new
 /// name, which begins where the outbox begins.
 pub async fn measure(servers: &Servers, plan: &Plan, wanted: &[String]) -> Result<Vec<Run>> {
     for name in wanted {
@@ -71,35 +76,21 @@ pub async fn measure(servers: &Servers, plan: &Plan, wanted: &[String]) -> Resul
     let names = NAMES
         .iter()
         .filter(|name| wanted.is_empty() || wanted.iter().any(|wanted| wanted == *name));
-    let events = plan.sink_events;
-    say(format!(
-        "sinks: filling an outbox with {} events",
-        thousands(events as f64)
-    ));
     let workload = Arc::new(Workload::new());
-    let (database, _) = servers.outbox("bench-sinks", Feed::Poll).await?;
-    workload.fill(&database, events).await?;
-    Workload::settle(&database).await?;
+    let outboxes = [
+        Outbox::fill(servers, &workload, "few", plan.sink_events).await?,
+        Outbox::fill(servers, &workload, "many", plan.events).await?,
+    ];
     let mut runs = Vec::new();
     for name in names {
         say(format!("sinks: {name}, starting the broker and warming it up"));
         let subject = subject(name, servers).await?;
-        subject.alone(workload.clone(), events / 4).await?;
+        let warm_up = plan.sink_events / 4;
+        let rate = warm_up as f64 / subject.alone(workload.clone(), warm_up).await?;
+        // So many that a relay's start takes no part worth the name in its figure, and few enough for a slow broker.
+        let outbox = &outboxes[usize::from(rate > FAST)];
         for number in 1..=plan.runs {
-            let alone = events as f64 / subject.alone(workload.clone(), events).await?;
-            let relay = format!("bench-{name}-{number}");
-            let configuration = Configuration {
-                sink: subject.sink(),
-                ..servers.configuration(&relay, &database, Feed::Poll)
-            };
-            let (seconds, usage) = drain(&database, &configuration).await?;
-            let run = Run {
-                sink: name,
-                alone,
-                relay: events as f64 / seconds,
-                peak_bytes: usage.peak_bytes,
-                cpu_seconds: usage.cpu_seconds,
-            };
+            let run = outbox.run(servers, &*subject, name, number, &workload).await?;
             say(format!(
                 "sinks: {name}, run {number}: the library alone {}/s, the relay {}/s, {:.2} of it",
                 thousands(run.alone),
@@ -110,6 +101,51 @@ pub async fn measure(servers: &Servers, plan: &Plan, wanted: &[String]) -> Resul
         }
     }
     Ok(runs)
+}
+
+/// A backlog, which every relay of a new name drains from its beginning.
+struct Outbox {
+    database: Database,
+    events: usize,
+}
+
+impl Outbox {
+    async fn fill(servers: &Servers, workload: &Workload, name: &str, events: usize) -> Result<Self> {
+        say(format!(
+            "sinks: filling an outbox with {} events",
+            thousands(events as f64)
+        ));
+        let (database, _) = servers.outbox(&format!("bench-sinks-{name}"), Feed::Poll).await?;
+        workload.fill(&database, events).await?;
+        Workload::settle(&database).await?;
+        Ok(Self { database, events })
+    }
+
+    async fn run(
+        &self,
+        servers: &Servers,
+        subject: &dyn Subject,
+        name: &'static str,
+        number: usize,
+        workload: &Arc<Workload>,
+    ) -> Result<Run> {
+        let events = self.events as f64;
+        let alone = events / subject.alone(workload.clone(), self.events).await?;
+        let relay = format!("bench-{name}-{number}");
+        let configuration = Configuration {
+            sink: subject.sink(),
+            ..servers.configuration(&relay, &self.database, Feed::Poll)
+        };
+        let (seconds, usage) = drain(&self.database, &configuration).await?;
+        Ok(Run {
+            sink: name,
+            events: self.events,
+            alone,
+            relay: events / seconds,
+            peak_bytes: usage.peak_bytes,
+            cpu_seconds: usage.cpu_seconds,
+        })
+    }
 }
 
 async fn subject(name: &str, servers: &Servers) -> Result<Box<dyn Subject>> {

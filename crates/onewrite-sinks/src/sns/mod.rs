@@ -50,32 +50,6 @@ use crate::aws::{self, Connector};
 use crate::registry::BuildError;
 use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 
-/// What the page about this sink says besides its keys.
-pub const GUIDE: &str = "\
-## Delivered means that SNS took it, and nothing more
-
-**A topic to which nobody subscribes takes every event and drops it, and Onewrite counts each as delivered.** So does a topic whose
-subscriptions filter the event away. SNS keeps nothing for those who subscribe later, unless a FIFO topic has an archive; what a subscriber
-does not take is lost when SNS has given up trying, unless the subscription has a dead-letter queue. Subscribe before events go to a
-topic, give each subscription a dead-letter queue, and run `onewrite check`: it tells how many confirmed subscriptions each topic has, and
-warns where there are none. It needs the permission `sns:GetTopicAttributes` for that; sending needs `sns:Publish`.
-
-## What was run, and what was not
-
-The suite of all sinks runs against a stand-in for SNS, written for these tests from Amazon's API reference: it refuses what the reference
-does not allow, answers for each entry, drops what is repeated, and checks every signature by an independent computation. Crashes are
-played by a proxy that breaks all connections. The sink has not been run against Amazon's own service, and the credentials of profiles and
-roles, which the crate reqsign fetches, against none.
-
-## What arrives
-
-The message is the payload. One that a queue could not carry (not text, or with characters that XML does not allow) is base64, and the
-attribute `onewrite-payload-encoding` is `base64`; an empty one is `-` with `empty`. Headers are message attributes of type String, ten at
-most: SNS takes more, but throws the message away where a queue subscribes with raw message delivery. Where an event's own headers are too
-many, or one of them cannot be an attribute, the attribute `onewrite-headers` holds them as a JSON object. Filters of subscriptions see the
-other attributes, such as `onewrite-type`. Use FIFO topics where order matters: the key is the message group.
-";
-
 /// What can be configured of the sink `sns`.
 pub const FIELDS: &[Field] = &[
     aws::address(

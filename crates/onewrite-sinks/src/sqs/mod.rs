@@ -49,22 +49,6 @@ use crate::aws::{self, Connector};
 use crate::registry::BuildError;
 use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 
-/// What the page about this sink says besides its keys.
-pub const GUIDE: &str = "\
-## What was run, and what was not
-
-The suite of all sinks runs against ElasticMQ, which speaks the protocol of SQS but checks no signatures and keeps its messages in
-memory; crashes are played by a proxy that breaks all connections. Signatures are compared with an independent computation. The sink
-has not been run against Amazon's own service, and the credentials of profiles and roles, which the crate reqsign fetches, against none.
-
-## What arrives
-
-The body is the payload. One that SQS cannot carry (not text, or with characters that XML does not allow) is base64, and the attribute
-`onewrite-payload-encoding` is `base64`; an empty one is `-` with `empty`. Headers are message attributes of type String. SQS takes
-ten: where an event's own headers are too many, or one of them cannot be an attribute, the attribute `onewrite-headers` holds them as a
-JSON object. Use FIFO queues where order matters: the key is the message group.
-";
-
 /// What can be configured of the sink `sqs`.
 pub const FIELDS: &[Field] = &[
     aws::address(
