@@ -1,4 +1,4 @@
-//! What an event looks like on the wire. A format belongs to a route: [`formatted`] puts it before the sink's connector, so that
+//! What an event looks like on the wire. A format belongs to a route: [`formatted()`] puts it before the sink's connector, so that
 //! neither knows of the other. The [`registry`] lists the formats.
 //!
 //! | format | body | headers |
