@@ -70,6 +70,10 @@ impl RouteDriver {
         };
         let mut deadline = None;
         loop {
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                tracing::warn!(route = %self.share.route, "deliveries did not come to rest in time; they will be repeated");
+                return;
+            }
             let now = beginning.elapsed();
             let (effects, wake) = {
                 let mut machine = self.machine.lock().expect("the machine does not panic");
@@ -99,13 +103,9 @@ impl RouteDriver {
                         self.machine.lock().expect("the machine does not panic").control(&control, beginning.elapsed());
                     }
                 }
-                () = sleep_until(wake) => {
-                    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                        tracing::warn!(route = %self.share.route, "deliveries did not come to rest in time; they will be repeated");
-                        return;
-                    }
-                }
+                // Before the clock, which only looks again at what there is to do.
                 Some(done) = hands.work.next() => self.tell(done, &mut hands, beginning.elapsed()),
+                () = sleep_until(wake) => {}
             }
         }
     }
