@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use std::time::Duration;
@@ -30,6 +31,8 @@ impl Consumer {
             .set("bootstrap.servers", brokers)
             .set("group.id", "onewrite-bench")
             .set("enable.auto.commit", "false")
+            // Going on at another place than the one it was given would pass over events without a word.
+            .set("auto.offset.reset", "error")
             // A record goes out to a waiting consumer when it comes; these keep the consumer from not waiting.
             .set("fetch.wait.max.ms", "10")
             .set("fetch.queue.backoff.ms", "0")
@@ -74,9 +77,13 @@ fn consume(consumer: &BaseConsumer, times: &Times) -> Result<()> {
             latest.elapsed() < PATIENCE,
             "{missing} events did not arrive within {PATIENCE:?}"
         );
-        // The client itself goes on after errors.
-        let Some(Ok(record)) = consumer.poll(Duration::from_millis(100)) else {
-            continue;
+        let record = match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(record)) => record,
+            Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
+                return Err(error).context("the consumer lost its place");
+            }
+            // The client itself goes on after other errors.
+            Some(Err(_)) | None => continue,
         };
         let event = record
             .payload()
