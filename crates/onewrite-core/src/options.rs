@@ -25,6 +25,25 @@ pub struct Field {
     pub doc: &'static str,
 }
 
+/// A field that may be left out; nothing holds then.
+pub const fn field(name: &'static str, kind: Kind, doc: &'static str) -> Field {
+    Field {
+        name,
+        kind,
+        default: None,
+        required: false,
+        doc,
+    }
+}
+
+/// A field that may be left out; then this holds.
+pub const fn defaulted(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Field {
+    Field {
+        default: Some(default),
+        ..field(name, kind, doc)
+    }
+}
+
 /// The kinds of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -130,7 +149,7 @@ impl Kind {
             Self::Text => Ok(Value::Text(text.to_owned())),
             Self::Template => Template::parse(text)
                 .map(Value::Template)
-                .map_err(|error| format!("{self}; {text:?} {error}")),
+                .map_err(|error| format!("{self}; this one {error}")),
             Self::Secret => Ok(Value::Secret(Secret::new(text))),
             Self::Integer { .. } => self.integer(text.trim().parse().map_err(|_| expected())?),
             Self::Flag => text.trim().parse().map(Value::Flag).map_err(|_| expected()),

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use onewrite_core::error::SinkError;
-use onewrite_core::options::{BuildError, Field, Kind, Options};
+use onewrite_core::options::{BuildError, Field, Kind, Options, defaulted, field};
 use onewrite_core::{Event, Template, Verbatim};
 
-use crate::fields::{defaulted, field};
 use crate::format::{Format, Outgoing};
 
 /// What can be configured.

@@ -11,7 +11,6 @@
 
 pub mod cloudevents;
 pub mod debezium;
-mod fields;
 pub mod format;
 pub mod formatted;
 pub mod json;

@@ -4,80 +4,13 @@
 //! been acknowledged. What is given up in between, by a dropped future or a broken connection, is then at most one event of
 //! each key, the lowest that is not settled, and its late arrival can only repeat, never overtake.
 
-use std::collections::{HashMap, VecDeque};
-
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use onewrite_core::error::{Action, SinkError};
 use onewrite_core::{DeliveryReport, Event};
 
-/// Events refused in a row for a reason that may pass, with none accepted among them, after which a delivery starts no
-/// further ones: the broker is in trouble, and the rest of the batch would only add to it.
-const REFUSALS_IN_A_ROW: u32 = 8;
-
-/// The events of a batch by their keys.
-pub struct Lines {
-    /// For each key, its events that have not been taken, in their order; an event without a key has a line to itself.
-    lines: Vec<VecDeque<usize>>,
-    /// Lines with no event under way.
-    ready: VecDeque<usize>,
-}
-
-/// An event that was taken: the line it stands in, and which event of the batch it is.
-#[derive(Clone, Copy, Debug)]
-pub struct Item {
-    /// Its line.
-    pub line: usize,
-    /// Its place in the batch.
-    pub event: usize,
-}
-
-impl Lines {
-    /// All events of a batch, none taken.
-    pub fn new(batch: &[Event]) -> Self {
-        let mut lines: Vec<VecDeque<usize>> = Vec::new();
-        let mut by_key: HashMap<&str, usize> = HashMap::new();
-        for (index, event) in batch.iter().enumerate() {
-            let new = lines.len();
-            let line = event
-                .key
-                .as_deref()
-                .map_or(new, |key| *by_key.entry(key).or_insert(new));
-            if line == new {
-                lines.push(VecDeque::new());
-            }
-            lines[line].push_back(index);
-        }
-        Self {
-            ready: (0..lines.len()).collect(),
-            lines,
-        }
-    }
-
-    /// The event that [`take`](Self::take) would take.
-    pub fn peek(&mut self) -> Option<usize> {
-        while let Some(&line) = self.ready.front() {
-            if let Some(&event) = self.lines[line].front() {
-                return Some(event);
-            }
-            self.ready.pop_front();
-        }
-        None
-    }
-
-    /// Takes the lowest event of a key with none under way.
-    pub fn take(&mut self) -> Option<Item> {
-        self.peek()?;
-        let line = self.ready.pop_front()?;
-        let event = self.lines[line].pop_front()?;
-        Some(Item { line, event })
-    }
-
-    /// Lets the next event of this line be taken: the one before it was acknowledged.
-    pub fn acknowledged(&mut self, item: Item) {
-        self.ready.push_back(item.line);
-    }
-}
+use crate::limits::FAILURES_IN_A_ROW;
+use crate::lines::Lines;
 
 /// What became of one event that was sent.
 #[derive(Debug)]
@@ -128,9 +61,9 @@ where
                     refusals += 1;
                 }
                 report.failed(item.event, error);
-                if refusals >= REFUSALS_IN_A_ROW {
+                if refusals >= FAILURES_IN_A_ROW {
                     let words =
-                        format!("{REFUSALS_IN_A_ROW} events in a row were refused; the rest of the delivery waits");
+                        format!("{FAILURES_IN_A_ROW} events in a row were refused; the rest of the delivery waits");
                     stopped.get_or_insert_with(|| SinkError::retry(words));
                 }
             }

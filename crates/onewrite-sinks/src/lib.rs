@@ -8,6 +8,15 @@ mod aws;
 #[cfg(any(feature = "redis", feature = "mqtt"))]
 mod endpoint;
 #[cfg(any(
+    feature = "rabbitmq",
+    feature = "nats",
+    feature = "amqp1",
+    feature = "ibmmq",
+    feature = "mqtt"
+))]
+mod keyed;
+pub mod limits;
+#[cfg(any(
     feature = "http",
     feature = "rabbitmq",
     feature = "nats",
@@ -17,8 +26,7 @@ mod endpoint;
     feature = "sqs",
     feature = "sns"
 ))]
-mod keyed;
-pub mod limits;
+mod lines;
 pub mod registry;
 /// TLS of every sink, under the path by which sinks know it.
 #[cfg(feature = "tls")]

@@ -33,9 +33,9 @@ pub const HTTP_START_WINDOW: Duration = Duration::from_secs(25);
 /// How long connecting to an HTTP server may take, looking up its name included.
 pub const HTTP_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Failed HTTP requests in a row, with none accepted among them, after which a delivery starts no further ones: the
-/// server is in trouble, and the rest of the batch would only add to it.
-pub const HTTP_FAILURES_IN_A_ROW: u32 = 8;
+/// Events, or requests, that fail in a row for a reason that may pass, with none accepted among them, after which a delivery
+/// starts no further ones: the broker is in trouble, and the rest of the batch would only add to it.
+pub const FAILURES_IN_A_ROW: u32 = 8;
 
 /// A server's certificate that is valid for a shorter time is told of by `onewrite check`.
 pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 86_400);
@@ -246,9 +246,6 @@ pub const IBMMQ_UNIT_MESSAGES: usize = 1_000;
 /// Queues and topics that a connection to IBM MQ keeps open: a quarter of MAXHANDS, past which a queue manager opens none unless told
 /// otherwise.
 pub const IBMMQ_OBJECTS_OPEN_MAX: usize = 64;
-
-/// Messages that IBM MQ refuses in a row for a reason that may pass, after which a delivery puts no further ones.
-pub const IBMMQ_REFUSALS_IN_A_ROW: u32 = 8;
 
 /// Most messages of one batch of SQS or SNS.
 pub const AWS_BATCH_ENTRIES_MAX: usize = 10;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use onewrite_core::error::{BoxError, SinkError};
-use onewrite_core::options::{BuildError, Field, Kind, Options};
+use onewrite_core::options::{BuildError, Field, Kind, Options, field};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -28,13 +28,7 @@ pub const CERTIFICATE_FILE: Field = file(
 pub const KEY_FILE: Field = file("key_file", "A PEM file with the private key of certificate_file.");
 
 const fn file(name: &'static str, doc: &'static str) -> Field {
-    Field {
-        name,
-        kind: Kind::Text,
-        default: None,
-        required: false,
-        doc,
-    }
+    field(name, Kind::Text, doc)
 }
 
 /// Where certificates and keys are.

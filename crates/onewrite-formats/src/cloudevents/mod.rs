@@ -11,11 +11,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use onewrite_core::envelope::is_cloudevent;
 use onewrite_core::error::SinkError;
-use onewrite_core::options::{BuildError, Field, Kind, Options};
+use onewrite_core::options::{BuildError, Field, Kind, Options, defaulted, field};
 use onewrite_core::{Event, Template};
 
 use self::attributes::Attributes;
-use crate::fields::{defaulted, field};
 use crate::format::{Format, Outgoing};
 use crate::limits::ATTRIBUTE_NAME_MAX;
 

@@ -16,12 +16,11 @@ mod subject;
 
 use std::sync::Arc;
 
-use onewrite_core::options::{BuildError, Field, Kind, Options};
+use onewrite_core::options::{BuildError, Field, Kind, Options, defaulted, field};
 use onewrite_tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 
 use self::serializer::Serializer;
 use self::settings::Settings;
-use crate::fields::{defaulted, field};
 use crate::format::Format;
 
 /// The options that all three formats have, in their order.

@@ -1,6 +1,6 @@
 //! Options that these sinks have in common.
 
-use onewrite_core::options::{Field, Kind};
+use onewrite_core::options::{Field, Kind, field};
 
 pub(crate) const ACCESS_KEY_ID: Field = text(
     "access_key_id",
@@ -45,16 +45,6 @@ pub(crate) const fn text(name: &'static str, doc: &'static str) -> Field {
 /// The size of the largest message.
 pub(crate) const fn largest(doc: &'static str) -> Field {
     preset("max_message_bytes", Kind::Bytes, "256KiB", doc)
-}
-
-const fn field(name: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field {
-        name,
-        kind,
-        default: None,
-        required: false,
-        doc,
-    }
 }
 
 const fn preset(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Field {

@@ -17,8 +17,8 @@ use super::answer::{Answer, Refusal, Scope, judge};
 use super::client::{AwsClient, NoAnswer};
 use super::message::Message;
 use super::settings::Settings;
-use crate::keyed::{Item, Lines};
-use crate::limits::{AWS_BATCH_ENTRIES_MAX, HTTP_FAILURES_IN_A_ROW, HTTP_START_WINDOW};
+use crate::limits::{AWS_BATCH_ENTRIES_MAX, FAILURES_IN_A_ROW, HTTP_START_WINDOW};
+use crate::lines::{Item, Lines};
 
 pub(super) struct BatchSink<S> {
     settings: Arc<Settings>,
@@ -208,8 +208,8 @@ impl Course {
             return;
         }
         self.failures_in_a_row += 1;
-        if self.failures_in_a_row >= HTTP_FAILURES_IN_A_ROW {
-            let words = format!("{HTTP_FAILURES_IN_A_ROW} failures in a row; the rest of the delivery waits");
+        if self.failures_in_a_row >= FAILURES_IN_A_ROW {
+            let words = format!("{FAILURES_IN_A_ROW} failures in a row; the rest of the delivery waits");
             self.stopped.get_or_insert_with(|| SinkError::retry(words));
         }
     }

@@ -17,10 +17,10 @@ use super::answer::{Answer, Refusal, judge, partial};
 use super::egress::NoAddress;
 use super::request::{self, Request};
 use super::settings::{Mode, Settings};
-use crate::keyed::{Item, Lines};
 use crate::limits::{
-    BATCH_RESPONSE_BYTES_MAX, HTTP_BATCH_BYTES, HTTP_FAILURES_IN_A_ROW, HTTP_START_WINDOW, RESPONSE_BYTES_MAX,
+    BATCH_RESPONSE_BYTES_MAX, FAILURES_IN_A_ROW, HTTP_BATCH_BYTES, HTTP_START_WINDOW, RESPONSE_BYTES_MAX,
 };
+use crate::lines::{Item, Lines};
 use crate::web::Body;
 
 pub(super) struct HttpSink {
@@ -292,8 +292,8 @@ impl Course {
 
     fn failure(&mut self) {
         self.failures_in_a_row += 1;
-        if self.failures_in_a_row >= HTTP_FAILURES_IN_A_ROW {
-            let words = format!("{HTTP_FAILURES_IN_A_ROW} requests in a row failed; the rest of the delivery waits");
+        if self.failures_in_a_row >= FAILURES_IN_A_ROW {
+            let words = format!("{FAILURES_IN_A_ROW} requests in a row failed; the rest of the delivery waits");
             self.stopped.get_or_insert_with(|| SinkError::retry(words));
         }
     }

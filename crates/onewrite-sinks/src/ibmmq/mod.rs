@@ -60,7 +60,7 @@ mod sink;
 use std::sync::Arc;
 
 use onewrite_core::SinkConnector;
-use onewrite_core::options::{Field, Kind, Options};
+use onewrite_core::options::{Field, Kind, Options, field};
 
 use self::connector::MqConnector;
 use self::settings::Settings;
@@ -186,16 +186,6 @@ pub const FIELDS: &[Field] = &[
     CERTIFICATE_FILE,
     KEY_FILE,
 ];
-
-const fn field(name: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field {
-        name,
-        kind,
-        default: None,
-        required: false,
-        doc,
-    }
-}
 
 const fn preset(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Field {
     Field {

@@ -17,7 +17,7 @@ use super::library::Library;
 use super::message::Message;
 use super::reason::{Failure, Refusal};
 use super::settings::MqiSettings;
-use crate::limits::{HTTP_START_WINDOW, IBMMQ_REFUSALS_IN_A_ROW, IBMMQ_UNIT_MESSAGES};
+use crate::limits::{FAILURES_IN_A_ROW, HTTP_START_WINDOW, IBMMQ_UNIT_MESSAGES};
 
 /// Work for the thread.
 pub(super) enum Job {
@@ -153,7 +153,7 @@ impl Delivery<'_> {
             stopped.extend(event.key.as_deref());
             in_a_row = if error.action == Action::Park { 0 } else { in_a_row + 1 };
             let _ = self.tell.send(Told::One(place, Err(error)));
-            if in_a_row >= IBMMQ_REFUSALS_IN_A_ROW {
+            if in_a_row >= FAILURES_IN_A_ROW {
                 // The queue manager is in trouble, and the rest of the batch would only add to it.
                 break;
             }

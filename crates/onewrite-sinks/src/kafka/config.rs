@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use onewrite_core::SinkConnector;
-use onewrite_core::options::{Field, Kind, Options};
+use onewrite_core::options::{Field, Kind, Options, field};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -93,16 +93,6 @@ pub const FIELDS: &[Field] = &[
         "Further properties of librdkafka, such as \"broker.address.family\" = \"v4\". Those that would break delivery or order are refused.",
     ),
 ];
-
-const fn field(name: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field {
-        name,
-        kind,
-        default: None,
-        required: false,
-        doc,
-    }
-}
 
 /// Makes a connector to the brokers that the options name. It connects to nothing yet.
 ///

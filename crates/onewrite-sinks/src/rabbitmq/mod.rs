@@ -15,7 +15,7 @@ mod sink;
 use std::sync::Arc;
 
 use onewrite_core::SinkConnector;
-use onewrite_core::options::{Field, Kind, Options};
+use onewrite_core::options::{Field, Kind, Options, field};
 
 use self::settings::Settings;
 use crate::registry::BuildError;
@@ -111,16 +111,6 @@ pub const FIELDS: &[Field] = &[
     CERTIFICATE_FILE,
     KEY_FILE,
 ];
-
-const fn field(name: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field {
-        name,
-        kind,
-        default: None,
-        required: false,
-        doc,
-    }
-}
 
 /// Makes a connector to the brokers that the options name. It connects to nothing yet.
 ///

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use onewrite_core::error::SinkError;
-use onewrite_core::options::{Field, Kind, Options};
+use onewrite_core::options::{Field, Kind, Options, field};
 use onewrite_core::sink::Finding;
 use onewrite_core::{Sink, SinkConnector};
 
@@ -118,16 +118,6 @@ pub const FIELDS: &[Field] = &[
     CERTIFICATE_FILE,
     KEY_FILE,
 ];
-
-const fn field(name: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field {
-        name,
-        kind,
-        default: None,
-        required: false,
-        doc,
-    }
-}
 
 /// Makes a connector to the servers that the options name. It connects to nothing yet.
 ///

@@ -17,11 +17,7 @@ use super::connection::Connection;
 use super::entry::{longest, xadd};
 use super::nodes::Nodes;
 use super::settings::Settings;
-use crate::limits::{REDIS_CHUNKS_UNDER_WAY, REDIS_REDIRECTS_MAX};
-
-/// Transactions refused in a row for a reason that may pass, with none accepted among them, after which a delivery starts no
-/// further ones: the server is in trouble, and the rest would only add to it.
-const REFUSALS_IN_A_ROW: u32 = 8;
+use crate::limits::{FAILURES_IN_A_ROW, REDIS_CHUNKS_UNDER_WAY, REDIS_REDIRECTS_MAX};
 
 pub(super) struct RedisSink {
     settings: Arc<Settings>,
@@ -289,7 +285,7 @@ impl Course {
             }
             Action::Retry { .. } | Action::Reconnect => {
                 self.refusals_in_a_row += 1;
-                if self.refusals_in_a_row >= REFUSALS_IN_A_ROW {
+                if self.refusals_in_a_row >= FAILURES_IN_A_ROW {
                     self.stopped.get_or_insert_with(|| refusal.error());
                 }
             }

@@ -1,16 +1,6 @@
 //! The options of outboxes that are not Onewrite's own.
 
-use onewrite_core::options::{Field, Kind};
-
-const fn field(name: &'static str, kind: Kind, doc: &'static str) -> Field {
-    Field {
-        name,
-        kind,
-        default: None,
-        required: false,
-        doc,
-    }
-}
+use onewrite_core::options::{Field, Kind, field};
 
 pub(crate) const TABLE: Field = field(
     "table",
