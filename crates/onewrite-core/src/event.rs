@@ -31,7 +31,7 @@ pub struct Event {
     /// When the database recorded it, by the database's clock.
     pub occurred_at: Timestamp,
     /// Whether a format has laid down all headers: then `headers` are what the wire carries, and a sink adds none of those of
-    /// the format `native`.
+    /// the format `native`. What a protocol has a property of its own for, such as a message's id, is the sink's all the same.
     pub headers_complete: bool,
     /// What the record looks like at a broker of keyed records, where the source's contract lays it down to the byte. A sink
     /// that has records of this shape writes it in place of the format's own rendering; others render the fields above.

@@ -61,15 +61,18 @@ fn properties(event: &Event) -> Result<BasicProperties, SinkError> {
     let mut refused = None;
     let complete = event.headers_complete;
     wire::native_headers(event, |name, value| {
+        if !complete && name == HEADER_ID {
+            // The property message-id, which every message has.
+            return;
+        }
         let property = match ShortString::try_new(value) {
             Ok(property) if name == HEADER_CONTENT_TYPE => Some((HEADER_CONTENT_TYPE, property)),
-            Ok(property) if !complete && (name == HEADER_ID || name == HEADER_TYPE) => Some((name, property)),
+            Ok(property) if !complete && name == HEADER_TYPE => Some((HEADER_TYPE, property)),
             _ => None,
         };
         let with = std::mem::take(&mut properties);
         properties = match property {
             Some((HEADER_CONTENT_TYPE, property)) => with.with_content_type(property),
-            Some((HEADER_ID, property)) => with.with_message_id(property),
             Some((_, property)) => with.with_type(property),
             None => {
                 if let Err(error) = put(&mut headers, name, value) {

@@ -278,7 +278,7 @@ impl RabbitSink {
     /// Waits until the broker takes messages again.
     async fn unblocked(&self) {
         if self.blocked.borrow().is_some() {
-            // The sender lives as long as the connection; without one the message learns what became of it.
+            // A connection that ends blocks nobody: the message then learns what became of it.
             let _ = self.blocked.clone().wait_for(Option::is_none).await;
         }
     }

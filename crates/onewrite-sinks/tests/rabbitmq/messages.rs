@@ -72,7 +72,7 @@ async fn where_a_format_lays_down_all_headers_nothing_is_added() {
     };
     assert_eq!(message.headers, [("cloudEvents_id".to_owned(), "7".to_owned())]);
     let names: Vec<_> = message.properties.keys().copied().collect();
-    assert_eq!(names, ["content-type", "delivery-mode"]);
+    assert_eq!(names, ["content-type", "delivery-mode", "message-id"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,6 +101,21 @@ async fn a_broker_short_of_memory_holds_events_back_and_parks_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_dies_while_it_blocks_is_left() {
+    let rabbit = RabbitMq::start(&[]).await;
+    rabbit.create_queue("q", "quorum").await;
+    let sink = connector(&rabbit.url(), &[]).connect().await.unwrap();
+    let batch = events_for("q", 1, 200, 100);
+    assert!(deliver(&*sink, &batch[..100]).await.0.is_ok());
+    rabbit.memory_alarm(true).await;
+    let error = deliver(&*sink, &batch[100..]).await.0.unwrap_err();
+    assert!(matches!(error.action, Action::Retry { .. }), "{error}");
+    rabbit.kill9().await;
+    let error = deliver(&*sink, &batch[100..]).await.0.unwrap_err();
+    assert_eq!(error.action, Action::Reconnect, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_cut_in_either_direction_at_any_byte_makes_nothing_delivered_that_is_not_there() {
     let rabbit = RabbitMq::shared().await;
     let queue = name("cut");

@@ -37,7 +37,7 @@ async fn among_thousands_exactly_the_unroutable_are_parked_however_the_rest_is_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_message_id_a_returned_message_is_known_by_its_body() {
+async fn a_returned_message_is_known_where_a_format_lays_down_all_headers() {
     let rabbit = RabbitMq::shared().await;
     let (queue, nowhere) = (name("bare"), name("nowhere"));
     rabbit.create_queue(&queue, "classic").await;

@@ -1,7 +1,6 @@
 //! What became of the messages of one channel in confirm mode.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -26,23 +25,6 @@ pub enum Verdict {
     Unknown(Failure),
 }
 
-/// By which a returned message is known again. A return names no number, but what was published comes back with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity(u64);
-
-impl Identity {
-    /// Of a message with this address and message-id; where it has none, its body stands for it. Not its headers: a broker can
-    /// be told to add some.
-    pub fn new(exchange: &str, routing_key: &str, message_id: Option<&str>, body: &[u8]) -> Self {
-        let mut hasher = DefaultHasher::new();
-        (exchange, routing_key, message_id).hash(&mut hasher);
-        if message_id.is_none() {
-            body.hash(&mut hasher);
-        }
-        Self(hasher.finish())
-    }
-}
-
 /// Messages without the broker's word.
 #[derive(Default)]
 pub struct Confirms {
@@ -52,7 +34,6 @@ pub struct Confirms {
 
 struct Pending {
     event: Uuid,
-    identity: Identity,
     returned: Option<Verdict>,
     verdict: oneshot::Sender<Verdict>,
 }
@@ -64,12 +45,11 @@ pub struct Senseless;
 
 impl Confirms {
     /// Notes a message in the order in which they are written, which is how both sides number them.
-    pub fn published(&mut self, event: Uuid, identity: Identity) -> oneshot::Receiver<Verdict> {
+    pub fn published(&mut self, event: Uuid) -> oneshot::Receiver<Verdict> {
         self.published += 1;
         let (verdict, receiver) = oneshot::channel();
         let pending = Pending {
             event,
-            identity,
             returned: None,
             verdict,
         };
@@ -77,13 +57,17 @@ impl Confirms {
         receiver
     }
 
-    /// Notes a returned message. Its acknowledgement follows, but those of others may come first.
-    pub fn returned(&mut self, identity: Identity, verdict: Verdict) -> Result<(), Senseless> {
-        // Messages are returned in the order in which they were published.
-        let mut pending = self.pending.values_mut();
-        let found = pending.find(|pending| pending.identity == identity && pending.returned.is_none());
-        found.ok_or(Senseless)?.returned = Some(verdict);
-        Ok(())
+    /// Notes that the message of an event was returned. A return names no number, but what was published comes back with it, the
+    /// event's id among its properties. Its acknowledgement follows, but those of others may come first. Where the event is
+    /// on its way twice, since a delivery was given up in between, nobody knows which of the two it was: then neither counts as
+    /// kept, and the worst that follows is a repetition.
+    pub fn returned(&mut self, event: Uuid, verdict: &Verdict) -> Result<(), Senseless> {
+        let mut known = false;
+        for pending in self.pending.values_mut().filter(|pending| pending.event == event) {
+            pending.returned.get_or_insert_with(|| verdict.clone());
+            known = true;
+        }
+        if known { Ok(()) } else { Err(Senseless) }
     }
 
     /// Notes an acknowledgement, `kept` or negative, of one message, or of all up to it; number 0 stands for all.
@@ -137,8 +121,8 @@ mod tests {
 
     use super::*;
 
-    fn identity(number: u64) -> Identity {
-        Identity::new("", "q", Some(&number.to_string()), b"")
+    fn id(number: u64) -> Uuid {
+        Uuid::from_u128(number.into())
     }
 
     fn no_route() -> Verdict {
@@ -161,24 +145,33 @@ mod tests {
     #[test]
     fn a_return_belongs_to_its_own_message_whatever_is_acknowledged_in_between() {
         let mut confirms = Confirms::default();
-        let mut receivers: Vec<_> = (1..=4)
-            .map(|number| confirms.published(Uuid::from_u128(number), identity(number as u64)))
-            .collect();
-        confirms.returned(identity(3), no_route()).unwrap();
+        let mut receivers: Vec<_> = (1..=4).map(|number| confirms.published(id(number))).collect();
+        confirms.returned(id(3), &no_route()).unwrap();
         confirms.answered(1, false, true).unwrap();
         confirms.answered(3, true, true).unwrap();
         let words: Vec<_> = receivers.iter_mut().map(word).collect();
         assert_eq!(words, ["kept", "kept", "returned", "pending"]);
         let failure = Failure::ended("over");
-        assert_eq!(confirms.fail(&failure), [Uuid::from_u128(4)]);
+        assert_eq!(confirms.fail(&failure), [id(4)]);
         assert_eq!(word(&mut receivers[3]), "unknown");
+    }
+
+    #[test]
+    fn of_an_event_that_is_on_its_way_twice_neither_is_kept_where_one_was_returned() {
+        let mut confirms = Confirms::default();
+        let mut receivers = [1, 1, 2].map(|number| confirms.published(id(number)));
+        confirms.returned(id(1), &no_route()).unwrap();
+        confirms.answered(1, false, false).unwrap();
+        confirms.answered(3, true, true).unwrap();
+        let words: Vec<_> = receivers.iter_mut().map(word).collect();
+        assert_eq!(words, ["returned", "returned", "kept"]);
     }
 
     #[test]
     fn what_makes_no_sense_is_not_taken_for_an_answer() {
         let mut confirms = Confirms::default();
-        let mut first = confirms.published(Uuid::nil(), identity(1));
-        assert_eq!(confirms.returned(identity(2), no_route()), Err(Senseless));
+        let mut first = confirms.published(id(1));
+        assert_eq!(confirms.returned(id(2), &no_route()), Err(Senseless));
         assert_eq!(confirms.answered(2, true, true), Err(Senseless));
         confirms.answered(0, true, false).unwrap();
         assert_eq!(word(&mut first), "refused");
@@ -193,11 +186,11 @@ mod tests {
         ) {
             let mut confirms = Confirms::default();
             let mut receivers: Vec<_> = (0..meant.len() as u64)
-                .map(|number| confirms.published(Uuid::nil(), identity(number)))
+                .map(|number| confirms.published(id(number)))
                 .collect();
             for (number, word) in meant.iter().enumerate() {
                 if *word == 1 {
-                    confirms.returned(identity(number as u64), no_route()).unwrap();
+                    confirms.returned(id(number as u64), &no_route()).unwrap();
                 }
             }
             let mut open: Vec<usize> = (0..meant.len()).collect();

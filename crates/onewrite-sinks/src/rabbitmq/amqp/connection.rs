@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::confirms::{Identity, Verdict};
+use super::confirms::Verdict;
 use super::failure::Failure;
 use super::frames::{Frames, put_body, put_header, put_heartbeat, put_method};
 use super::handshake::{Login, Server, greet};
@@ -115,7 +115,7 @@ pub struct Message {
     pub exchange: String,
     /// By which the exchange decides.
     pub routing_key: String,
-    /// All properties.
+    /// All properties but the message-id, which is the event's id.
     pub properties: BasicProperties,
     /// The body.
     pub body: Bytes,
@@ -152,13 +152,9 @@ impl Channel {
 
     /// Publishes a message as mandatory, in the order of the calls. The broker's word comes later.
     pub fn publish(&self, message: Message) -> Result<oneshot::Receiver<Verdict>, HeaderTooLarge> {
-        let message_id = message.properties.message_id().as_ref();
-        let identity = Identity::new(
-            &message.exchange,
-            &message.routing_key,
-            message_id.map(|id| id.as_str()),
-            &message.body,
-        );
+        // By it a return, which names no number, is known to be this message's.
+        let id = message.event.hyphenated().to_string();
+        let properties = message.properties.with_message_id(id.into());
         let publish = basic::Publish {
             exchange: message.exchange.into(),
             routing_key: message.routing_key.into(),
@@ -179,7 +175,7 @@ impl Channel {
                 self.number,
                 AMQPClass::Basic(basic::AMQPMethod::Publish(publish)),
             );
-            let header = put_header(&mut state.out, self.number, message.properties, message.body.len());
+            let header = put_header(&mut state.out, self.number, properties, message.body.len());
             if header > frame_max {
                 state.out.truncate(before);
                 return Err(HeaderTooLarge {
@@ -188,7 +184,7 @@ impl Channel {
                 });
             }
             put_body(&mut state.out, self.number, &message.body, frame_max);
-            state.channel(self.number).confirms.published(message.event, identity)
+            state.channel(self.number).confirms.published(message.event)
         };
         self.shared.to_write.notify_one();
         Ok(receiver)

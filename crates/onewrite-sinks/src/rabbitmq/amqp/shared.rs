@@ -8,7 +8,7 @@ use amq_protocol::protocol::{AMQPClass, basic, channel, connection};
 use tokio::sync::{Notify, oneshot, watch};
 use uuid::Uuid;
 
-use super::confirms::{Confirms, Identity, Senseless, Verdict};
+use super::confirms::{Confirms, Senseless, Verdict};
 use super::failure::{Close, Failure};
 use super::frames::put_method;
 use super::handshake::Agreed;
@@ -107,6 +107,8 @@ impl Shared {
                 channel.fail(&failure);
             }
         }
+        // Nothing waits for a broker that is gone to take messages again; whoever does learns what became of it.
+        self.blocked.send_replace(None);
         self.ended.send_replace(true);
         self.to_write.notify_one();
     }
@@ -134,9 +136,9 @@ impl Shared {
                 returning.size = header.body_size;
                 returning.message_id = header.properties.message_id().as_ref().map(ToString::to_string);
             }),
-            AMQPFrame::Body(number, part) => {
-                on_its_way_back(state.channel(number), |returning| returning.body.extend(part))
-            }
+            AMQPFrame::Body(number, part) => on_its_way_back(state.channel(number), |returning| {
+                returning.received += part.len() as u64
+            }),
             other => {
                 return Err(Failure::ended(format!(
                     "{} sent {other}, which makes no sense",
@@ -179,11 +181,9 @@ impl Shared {
 /// A message on its way back.
 struct Returning {
     verdict: Verdict,
-    exchange: String,
-    routing_key: String,
     message_id: Option<String>,
     size: u64,
-    body: Vec<u8>,
+    received: u64,
 }
 
 fn hear_channel(state: &mut State, number: u16, method: channel::AMQPMethod) {
@@ -215,11 +215,9 @@ fn hear_basic(channel: &mut ChannelState, method: basic::AMQPMethod) -> Result<(
                     code: message.reply_code,
                     words: message.reply_text.to_string(),
                 },
-                exchange: message.exchange.to_string(),
-                routing_key: message.routing_key.to_string(),
                 message_id: None,
                 size: 0,
-                body: Vec::new(),
+                received: 0,
             });
             Ok(())
         }
@@ -232,11 +230,10 @@ fn on_its_way_back(channel: &mut ChannelState, add: impl FnOnce(&mut Returning))
     add(channel.returning.as_mut().ok_or(Senseless)?);
     let whole = channel
         .returning
-        .take_if(|returning| returning.body.len() as u64 >= returning.size);
+        .take_if(|returning| returning.received >= returning.size);
     let Some(whole) = whole else { return Ok(()) };
-    let message_id = whole.message_id.as_deref();
-    let identity = Identity::new(&whole.exchange, &whole.routing_key, message_id, &whole.body);
-    channel.confirms.returned(identity, whole.verdict)
+    let event = whole.message_id.and_then(|id| id.parse().ok()).ok_or(Senseless)?;
+    channel.confirms.returned(event, &whole.verdict)
 }
 
 fn answer(channel: &mut ChannelState, method: AMQPClass) {

@@ -201,7 +201,7 @@ fn slot(slot: &Slot) -> Finding {
 
 /// What a person should know of how this server bounds its log and fails over.
 async fn notes(client: &Client) -> Result<Vec<Finding>, Error> {
-    const GUIDE: &str = "\
+    const NOTES: &str = "\
         SELECT pg_size_bytes(CASE WHEN bound.setting = '-1' THEN '0' ELSE bound.setting || bound.unit END), \
                current_setting('server_version_num')::int4, \
                (SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical') \
@@ -209,7 +209,7 @@ async fn notes(client: &Client) -> Result<Vec<Finding>, Error> {
                       (SELECT 1 FROM pg_replication_slots s WHERE s.active_pid = r.pid)), \
                coalesce(current_setting('synchronized_standby_slots', true), '') \
         FROM pg_settings AS bound WHERE bound.name = 'max_slot_wal_keep_size'";
-    let row = client.query_typed_one(GUIDE, &[]).await?;
+    let row = client.query_typed_one(NOTES, &[]).await?;
     let bound: i64 = row.get(0);
     let mut notes = vec![Finding::works(
         "max_slot_wal_keep_size",
