@@ -36,6 +36,15 @@ pub(super) struct Chunk {
     pub long: bool,
 }
 
+/// What became of a chunk.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// The first refused event of each key.
+    pub refused: Vec<usize>,
+    /// The lines of which all in it was written.
+    pub lines: Vec<usize>,
+}
+
 impl<'a> Work<'a> {
     /// A whole batch. Events of which no stream's name can be made are told in `report` at once, when they are the first
     /// of their keys.
@@ -130,20 +139,24 @@ impl<'a> Work<'a> {
         true
     }
 
-    /// Notes that the first `kept` events of a chunk have been written and that the others were refused. What follows of their
-    /// keys can be taken now, unless one of them was refused, whose first such event is returned.
-    pub(super) fn written(&mut self, chunk: &Chunk, kept: usize, report: &mut DeliveryReport) -> Vec<usize> {
+    /// Divides a chunk of which the first `kept` events have been written and the others were refused.
+    pub(super) fn written(&self, chunk: &Chunk, kept: usize) -> Parts {
         let mut seen = HashSet::new();
         let (kept, rest) = chunk.events.split_at(kept);
         let mut refused = rest.to_vec();
         refused.retain(|event| seen.insert(self.line_of[*event]));
-        for &event in kept {
-            let line = self.line_of[event];
-            if seen.insert(line) {
-                self.make_ready(line, report);
-            }
+        let lines = kept.iter().map(|event| self.line_of[*event]);
+        Parts {
+            refused,
+            lines: lines.filter(|line| seen.insert(*line)).collect(),
         }
-        refused
+    }
+
+    /// Lets what follows on these lines be taken: all before it is delivered.
+    pub(super) fn go_on(&mut self, lines: &[usize], report: &mut DeliveryReport) {
+        for &line in lines {
+            self.make_ready(line, report);
+        }
     }
 
     fn make_ready(&mut self, line: usize, report: &mut DeliveryReport) {
@@ -239,7 +252,9 @@ mod tests {
                     let chunk = under_way.remove(which % under_way.len());
                     let most = if refuse == 0 { chunk.events.len() / 2 } else { chunk.events.len() };
                     kept.extend(&chunk.events[..most]);
-                    for event in work.written(&chunk, most, &mut report) {
+                    let parts = work.written(&chunk, most);
+                    work.go_on(&parts.lines, &mut report);
+                    for event in parts.refused {
                         report.failed(event, SinkError::park("no"));
                     }
                 }

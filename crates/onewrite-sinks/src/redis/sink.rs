@@ -12,7 +12,7 @@ use redis::{Pipeline, Value, cmd};
 use tokio::sync::RwLock;
 
 use super::answer::{Redirect, Refusal, judge, redirect, refused};
-use super::chunks::{Chunk, Work};
+use super::chunks::{Chunk, Parts, Work};
 use super::connection::Connection;
 use super::entry::{longest, xadd};
 use super::nodes::Nodes;
@@ -52,17 +52,26 @@ impl Sink for RedisSink {
         let mut work = Work::new(batch, &self.settings.stream, report);
         let mut course = Course::default();
         let mut under_way = FuturesUnordered::new();
+        // Where replicas or disks are waited for, in rounds: what follows an event under its key may go to another server, and is
+        // written only when that event is delivered.
         loop {
-            while course.stopped.is_none() && under_way.len() < REDIS_CHUNKS_UNDER_WAY {
-                let Some(chunk) = work.take() else { break };
-                let stream = work.stream(chunk.stream).to_owned();
-                under_way.push(writer.write(stream, chunk));
+            loop {
+                while course.stopped.is_none() && under_way.len() < REDIS_CHUNKS_UNDER_WAY {
+                    let Some(chunk) = work.take() else { break };
+                    let stream = work.stream(chunk.stream).to_owned();
+                    under_way.push(writer.write(stream, chunk));
+                }
+                let Some(written) = under_way.next().await else { break };
+                course.note(written, self.settings.wait.is_some(), &mut work, report);
             }
-            let Some(written) = under_way.next().await else { break };
-            course.note(written, self.settings.wait.is_some(), &mut work, report);
+            let waiting = std::mem::take(&mut course.waiting);
+            if waiting.is_empty() {
+                return course.stopped.map_or(Ok(()), Err);
+            }
+            if let Err(error) = writer.wait(waiting, &mut work, report).await {
+                course.stopped.get_or_insert(error);
+            }
         }
-        let waited = writer.wait(course.written, report).await;
-        course.stopped.map_or(waited, Err)
     }
 
     async fn close(&self) -> Result<(), SinkError> {
@@ -212,19 +221,23 @@ impl Writer<'_> {
     /// Waits for replicas and disks, where that is asked for, and tells what is delivered by it.
     async fn wait(
         &self,
-        written: Vec<(Arc<Connection>, Vec<usize>)>,
+        waiting: Vec<Waiting>,
+        work: &mut Work<'_>,
         report: &mut DeliveryReport,
     ) -> Result<(), SinkError> {
         let Some(wait) = self.settings.wait else { return Ok(()) };
-        let waits = written.into_iter().map(|(connection, events)| async move {
-            let waited = connection.wait(wait).await;
-            (waited, events)
+        let waits = waiting.into_iter().map(|written| async move {
+            let waited = written.connection.wait(wait).await;
+            (waited, written)
         });
         let mut waits: FuturesUnordered<_> = waits.collect();
         let mut failed = None;
-        while let Some((waited, events)) = waits.next().await {
+        while let Some((waited, written)) = waits.next().await {
             match waited {
-                Ok(()) => events.into_iter().for_each(|event| report.delivered(event)),
+                Ok(()) => {
+                    written.events.iter().for_each(|event| report.delivered(*event));
+                    work.go_on(&written.lines, report);
+                }
                 Err(error) => {
                     failed.get_or_insert(error);
                 }
@@ -248,29 +261,37 @@ struct Course {
     stopped: Option<SinkError>,
     refusals_in_a_row: u32,
     /// What was written and is still waited for, by connection.
-    written: Vec<(Arc<Connection>, Vec<usize>)>,
+    waiting: Vec<Waiting>,
+}
+
+/// What was written on a connection and is delivered when its replicas or disks have it.
+struct Waiting {
+    connection: Arc<Connection>,
+    events: Vec<usize>,
+    /// The lines that go on then.
+    lines: Vec<usize>,
 }
 
 impl Course {
     fn note(&mut self, written: Written, waits: bool, work: &mut Work<'_>, report: &mut DeliveryReport) {
         let Written { chunk, fate } = written;
-        let (kept, refusal) = match fate {
-            Fate::Answered(connection, kept, refusal) => {
-                let events = &chunk.events[..kept];
-                if waits {
-                    self.keep_for_later(connection, events);
-                } else {
-                    events.iter().for_each(|event| report.delivered(*event));
-                }
-                (kept, refusal)
-            }
-            Fate::Refused(refusal) => (0, Some(refusal)),
+        let (connection, kept, refusal) = match fate {
+            Fate::Answered(connection, kept, refusal) => (Some(connection), kept, refusal),
+            Fate::Refused(refusal) => (None, 0, Some(refusal)),
             Fate::Lost(error) => {
                 self.stopped.get_or_insert(error);
                 return;
             }
         };
-        let refused = work.written(&chunk, kept, report);
+        let Parts { refused, lines } = work.written(&chunk, kept);
+        let events = &chunk.events[..kept];
+        match connection.filter(|_| waits) {
+            Some(connection) => self.keep_waiting(connection, events, &lines),
+            None => {
+                events.iter().for_each(|event| report.delivered(*event));
+                work.go_on(&lines, report);
+            }
+        }
         let Some(refusal) = refusal else {
             self.refusals_in_a_row = 0;
             return;
@@ -292,14 +313,18 @@ impl Course {
         }
     }
 
-    fn keep_for_later(&mut self, connection: Arc<Connection>, events: &[usize]) {
-        let known = self
-            .written
-            .iter_mut()
-            .find(|(known, _)| Arc::ptr_eq(known, &connection));
-        match known {
-            Some((_, all)) => all.extend_from_slice(events),
-            None => self.written.push((connection, events.to_vec())),
+    fn keep_waiting(&mut self, connection: Arc<Connection>, events: &[usize], lines: &[usize]) {
+        let same = |waiting: &&mut Waiting| Arc::ptr_eq(&waiting.connection, &connection);
+        match self.waiting.iter_mut().find(same) {
+            Some(waiting) => {
+                waiting.events.extend_from_slice(events);
+                waiting.lines.extend_from_slice(lines);
+            }
+            None => self.waiting.push(Waiting {
+                connection,
+                events: events.to_vec(),
+                lines: lines.to_vec(),
+            }),
         }
     }
 }
