@@ -23,11 +23,14 @@ pub(super) struct MqiConnector {
     library: Arc<OnceLock<Arc<Library>>>,
     /// Which server is tried first; moved on by a sink whose server has failed.
     first: Arc<AtomicUsize>,
+    /// For each server, whether a thread is inside the library's call to connect to it.
+    connecting: Vec<Arc<AtomicBool>>,
 }
 
 impl MqiConnector {
     pub(super) fn new(settings: MqiSettings) -> Self {
         Self {
+            connecting: settings.servers.iter().map(|_| Arc::default()).collect(),
             settings: Arc::new(settings),
             library: Arc::default(),
             first: Arc::default(),
@@ -89,7 +92,14 @@ impl SinkConnector for MqiConnector {
         let first = self.first.load(Ordering::Relaxed);
         let mut failure: Option<SinkError> = None;
         for server in (0..count).map(|step| (first + step) % count) {
-            match owner::start(Arc::clone(&library), Arc::clone(&self.settings), server).await {
+            match owner::start(
+                Arc::clone(&library),
+                Arc::clone(&self.settings),
+                server,
+                &self.connecting[server],
+            )
+            .await
+            {
                 Ok(owner) => {
                     self.first.store(server, Ordering::Relaxed);
                     return Ok(Box::new(MqiSink {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Instant;
@@ -11,18 +11,21 @@ use onewrite_core::Event;
 use onewrite_core::error::{Action, SinkError};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::library::Library;
 use super::message::Message;
 use super::reason::{Failure, Refusal};
 use super::settings::MqiSettings;
-use crate::limits::{FAILURES_IN_A_ROW, HTTP_START_WINDOW, IBMMQ_UNIT_MESSAGES};
+use crate::limits::{FAILURES_IN_A_ROW, HTTP_CONNECT_TIMEOUT, HTTP_START_WINDOW, IBMMQ_UNIT_MESSAGES};
 
 /// Work for the thread.
 pub(super) enum Job {
     Deliver {
         events: Vec<Event>,
+        /// When it was asked for; it may have waited for others since.
+        begun: Instant,
         /// Closed by who has given up.
         tell: UnboundedSender<Told>,
     },
@@ -45,19 +48,29 @@ pub(super) struct Owner {
 }
 
 /// Connects to the server at this place of the list, in a thread of its own, which ends with its connection, or when nobody can
-/// give it work any more.
+/// give it work any more. `connecting` is set while a thread for this server is inside the library's call to connect, from which
+/// nobody can bring it back: a second one would only wait there as well.
 pub(super) async fn start(
     library: Arc<Library>,
     settings: Arc<MqiSettings>,
     server: usize,
+    connecting: &Arc<AtomicBool>,
 ) -> Result<Owner, SinkError> {
+    let name = settings.servers[server].connection_name.clone();
+    if connecting.swap(true, Ordering::AcqRel) {
+        let words = format!("the last try to connect to {name} has not come back from IBM's library");
+        return Err(SinkError::reconnect(words));
+    }
+    let returned = Arc::clone(connecting);
     let (jobs, waiting) = channel();
     let (connected, outcome) = oneshot::channel();
     let progress = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&progress);
     let run = move || {
         let address = &settings.servers[server];
-        match Connection::open(library, Arc::clone(&settings), address) {
+        let opened = Connection::open(library, Arc::clone(&settings), address);
+        returned.store(false, Ordering::Release);
+        match opened {
             Err(failure) => drop(connected.send(Err(failure.connecting(&address.connection_name)))),
             Ok(connection) => {
                 if connected.send(Ok(())).is_ok() {
@@ -70,9 +83,16 @@ pub(super) async fn start(
         .name("ibmmq".to_owned())
         .spawn(run)
         .map_err(|error| SinkError::reconnect("cannot start a thread for IBM MQ").because(error))?;
-    outcome
-        .await
-        .unwrap_or_else(|_| Err(SinkError::reconnect("the thread of the connection to IBM MQ has ended")))?;
+    match timeout(HTTP_CONNECT_TIMEOUT, outcome).await {
+        Ok(outcome) => {
+            outcome
+                .unwrap_or_else(|_| Err(SinkError::reconnect("the thread of the connection to IBM MQ has ended")))?;
+        }
+        Err(_) => {
+            let words = format!("{name} did not answer within {HTTP_CONNECT_TIMEOUT:?}");
+            return Err(SinkError::reconnect(words));
+        }
+    }
     Ok(Owner { jobs, progress })
 }
 
@@ -92,7 +112,7 @@ fn work(
                 return;
             }
             Job::Deliver { tell, .. } if tell.is_closed() => {}
-            Job::Deliver { events, tell } => {
+            Job::Deliver { events, begun, tell } => {
                 let mut delivery = Delivery {
                     connection: &mut connection,
                     settings,
@@ -101,7 +121,7 @@ fn work(
                     progress,
                     unit: Vec::new(),
                 };
-                let mut result = delivery.run(&events);
+                let mut result = delivery.run(&events, begun);
                 // What a failure left in the unit of work must not travel with the next delivery's.
                 if let Err(failure) = connection.back_out() {
                     let address = &settings.servers[server].connection_name;
@@ -128,8 +148,7 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    fn run(&mut self, events: &[Event]) -> Result<(), SinkError> {
-        let begun = Instant::now();
+    fn run(&mut self, events: &[Event], begun: Instant) -> Result<(), SinkError> {
         let mut stopped = HashSet::new();
         let mut in_a_row = 0;
         for (place, event) in events.iter().enumerate() {

@@ -57,8 +57,16 @@ impl Failure {
         if self.reason == Self::BACKED_OUT {
             return Refusal::All(SinkError::retry(self.words(server, "the unit of work was backed out")));
         }
-        let meaning = u32::try_from(self.reason).ok().and_then(of_reason);
-        match meaning.unwrap_or(Meaning::Later("")) {
+        if self.reason == Self::UNIT_IS_FULL {
+            return Refusal::One(SinkError::retry(self.words(server, "raise MAXUMSGS")));
+        }
+        let Some(meaning) = u32::try_from(self.reason).ok().and_then(of_reason) else {
+            // The message may be in the unit of work or not, so nothing of that is committed.
+            return Refusal::All(SinkError::reconnect(
+                self.words(server, "whether the message was put is unknown"),
+            ));
+        };
+        match meaning {
             Meaning::Park(advice) => Refusal::One(SinkError::park(self.words(server, advice))),
             Meaning::Later(advice) => Refusal::One(SinkError::retry(self.words(server, advice))),
             Meaning::AllLater(advice) => Refusal::All(SinkError::retry(self.words(server, advice))),

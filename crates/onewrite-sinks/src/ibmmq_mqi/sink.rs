@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use onewrite_core::error::{Action, SinkError};
@@ -71,7 +72,11 @@ impl Sink for MqiSink {
         }
         let (tell, mut told) = unbounded_channel();
         let events = batch.to_vec();
-        let sent = self.owner.jobs.send(Job::Deliver { events, tell });
+        let sent = self.owner.jobs.send(Job::Deliver {
+            events,
+            begun: Instant::now(),
+            tell,
+        });
         let result = match sent {
             Ok(()) => self.settle(&mut told, report).await,
             Err(_) => Err(self.gone()),

@@ -19,11 +19,17 @@ pub(super) const UTF8: MQLONG = 1_208;
 /// The largest message that any queue manager takes, in bytes: the channel agrees on the smaller of both sides' limits.
 const CHANNEL_MESSAGE_BYTES: MQLONG = 104_857_600;
 
-/// One of IBM's structures, which are numbers, characters and pointers alone.
-trait Plain: Copy {}
+/// One of IBM's structures.
+///
+/// # Safety
+/// It is made of numbers, characters and pointers alone, of which zero is a value.
+unsafe trait Plain: Copy {}
 
 macro_rules! plain {
-    ($($name:ident),*) => { $(impl Plain for $name {})* };
+    ($($name:ident),*) => { $(
+        // SAFETY: IBM's headers declare nothing else in it.
+        unsafe impl Plain for $name {}
+    )* };
 }
 
 plain!(
@@ -31,7 +37,7 @@ plain!(
 );
 
 fn empty<T: Plain>() -> T {
-    // SAFETY: zero is a value of every number, character and pointer.
+    // SAFETY: what the trait asks for.
     unsafe { zeroed() }
 }
 

@@ -58,6 +58,10 @@ pub(super) fn judge(what: &str, error: &ServerError) -> Refusal {
         "DENIED" => (Action::Halt, "; set a password on the server, or bind it to an address"),
         "READONLY" => (Action::Reconnect, "; it has become a replica"),
         "MOVED" | "ASK" => (Action::Reconnect, "; it belongs to a cluster, set mode = \"cluster\""),
+        "CLUSTERDOWN" => (
+            Action::Reconnect,
+            "; the cluster has lost slots, or this server its majority",
+        ),
         "OOM" => (retry, "; its memory is full: raise maxmemory, or trim the streams"),
         "MISCONF" => (retry, "; it cannot save to its disk"),
         "NOREPLICAS" => (retry, "; too few replicas are connected"),

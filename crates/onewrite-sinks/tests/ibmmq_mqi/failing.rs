@@ -24,7 +24,8 @@ async fn each_reason_of_a_put_has_its_action() {
         ("MQPUT", 2_051, "retry", "none"),
         ("MQPUT", 2_192, "retry", "none"),
         ("MQPUT", 2_024, "retry", "none"),
-        ("MQPUT", 2_195, "retry", "none"),
+        // It may be in the unit of work or not.
+        ("MQPUT", 2_195, "unknown", "reconnect"),
         ("MQPUT", 2_030, "park", "none"),
         ("MQPUT", 2_031, "park", "none"),
         ("MQPUT", 2_218, "park", "none"),
