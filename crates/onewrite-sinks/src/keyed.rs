@@ -8,8 +8,9 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use onewrite_core::error::{Action, SinkError};
 use onewrite_core::{DeliveryReport, Event};
+use tokio::time::Instant;
 
-use crate::limits::FAILURES_IN_A_ROW;
+use crate::limits::{FAILURES_IN_A_ROW, START_WINDOW};
 use crate::lines::Lines;
 
 /// What became of one event that was sent.
@@ -24,10 +25,10 @@ pub enum Fate {
 }
 
 /// Delivers a batch by sending events with `send`, at most `window` of them and one of each key under way. After a
-/// [`Fate::Lost`] nothing further is sent, and what is under way comes to its end.
+/// [`Fate::Lost`], and after [`START_WINDOW`], nothing further is sent, and what is under way comes to its end.
 ///
 /// # Errors
-/// That of the first event that was lost, or that too many were refused in a row.
+/// The gravest of the events that were lost, that too many were refused in a row, or that the broker is too slow for all.
 pub async fn deliver<'a, F>(
     batch: &'a [Event],
     window: usize,
@@ -37,6 +38,7 @@ pub async fn deliver<'a, F>(
 where
     F: Future<Output = Fate>,
 {
+    let begun = Instant::now();
     let mut lines = Lines::new(batch);
     let mut under_way = FuturesUnordered::new();
     let mut stopped = None;
@@ -44,6 +46,13 @@ where
     loop {
         while stopped.is_none() && under_way.len() < window {
             let Some(item) = lines.take() else { break };
+            if begun.elapsed() >= START_WINDOW {
+                let words = format!(
+                    "the broker is too slow for the whole delivery: after {START_WINDOW:?} the rest was left for the next"
+                );
+                stopped = Some(SinkError::retry(words));
+                break;
+            }
             let sent = send(&batch[item.event]);
             under_way.push(async move { (item, sent.await) });
         }
@@ -67,12 +76,24 @@ where
                     stopped.get_or_insert_with(|| SinkError::retry(words));
                 }
             }
-            Fate::Lost(error) => {
-                stopped.get_or_insert(error);
-            }
+            Fate::Lost(error) => stopped = Some(graver(stopped, error)),
         }
     }
     stopped.map_or(Ok(()), Err)
+}
+
+/// Of two errors about the whole, the one that asks for more: a connection that is to be made anew must not be kept for one that was only
+/// slow before.
+fn graver(known: Option<SinkError>, error: SinkError) -> SinkError {
+    let weight = |error: &SinkError| match error.action {
+        Action::Halt => 2,
+        Action::Reconnect => 1,
+        Action::Retry { .. } | Action::Park => 0,
+    };
+    match known {
+        Some(known) if weight(&known) >= weight(&error) => known,
+        _ => error,
+    }
 }
 
 #[cfg(test)]

@@ -23,12 +23,12 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// The shortest time that an HTTP response can be waited for: below it every slow moment would be a failure.
 pub const HTTP_TIMEOUT_MIN: Duration = Duration::from_millis(50);
 
-/// The longest time that an HTTP response can be waited for. With [`HTTP_START_WINDOW`] it stays within
+/// The longest time that an HTTP response can be waited for. With [`START_WINDOW`] it stays within
 /// [`DELIVERY_TIMEOUT`](onewrite_core::limits::DELIVERY_TIMEOUT), after which core would give the whole batch up.
 pub const HTTP_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
-/// How long one delivery goes on starting HTTP requests; what is left by then is for the next delivery.
-pub const HTTP_START_WINDOW: Duration = Duration::from_secs(25);
+/// How long one delivery goes on starting requests, or sending messages; what is left by then is for the next delivery.
+pub const START_WINDOW: Duration = Duration::from_secs(25);
 
 /// How long connecting to an HTTP server may take, looking up its name included.
 pub const HTTP_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -165,9 +165,6 @@ pub const RABBITMQ_CONNECT_TIMEOUT: Duration = Duration::from_secs(24);
 
 /// Most that one of several addresses of RabbitMQ gets of it: a machine that is there answers within a second.
 pub const RABBITMQ_CONNECT_TIMEOUT_EACH: Duration = Duration::from_secs(10);
-
-/// How long one delivery goes on publishing to RabbitMQ; what is left by then is for the next delivery.
-pub const RABBITMQ_START_WINDOW: Duration = Duration::from_secs(25);
 
 /// How long a delivery waits for a broker that blocks publishers. It is asked again after core's backoff.
 pub const RABBITMQ_BLOCKED_WAIT: Duration = Duration::from_secs(10);

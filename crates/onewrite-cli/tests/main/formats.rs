@@ -67,7 +67,7 @@ fn a_format_that_is_none_is_told() {
             "topic = \"{topik}\"",
             "",
             "onewrite.toml:12: routes.0.topic: found \"{topik}\"; expected a text that may hold {topic}, {key}, {type}, {id} or \
-             {header.NAME}; \"{topik}\" has the unknown field {topik}; did you mean {topic}?",
+             {header.NAME}; this one has the unknown field {topik}; did you mean {topic}?",
         ),
     ] {
         assert_eq!(problem("status", KAFKA, route, sections), words);

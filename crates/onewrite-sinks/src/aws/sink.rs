@@ -17,7 +17,7 @@ use super::answer::{Answer, Refusal, Scope, judge};
 use super::client::{AwsClient, NoAnswer};
 use super::message::Message;
 use super::settings::Settings;
-use crate::limits::{AWS_BATCH_ENTRIES_MAX, FAILURES_IN_A_ROW, HTTP_START_WINDOW};
+use crate::limits::{AWS_BATCH_ENTRIES_MAX, FAILURES_IN_A_ROW, START_WINDOW};
 use crate::lines::{Item, Lines};
 
 pub(super) struct BatchSink<S> {
@@ -42,8 +42,8 @@ impl<S: Service> BatchSink<S> {
     async fn send(&self, parcel: Parcel, begun: Instant) -> (Parcel, Result<Answer, NoAnswer>) {
         let result = match self.permits.acquire().await {
             Err(_) => Err(NoAnswer::Unsent(SinkError::reconnect("the sink was closed"))),
-            Ok(_) if begun.elapsed() >= HTTP_START_WINDOW => Err(NoAnswer::Unsent(SinkError::retry(format!(
-                "{} is too slow for the whole delivery: after {HTTP_START_WINDOW:?} the rest was left for the next",
+            Ok(_) if begun.elapsed() >= START_WINDOW => Err(NoAnswer::Unsent(SinkError::retry(format!(
+                "{} is too slow for the whole delivery: after {START_WINDOW:?} the rest was left for the next",
                 self.settings.origin
             )))),
             Ok(_permit) => self.send_now(&parcel).await,

@@ -17,9 +17,7 @@ use super::answer::{Answer, Refusal, judge, partial};
 use super::egress::NoAddress;
 use super::request::{self, Request};
 use super::settings::{Mode, Settings};
-use crate::limits::{
-    BATCH_RESPONSE_BYTES_MAX, FAILURES_IN_A_ROW, HTTP_BATCH_BYTES, HTTP_START_WINDOW, RESPONSE_BYTES_MAX,
-};
+use crate::limits::{BATCH_RESPONSE_BYTES_MAX, FAILURES_IN_A_ROW, HTTP_BATCH_BYTES, RESPONSE_BYTES_MAX, START_WINDOW};
 use crate::lines::{Item, Lines};
 use crate::web::Body;
 
@@ -43,7 +41,7 @@ impl HttpSink {
     async fn send(&self, batch: &[Event], parcel: Parcel, begun: Instant) -> Sent {
         let result = match self.permits.acquire().await {
             Err(_) => Fate::Unsent(SinkError::reconnect("the HTTP sink was closed")),
-            Ok(_) if begun.elapsed() >= HTTP_START_WINDOW => Fate::Unsent(self.too_slow()),
+            Ok(_) if begun.elapsed() >= START_WINDOW => Fate::Unsent(self.too_slow()),
             Ok(_permit) => match self.request(batch, &parcel) {
                 Ok(request) => self.post(batch, &parcel, request).await,
                 Err(error) => Fate::Poison(error),
@@ -120,7 +118,7 @@ impl HttpSink {
 
     fn too_slow(&self) -> SinkError {
         SinkError::retry(format!(
-            "{} is too slow for the whole delivery: after {HTTP_START_WINDOW:?} the rest was left for the next; \
+            "{} is too slow for the whole delivery: after {START_WINDOW:?} the rest was left for the next; \
              raise concurrency, or use mode = \"batch\"",
             self.settings.origin
         ))

@@ -14,7 +14,7 @@ use super::answer::judge;
 use super::request::put;
 use super::settings::Settings;
 use crate::keyed::{self, Fate};
-use crate::limits::{HTTP_START_WINDOW, RESPONSE_BYTES_MAX};
+use crate::limits::{RESPONSE_BYTES_MAX, START_WINDOW};
 use crate::web::Body;
 
 pub(super) struct MqSink {
@@ -43,7 +43,7 @@ impl MqSink {
     async fn send(&self, event: &Event, begun: Instant) -> Fate {
         let _permit = match self.permits.acquire().await {
             Err(_) => return Fate::Lost(SinkError::reconnect("the IBM MQ sink was closed")),
-            Ok(_) if begun.elapsed() >= HTTP_START_WINDOW => return Fate::Lost(self.too_slow()),
+            Ok(_) if begun.elapsed() >= START_WINDOW => return Fate::Lost(self.too_slow()),
             Ok(permit) => permit,
         };
         let fate = self.put(event).await;
@@ -97,7 +97,7 @@ impl MqSink {
 
     fn too_slow(&self) -> SinkError {
         SinkError::retry(format!(
-            "{} is too slow for the whole delivery: after {HTTP_START_WINDOW:?} the rest was left for the next; raise concurrency",
+            "{} is too slow for the whole delivery: after {START_WINDOW:?} the rest was left for the next; raise concurrency",
             self.settings.servers[self.server]
         ))
     }

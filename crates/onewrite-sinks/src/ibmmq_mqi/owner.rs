@@ -18,7 +18,7 @@ use super::library::Library;
 use super::message::Message;
 use super::reason::{Failure, Refusal};
 use super::settings::MqiSettings;
-use crate::limits::{FAILURES_IN_A_ROW, HTTP_CONNECT_TIMEOUT, HTTP_START_WINDOW, IBMMQ_UNIT_MESSAGES};
+use crate::limits::{FAILURES_IN_A_ROW, HTTP_CONNECT_TIMEOUT, IBMMQ_UNIT_MESSAGES, START_WINDOW};
 
 /// Work for the thread.
 pub(super) enum Job {
@@ -158,10 +158,10 @@ impl Delivery<'_> {
             if self.unit.len() >= IBMMQ_UNIT_MESSAGES {
                 self.commit()?;
             }
-            if begun.elapsed() >= HTTP_START_WINDOW {
+            if begun.elapsed() >= START_WINDOW {
                 self.commit()?;
                 return Err(SinkError::retry(format!(
-                    "{} is too slow for the whole delivery: after {HTTP_START_WINDOW:?} the rest was left for the next",
+                    "{} is too slow for the whole delivery: after {START_WINDOW:?} the rest was left for the next",
                     self.server
                 )));
             }

@@ -58,7 +58,7 @@ impl Guard {
                     Err(fate) => return fate,
                 },
             };
-            if !replayed && subject.seen.iter().any(|seen| seen == id) {
+            if !replayed && subject.forget(id) {
                 subject.last = Some(expected);
                 return Fate::Delivered;
             }
@@ -67,6 +67,7 @@ impl Guard {
             match publish(settings, link, guarded).await {
                 Published::Kept(sequence) => {
                     subject.last = Some(sequence);
+                    subject.forget(id);
                     return Fate::Delivered;
                 }
                 Published::OtherLast(error) => other = Some(error),
@@ -91,6 +92,12 @@ impl Guard {
 }
 
 impl Subject {
+    /// Whether the id was seen. It is not remembered for longer than its event is unsettled: who publishes it again means it.
+    fn forget(&mut self, id: &str) -> bool {
+        let place = self.seen.iter().position(|seen| seen == id);
+        place.is_some_and(|place| self.seen.remove(place).is_some())
+    }
+
     fn note(&mut self, found: &Last) {
         let lines = found.headers.split(|byte| *byte == b'\n');
         let mut ids = lines.filter_map(|line| line.strip_prefix(MESSAGE_ID.as_bytes())?.strip_prefix(b":"));

@@ -137,6 +137,14 @@ impl Link {
         }
     }
 
+    /// Lets nothing more be sent; what is under way may still be answered.
+    pub(super) fn send_no_more(&self, words: &str) {
+        let mut waiting = self.state.lock();
+        waiting
+            .ended
+            .get_or_insert_with(|| (Action::Reconnect, words.to_owned()));
+    }
+
     /// Ends the connection after what was sent. What else it is asked for ends with it.
     pub(super) async fn end(&self) {
         self.state

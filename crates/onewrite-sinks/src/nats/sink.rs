@@ -96,11 +96,16 @@ pub(super) async fn publish(settings: &Settings, link: &Link, message: Message) 
             Ok(found) => Fate::Refused(no_stream(&subject, found)),
             Err(ended) => Fate::Lost(ended),
         },
-        NoAnswer::Silent => Fate::Lost(SinkError::reconnect(format!(
-            "{} did not acknowledge a message to subject {subject} within {:?}; whether a stream keeps it is unknown",
-            link.server(),
-            settings.ack_timeout
-        ))),
+        NoAnswer::Silent => {
+            let words = format!(
+                "{} did not acknowledge a message to subject {subject} within {:?}; whether a stream keeps it is unknown",
+                link.server(),
+                settings.ack_timeout
+            );
+            // Others that wait for their turn need not each find out.
+            link.send_no_more(&words);
+            Fate::Lost(SinkError::reconnect(words))
+        }
         NoAnswer::Ended(error) => Fate::Lost(error),
     })
 }

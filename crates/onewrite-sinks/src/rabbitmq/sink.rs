@@ -18,8 +18,8 @@ use super::message::message;
 use super::settings::{Declare, Settings};
 use crate::keyed::{self, Fate};
 use crate::limits::{
-    AMQP_CLOSE_TIMEOUT, RABBITMQ_BLOCKED_WAIT, RABBITMQ_CONFIRM_TIMEOUT, RABBITMQ_SILENCE, RABBITMQ_START_WINDOW,
-    RABBITMQ_SUSPECTS_MAX,
+    AMQP_CLOSE_TIMEOUT, RABBITMQ_BLOCKED_WAIT, RABBITMQ_CONFIRM_TIMEOUT, RABBITMQ_SILENCE, RABBITMQ_SUSPECTS_MAX,
+    START_WINDOW,
 };
 
 /// Events that were on their way when the broker closed a channel over one of them. Each goes alone the next time, so that only
@@ -93,7 +93,7 @@ impl RabbitSink {
             return Fate::Lost(SinkError::reconnect("the RabbitMQ sink was closed"));
         };
         self.unblocked().await;
-        if begun.elapsed() >= RABBITMQ_START_WINDOW {
+        if begun.elapsed() >= START_WINDOW {
             return Fate::Lost(self.too_slow());
         }
         let message = match message(&self.settings, event).and_then(|message| self.fits(message)) {
@@ -125,7 +125,7 @@ impl RabbitSink {
     /// The same where what goes wrong can only be this event's doing, or that of its destination, which is looked at before.
     async fn send_alone(&self, message: Message, destination: Destination, begun: Instant) -> Fate {
         let mut alone = self.alone.lock().await;
-        if begun.elapsed() >= RABBITMQ_START_WINDOW {
+        if begun.elapsed() >= START_WINDOW {
             return Fate::Lost(self.too_slow());
         }
         let known = self.destinations.look(&destination);
@@ -260,7 +260,7 @@ impl RabbitSink {
 
     fn too_slow(&self) -> SinkError {
         SinkError::retry(format!(
-            "RabbitMQ is too slow for the whole delivery: after {RABBITMQ_START_WINDOW:?} the rest was left for the next"
+            "RabbitMQ is too slow for the whole delivery: after {START_WINDOW:?} the rest was left for the next"
         ))
     }
 

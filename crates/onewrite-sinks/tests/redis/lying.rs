@@ -160,7 +160,7 @@ async fn what_may_pass_is_tried_again_and_what_needs_a_person_halts() {
     for (answer, outcome) in [
         ("-MISCONF Redis is configured to save RDB snapshots", "retry"),
         ("-BUSY Redis is busy running a script", "retry"),
-        ("-CLUSTERDOWN The cluster is down", "retry"),
+        ("-CLUSTERDOWN The cluster is down", "reconnect"),
         ("-MASTERDOWN Link with MASTER is down", "retry"),
         ("-TRYAGAIN Multiple keys request during rehashing of slot", "retry"),
         ("-ERR something new", "retry"),
