@@ -11,6 +11,8 @@ use onewrite_core::{Event, Position, Sourced, StoreError, StoreFailure};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::server::Server;
+
 /// A row as any program may insert it, past every check of a library: its headers can be any JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlainRow {
@@ -46,30 +48,38 @@ impl From<&onewrite::Event> for PlainRow {
 
 /// A committed row of the outbox.
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub struct Row {
     /// Which commit brought it, counted from 1.
     pub commit: u64,
+    /// The transaction that wrote it.
+    pub xid: u64,
+    /// What was written.
     pub plain: PlainRow,
+    /// When it was committed.
     pub occurred_at: Timestamp,
 }
 
+/// What the database holds.
 #[derive(Default)]
-pub(super) struct State {
+pub struct State {
     /// The outbox, by sequence.
     pub rows: BTreeMap<u64, Row>,
+    /// The last sequence that was drawn.
     pub last_sequence: u64,
+    /// How many commits there were.
     pub commits: u64,
-    pub transactions: u64,
+    /// Transactions and the log, for those who read them as PostgreSQL's.
+    pub server: Server,
     /// Keys that an open transaction has appended to, and which one.
-    pub locked_keys: HashMap<String, u64>,
-    pub relays: BTreeMap<String, RelayRow>,
+    pub(super) locked_keys: HashMap<String, u64>,
+    pub(super) relays: BTreeMap<String, RelayRow>,
     /// By relay and name.
-    pub routes: BTreeMap<(String, String), RouteRow>,
-    pub parked: BTreeMap<i64, ParkedRow>,
-    pub last_parked: i64,
+    pub(super) routes: BTreeMap<(String, String), RouteRow>,
+    pub(super) parked: BTreeMap<i64, ParkedRow>,
+    pub(super) last_parked: i64,
     /// A planted bug: nobody is a zombie.
-    pub unfenced: bool,
-    pub replays: BTreeMap<i64, ReplayRow>,
+    pub(super) unfenced: bool,
+    pub(super) replays: BTreeMap<i64, ReplayRow>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -80,21 +90,22 @@ pub(super) struct RelayRow {
     pub expires_at: Option<Instant>,
 }
 
-/// A snapshot is the count of commits that it sees.
+/// A route of a relay.
 #[derive(Clone, Debug)]
-pub(super) struct RouteRow {
-    pub definition: String,
+pub struct RouteRow {
+    pub(super) definition: String,
+    /// How far it is; a snapshot is the count of commits that it sees.
     pub progress: Progress<u64>,
-    pub state: RouteState,
-    pub paused: bool,
-    pub halted: Option<String>,
-    pub delivered: u64,
-    pub failed: u64,
-    pub last_error: Option<String>,
+    pub(super) state: RouteState,
+    pub(super) paused: bool,
+    pub(super) halted: Option<String>,
+    pub(super) delivered: u64,
+    pub(super) failed: u64,
+    pub(super) last_error: Option<String>,
 }
 
 impl RouteRow {
-    pub fn new(definition: String, floor: u64, pending: Vec<u64>) -> Self {
+    pub(super) fn new(definition: String, floor: u64, pending: Vec<u64>) -> Self {
         Self {
             definition,
             progress: Progress {
@@ -210,6 +221,7 @@ impl Row {
         sourced
     }
 
+    /// Whether the route takes it.
     pub fn is_taken_by(&self, share: &Share) -> bool {
         share.takes(&self.plain.topic, self.plain.event_type.as_deref())
     }
@@ -217,6 +229,9 @@ impl Row {
 
 impl State {
     /// Refuses whoever holds an older epoch than the lease's last holder.
+    ///
+    /// # Errors
+    /// `Fenced`.
     pub fn fence(&self, lease: &Lease) -> Result<(), StoreError> {
         let epoch = self.relays.get(&lease.relay).map_or(0, |relay| relay.epoch);
         if epoch == lease.epoch || self.unfenced {
@@ -229,6 +244,10 @@ impl State {
         Err(StoreError::new(StoreFailure::Fenced, words))
     }
 
+    /// A route's row.
+    ///
+    /// # Errors
+    /// `Refused`, when it was never adopted.
     pub fn route(&mut self, relay: &str, route: &str) -> Result<&mut RouteRow, StoreError> {
         let words = || format!("route {route:?} of relay {relay:?} was never adopted");
         self.routes
