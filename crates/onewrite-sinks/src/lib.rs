@@ -23,6 +23,7 @@ pub mod limits;
     feature = "amqp1",
     feature = "ibmmq",
     feature = "mqtt",
+    feature = "redis",
     feature = "sqs",
     feature = "sns"
 ))]

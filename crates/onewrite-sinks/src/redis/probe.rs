@@ -14,8 +14,7 @@ use crate::endpoint::Endpoint;
 
 /// Looks at everything that a delivery will need, up to the first thing that stands in the way of the rest.
 pub(super) async fn probe(settings: &Arc<Settings>, topics: &[String]) -> Vec<Finding> {
-    let urls: Vec<_> = settings.urls.iter().map(ToString::to_string).collect();
-    let subject = format!("server {}", urls.join(", "));
+    let subject = format!("server {}", settings.shown_urls());
     let nodes = match Nodes::connect(Arc::clone(settings)).await {
         Ok(nodes) => nodes,
         Err(error) => return vec![Finding::broken(subject, chain(&error))],
