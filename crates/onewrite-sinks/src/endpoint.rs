@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use onewrite_core::error::{Action, SinkError, chain};
+use onewrite_core::error::SinkError;
 use onewrite_core::options::Options;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::registry::BuildError;
+pub use crate::rotation::first_of;
 
 /// Where a broker listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -110,32 +111,6 @@ pub fn read(options: &Options, plain: Scheme, encrypted: Scheme) -> Result<(Vec<
         return Err(problem(words));
     }
     Ok((endpoints, scheme == Some(encrypted.name)))
-}
-
-/// What the first of several tries gives that gives anything; one is begun when the one before it has failed.
-///
-/// # Errors
-/// The one that a person must do something about, if there is one, since it will not pass by itself; else all of them.
-pub async fn first_of<T, F>(tries: Vec<F>) -> Result<T, SinkError>
-where
-    F: Future<Output = Result<T, SinkError>>,
-{
-    let mut failures = Vec::new();
-    for one in tries {
-        match one.await {
-            Ok(opened) => return Ok(opened),
-            Err(error) => failures.push(error),
-        }
-    }
-    let halts = |error: &SinkError| error.action == Action::Halt;
-    if let Some(at) = failures.iter().position(halts) {
-        return Err(failures.swap_remove(at));
-    }
-    if failures.len() == 1 {
-        return Err(failures.remove(0));
-    }
-    let all: Vec<_> = failures.iter().map(|error| chain(error)).collect();
-    Err(SinkError::reconnect(all.join("; and ")))
 }
 
 fn one(text: &str, plain: Scheme, encrypted: Scheme) -> Result<(&'static str, Endpoint), String> {

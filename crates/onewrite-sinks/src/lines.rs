@@ -57,14 +57,13 @@ impl ByKey {
     /// Takes the first event of a line.
     pub fn take_first(&mut self, line: usize) -> Option<usize> {
         let event = self.first[line]?;
-        self.first[line] = self.next[event];
+        self.first[line] = self.next(event);
         Some(event)
     }
 
-    /// Whether an event is the last of its line.
-    #[cfg(feature = "redis")]
-    pub fn is_last(&self, event: usize) -> bool {
-        self.next[event].is_none()
+    /// The event behind this one in its line.
+    pub fn next(&self, event: usize) -> Option<usize> {
+        self.next[event]
     }
 }
 

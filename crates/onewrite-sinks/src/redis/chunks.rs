@@ -177,7 +177,7 @@ impl<'a> Work<'a> {
                 if stream.is_empty() {
                     self.turn.push_back(*at);
                 }
-                if self.by_key.is_last(event) {
+                if self.by_key.next(event).is_none() {
                     stream.single.push_back(line);
                 } else {
                     stream.longer.push_back(line);
