@@ -51,7 +51,12 @@ impl Endpoint {
             SinkError::reconnect(format!("{self} is no name that a certificate is for")).because(error)
         })?;
         let encrypted = TlsConnector::from(tls).connect(name, stream).await;
-        let refused = |error| SinkError::reconnect(format!("no TLS with {self}; check ca_file and the certificates of both sides")).because(error);
+        let refused = |error| {
+            SinkError::reconnect(format!(
+                "no TLS with {self}; check ca_file and the certificates of both sides"
+            ))
+            .because(error)
+        };
         Ok(Box::new(encrypted.map_err(refused)?))
     }
 

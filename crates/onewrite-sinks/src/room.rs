@@ -34,12 +34,6 @@ impl Room {
         self.size
     }
 
-    /// Whether there is some now, for a delivery that has so many under way. One that has any need not wait for more: what it has left
-    /// makes its own room, and waiting would hand that to another delivery, whose task has to be woken for each.
-    pub fn is_open_to(&self, under_way: usize) -> bool {
-        under_way == 0 || (under_way < self.size && self.permits.available_permits() > 0)
-    }
-
     /// Waits for room for one more, which it takes until the permit is dropped. `begun`: when the delivery began.
     ///
     /// # Errors

@@ -32,7 +32,9 @@ impl Rotation {
     pub fn leave(&self, server: usize, count: usize) {
         let next = (server + 1) % count;
         // Of several that fail at once, one moves on.
-        let _ = self.0.compare_exchange(server, next, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self
+            .0
+            .compare_exchange(server, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 

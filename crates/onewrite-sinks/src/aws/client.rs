@@ -147,3 +147,58 @@ impl HttpSend for Web {
         Ok(answer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use onewrite_core::error::Action;
+    use onewrite_core::options::Options;
+    use onewrite_core::template::Template;
+    use reqsign_core::ProvideCredential;
+    use reqwest::Url;
+
+    use super::*;
+    use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE, TlsFiles};
+
+    /// Credentials that nobody hands out.
+    #[derive(Debug)]
+    struct Never;
+
+    impl ProvideCredential for Never {
+        type Credential = Credential;
+
+        async fn provide_credential(&self, _: &Context) -> reqsign_core::Result<Option<Credential>> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_have_no_more_time_than_the_request_that_needs_them() {
+        let options = Options::from_texts("sinks.x", &[CA_FILE, CERTIFICATE_FILE, KEY_FILE], &[]).unwrap();
+        let settings = Settings {
+            address: Template::parse("q").unwrap(),
+            region: "eu-west-1".to_owned(),
+            endpoint: Url::parse("http://127.0.0.1:1/").unwrap(),
+            origin: "http://127.0.0.1:1".to_owned(),
+            credentials: Credentials::Chain(None),
+            message_bytes_max: 1,
+            timeout: Duration::from_millis(50),
+            concurrency: 1,
+            tls: TlsFiles::read(&options, None).unwrap(),
+        };
+        let mut client = AwsClient::new("sqs", Arc::new(settings)).await.unwrap();
+        client.signer = Signer::new(Context::new(), Never, RequestSigner::new("sqs", "eu-west-1"));
+        let request = Request {
+            content_type: "application/x-amz-json-1.0",
+            target: None,
+            body: Vec::new(),
+        };
+        let error = client.call(request).await.err().unwrap();
+        assert_eq!(error.action, Action::Reconnect);
+        assert!(
+            error.to_string().contains("could not be fetched within 50ms"),
+            "{error}"
+        );
+    }
+}

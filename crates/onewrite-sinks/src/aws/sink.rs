@@ -64,7 +64,7 @@ impl<S: Service> Sink for BatchSink<S> {
         let mut course = Course::default();
         let mut under_way = FuturesUnordered::new();
         loop {
-            while course.stopped.is_none() && self.room.is_open_to(under_way.len()) {
+            while course.stopped.is_none() && under_way.len() < self.room.size() {
                 let Some(parcel) = work.next::<S>(report) else { break };
                 under_way.push(self.send(parcel, begun));
             }

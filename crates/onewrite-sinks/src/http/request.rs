@@ -93,7 +93,11 @@ pub(super) fn single(settings: &Settings, event: &Event) -> Result<Request, Sink
     if let Some(key) = key_header(event) {
         headers.insert(KEY, value(&KEY, key));
     }
-    let id = event.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned();
+    let id = event
+        .id
+        .hyphenated()
+        .encode_lower(&mut Uuid::encode_buffer())
+        .to_owned();
     Ok(finish(settings, headers, id, event.payload.clone()))
 }
 

@@ -117,7 +117,7 @@ impl Sink for HttpSink {
         let mut course = Course::default();
         let mut under_way = FuturesUnordered::new();
         loop {
-            while course.goes_on() && self.room.is_open_to(under_way.len()) {
+            while course.goes_on() && under_way.len() < self.room.size() {
                 let Some(parcel) = work.next() else { break };
                 under_way.push(self.send(batch, parcel, begun));
             }

@@ -143,7 +143,12 @@ impl SinkConnector for MqConnector {
         let login = |server: usize| self.login(&client, &servers[server]);
         let (server, _) = self.rotation.connect(servers.len(), login).await?;
         let rotation = Arc::clone(&self.rotation);
-        Ok(Box::new(MqSink::new(Arc::clone(&self.settings), client, server, rotation)))
+        Ok(Box::new(MqSink::new(
+            Arc::clone(&self.settings),
+            client,
+            server,
+            rotation,
+        )))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

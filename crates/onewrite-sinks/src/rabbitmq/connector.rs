@@ -65,7 +65,12 @@ pub(super) async fn connect(settings: &Settings, rotation: &Rotation) -> Result<
         let address = &settings.addresses[number];
         let Settings { login, tls, name, .. } = settings;
         let opening = Connection::open(address, login, tls, name, settings.heartbeat);
-        let slow = |_| Err(Failure::ended(format!("{} did not answer within {each:?}", address.shown)));
+        let slow = |_| {
+            Err(Failure::ended(format!(
+                "{} did not answer within {each:?}",
+                address.shown
+            )))
+        };
         let opened = timeout(each, opening).await.unwrap_or_else(slow);
         opened.map_err(|failure| judge::connection(&failure))
     };

@@ -102,7 +102,11 @@ impl<'a> Work<'a> {
         };
         let mut bytes = 0;
         let single = !self.streams[stream].single.is_empty();
-        let most = if single { REDIS_PIPELINE_EVENTS } else { REDIS_CHUNK_EVENTS };
+        let most = if single {
+            REDIS_PIPELINE_EVENTS
+        } else {
+            REDIS_CHUNK_EVENTS
+        };
         while let Some(line) = self.streams[stream].next(single) {
             let before = chunk.events.len();
             let goes_on = self.take_from(line, &mut chunk, &mut bytes, most);

@@ -315,7 +315,12 @@ impl Heard<'_> {
             return Reply::Elsewhere(redirect);
         }
         let refusal = self.refusal(error);
-        Reply::Here(self.events[kept..].iter().map(|event| (*event, refusal.clone())).collect())
+        Reply::Here(
+            self.events[kept..]
+                .iter()
+                .map(|event| (*event, refusal.clone()))
+                .collect(),
+        )
     }
 
     fn redirect(&self, error: &ServerError) -> Option<Redirect> {
@@ -327,12 +332,18 @@ impl Heard<'_> {
         if let Some(redirect) = self.redirect(error) {
             // The slot went there between two commands.
             self.writer.nodes.moved(&redirect);
-            let words = format!("the stream {:?} has moved to {}; it goes there the next time", self.stream, redirect.to);
+            let words = format!(
+                "the stream {:?} has moved to {}; it goes there the next time",
+                self.stream, redirect.to
+            );
             return Refusal::new(Action::Retry { after: None }, words);
         }
         let refusal = judge(&format!("the stream {:?}", self.stream), error);
         if refusal.action == Action::Park && self.writer.settings.stream.literal().is_some() {
-            let words = format!("{}; every event goes to this stream, so put it right and resume the route", refusal.words);
+            let words = format!(
+                "{}; every event goes to this stream, so put it right and resume the route",
+                refusal.words
+            );
             return Refusal::new(Action::Halt, words);
         }
         refusal
@@ -371,7 +382,11 @@ impl Course {
                 return;
             }
         };
-        let Parts { kept, lines, refused: first } = work.written(&chunk, refused.iter().map(|(event, _)| *event).collect());
+        let Parts {
+            kept,
+            lines,
+            refused: first,
+        } = work.written(&chunk, refused.iter().map(|(event, _)| *event).collect());
         match connection.filter(|_| waits) {
             Some(connection) => self.keep_waiting(connection, &kept, &lines),
             None => {

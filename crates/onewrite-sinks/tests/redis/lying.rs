@@ -149,7 +149,11 @@ async fn a_server_that_answers_only_in_part_is_left_for_the_next() {
         "ROLE" => Some(String::new()),
         _ => Some(honest(command)),
     };
-    let urls = format!("{},{}", server(script).await, server(|command| Some(honest(command))).await);
+    let urls = format!(
+        "{},{}",
+        server(script).await,
+        server(|command| Some(honest(command))).await
+    );
     let begun = std::time::Instant::now();
     connected(&urls, &[("timeout", "30s")]).await;
     let taken = begun.elapsed();

@@ -11,12 +11,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::super::address::Address;
 use super::confirms::Verdict;
 use super::failure::Failure;
 use super::frames::{Frames, put_body, put_header, put_heartbeat, put_method};
 use super::handshake::{Login, Server, greet};
 use super::shared::{ChannelState, Shared};
-use super::super::address::Address;
 use crate::limits::{AMQP_CLOSE_TIMEOUT, AMQP_FRAME_BYTES_DEFAULT, AMQP_SILENCE_HEARTBEATS};
 use crate::tls::TlsFiles;
 

@@ -8,9 +8,9 @@ use amq_protocol::types::{AMQPValue, FieldTable, LongString, ShortString};
 use onewrite_core::options::Secret;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
+use super::super::address::Address;
 use super::failure::{Close, Failure};
 use super::frames::{Frames, put_method};
-use super::super::address::Address;
 use crate::limits::{AMQP_CHANNELS, AMQP_FRAME_BYTES_DEFAULT, AMQP_FRAME_BYTES_MAX};
 
 /// How the client says who it is.
