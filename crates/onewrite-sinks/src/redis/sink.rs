@@ -8,14 +8,15 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use onewrite_core::error::{Action, SinkError};
 use onewrite_core::{DeliveryReport, Event, Sink};
-use redis::{Pipeline, ServerError, Value};
+use redis::Pipeline;
 use tokio::sync::RwLock;
 use tokio::time::Instant;
 
-use super::answer::{Redirect, Refusal, judge, redirect, refused};
+use super::answer::Refusal;
 use super::chunks::{Chunk, Parts, Work};
-use super::connection::{Connection, unusable};
+use super::connection::Connection;
 use super::entry::{longest, xadd};
+use super::heard::{Heard, Refused, Reply};
 use super::nodes::Nodes;
 use super::settings::Settings;
 use crate::limits::{FAILURES_IN_A_ROW, REDIS_CHUNKS_UNDER_WAY, REDIS_REDIRECTS_MAX, START_WINDOW};
@@ -101,9 +102,6 @@ struct Written {
     fate: Fate,
 }
 
-/// Events that were refused, in their order.
-type Refused = Vec<(usize, Refusal)>;
-
 enum Fate {
     /// On this connection all was written but for these.
     Answered(Arc<Connection>, Refused),
@@ -111,13 +109,6 @@ enum Fate {
     Refused(Refusal),
     /// Nobody knows whether it arrived, or nothing can be sent at all.
     Lost(SinkError),
-}
-
-enum Reply {
-    /// All was written but for these.
-    Here(Refused),
-    /// Nothing was, and it is to go there.
-    Elsewhere(Redirect),
 }
 
 impl Writer<'_> {
@@ -200,10 +191,11 @@ impl Writer<'_> {
             replies.remove(0);
         }
         let heard = Heard {
-            writer: self,
             connection,
             stream,
             events: &chunk.events,
+            nodes: self.nodes,
+            only_stream: self.settings.stream.literal().is_some(),
         };
         match transaction {
             true => heard.of_transaction(replies),
@@ -244,109 +236,6 @@ impl Writer<'_> {
             }
         }
         failed.map_or(Ok(()), Err)
-    }
-}
-
-/// What was heard of the events of a chunk.
-struct Heard<'a> {
-    writer: &'a Writer<'a>,
-    connection: &'a Connection,
-    stream: &'a str,
-    events: &'a [usize],
-}
-
-impl Heard<'_> {
-    /// Of a transaction: what it was begun with, the commands, and what ended it.
-    fn of_transaction(&self, mut replies: Vec<Value>) -> Result<Reply, SinkError> {
-        match replies.pop() {
-            Some(Value::Array(carried_out)) if carried_out.len() == self.events.len() => {
-                let kept = carried_out
-                    .iter()
-                    .take_while(|reply| matches!(reply, Value::BulkString(_)))
-                    .count();
-                // What stands behind a refusal is not looked at: it may be of the same key.
-                carried_out.get(kept).map_or(Ok(Reply::Here(Vec::new())), |reply| {
-                    Ok(self.refused(kept, self.error(reply)?))
-                })
-            }
-            Some(Value::ServerError(last)) => {
-                // The server discarded all of it. What the first command was told is the reason.
-                if let Some(error) = replies.first().and_then(refused) {
-                    // No transaction: the commands stood for themselves, and what became of them is not looked into.
-                    return Err(unusable(judge("a transaction", error)));
-                }
-                let reason = replies.iter().find_map(refused).unwrap_or(&last);
-                Ok(self.refused(0, reason))
-            }
-            other => {
-                let words = format!("{} answered EXEC with {other:?}", self.connection.endpoint());
-                Err(SinkError::reconnect(words))
-            }
-        }
-    }
-
-    /// Of commands that stand for themselves, all of different keys.
-    fn of_each(&self, replies: &[Value]) -> Result<Reply, SinkError> {
-        let mut refused = Vec::new();
-        for (event, reply) in self.events.iter().zip(replies) {
-            if !matches!(reply, Value::BulkString(_)) {
-                refused.push((*event, self.error(reply)?));
-            }
-        }
-        if let Some((_, error)) = refused.first().filter(|_| refused.len() == self.events.len())
-            && let Some(redirect) = self.redirect(error)
-        {
-            return Ok(Reply::Elsewhere(redirect));
-        }
-        let refusal = |(event, error)| (event, self.refusal(error));
-        Ok(Reply::Here(refused.into_iter().map(refusal).collect()))
-    }
-
-    fn error<'r>(&self, reply: &'r Value) -> Result<&'r ServerError, SinkError> {
-        refused(reply).ok_or_else(|| {
-            let words = format!("{} answered XADD with {reply:?}, no id", self.connection.endpoint());
-            SinkError::reconnect(words)
-        })
-    }
-
-    /// All events but the first ones were refused.
-    fn refused(&self, kept: usize, error: &ServerError) -> Reply {
-        if let Some(redirect) = self.redirect(error).filter(|_| kept == 0) {
-            return Reply::Elsewhere(redirect);
-        }
-        let refusal = self.refusal(error);
-        Reply::Here(
-            self.events[kept..]
-                .iter()
-                .map(|event| (*event, refusal.clone()))
-                .collect(),
-        )
-    }
-
-    fn redirect(&self, error: &ServerError) -> Option<Redirect> {
-        let redirect = redirect(error, self.connection.endpoint());
-        redirect.filter(|_| self.writer.nodes.is_cluster())
-    }
-
-    fn refusal(&self, error: &ServerError) -> Refusal {
-        if let Some(redirect) = self.redirect(error) {
-            // The slot went there between two commands.
-            self.writer.nodes.moved(&redirect);
-            let words = format!(
-                "the stream {:?} has moved to {}; it goes there the next time",
-                self.stream, redirect.to
-            );
-            return Refusal::new(Action::Retry { after: None }, words);
-        }
-        let refusal = judge(&format!("the stream {:?}", self.stream), error);
-        if refusal.action == Action::Park && self.writer.settings.stream.literal().is_some() {
-            let words = format!(
-                "{}; every event goes to this stream, so put it right and resume the route",
-                refusal.words
-            );
-            return Refusal::new(Action::Halt, words);
-        }
-        refusal
     }
 }
 
