@@ -199,8 +199,16 @@ pub(super) async fn a_pending_event_holds_up_its_own_replay_only_at_its_end(
     };
     let mut redeliveries = session.redeliveries_of(0).await?;
     let came = redeliveries.until(9).await?;
-    let by_first = came.iter().filter(|sourced| is_of(sourced, first)).cloned().collect::<Vec<_>>();
-    let by_second = came.iter().filter(|sourced| is_of(sourced, second)).cloned().collect::<Vec<_>>();
+    let by_first = came
+        .iter()
+        .filter(|sourced| is_of(sourced, first))
+        .cloned()
+        .collect::<Vec<_>>();
+    let by_second = came
+        .iter()
+        .filter(|sourced| is_of(sourced, second))
+        .cloned()
+        .collect::<Vec<_>>();
     exactly(&of_keys(&[0, 2]), &by_first)?;
     exactly(&of_keys(&[0]), &by_second)?;
     redeliveries.settle(&[]).await?;
@@ -223,8 +231,12 @@ pub(super) async fn a_replay_ends_without_what_is_set_aside(harness: &mut dyn So
     session.commit(&written).await?;
     let mut feed = session.feed().await?;
     let handed_out = feed.rest().await?;
-    feed.park(&[poison(&handed_out[2]), parking(&handed_out[4], ParkReason::Held), parking(&handed_out[6], ParkReason::Held)])
-        .await?;
+    feed.park(&[
+        poison(&handed_out[2]),
+        parking(&handed_out[4], ParkReason::Held),
+        parking(&handed_out[6], ParkReason::Held),
+    ])
+    .await?;
     feed.settle(&[]).await?;
     let replay = asked(&session, &everything(), 5).await?;
     let mut redeliveries = session.redeliveries_of(0).await?;
@@ -339,7 +351,9 @@ fn is_of(sourced: &Sourced, replay: i64) -> bool {
 /// Has every parked event tried again.
 async fn retry(session: &Session) -> Result<(), Wrong> {
     let retried = session.operations.retry(&ParkedFilter::default()).await;
-    retried.map(|_| ()).map_err(|error| works("retrying parked events", &error))
+    retried
+        .map(|_| ())
+        .map_err(|error| works("retrying parked events", &error))
 }
 
 /// Has everything handed out and settled.
@@ -363,4 +377,3 @@ async fn followed(session: &Session, id: i64, events: i64, left: i64, through: b
     let required = format!("the status has {left} of {events} events of replay {id} left, through: {through}");
     Err(Wrong::new(required, format!("{:?}", status.replays)))
 }
-
