@@ -16,6 +16,8 @@ pub enum Mutant {
     Source(SourceBug),
     /// Of its database, which takes progress also from a relay whose lease is another's by now.
     Unfenced,
+    /// Of its database, whose replays are through without what was delivered and is not recorded yet.
+    HastyReplays,
 }
 
 impl Mutant {
@@ -32,25 +34,28 @@ impl Mutant {
         Self::Source(SourceBug::AdvancesBeforeSeen),
         Self::Source(SourceBug::OrderByTransaction),
         Self::Unfenced,
+        Self::HastyReplays,
     ];
 
     pub(crate) fn connector(self, inner: Arc<dyn SinkConnector>) -> Arc<dyn SinkConnector> {
         match self {
             Self::Sink(bug) => buggy_connector(inner, bug),
-            Self::Source(_) | Self::Unfenced => inner,
+            Self::Source(_) | Self::Unfenced | Self::HastyReplays => inner,
         }
     }
 
     pub(crate) fn outbox(self, inner: Arc<dyn Outbox>) -> Arc<dyn Outbox> {
         match self {
             Self::Source(bug) => buggy_outbox(inner, bug),
-            Self::Sink(_) | Self::Unfenced => inner,
+            Self::Sink(_) | Self::Unfenced | Self::HastyReplays => inner,
         }
     }
 
     pub(crate) fn database(self, database: &MemoryDatabase) {
-        if self == Self::Unfenced {
-            database.take_unfenced_writes();
+        match self {
+            Self::Unfenced => database.take_unfenced_writes(),
+            Self::HastyReplays => database.finish_replays_early(),
+            Self::Sink(_) | Self::Source(_) => {}
         }
     }
 }
@@ -70,6 +75,7 @@ impl fmt::Display for Mutant {
             Self::Source(SourceBug::AdvancesBeforeSeen) => "moves its place before it has seen what lies there",
             Self::Source(SourceBug::OrderByTransaction) => "orders by transactions instead of by the lock of the key",
             Self::Unfenced => "writes progress without a fence",
+            Self::HastyReplays => "replays only what is recorded as delivered already",
         };
         formatter.write_str(words)
     }

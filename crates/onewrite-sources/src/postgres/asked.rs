@@ -6,12 +6,15 @@ pub(super) const ASKED: &str = "\
       SELECT replay.*, floor_snapshot::pg_snapshot AS floor, window_snapshot::pg_snapshot AS upper, window_sequence, pending \
       FROM onewrite.replay JOIN onewrite.route ON route.relay = replay.relay AND route.name = replay.route WHERE replay.id = $1)";
 
-/// Whether a row of the outbox belongs to it: asked for, and not set aside until a person decides.
+/// Whether a row of the outbox belongs to it: asked for, not given up, and not set aside until a person decides.
 pub(super) const WANTED: &str = "\
     sequence <= asked.up_to \
     AND (asked.since IS NULL OR occurred_at >= asked.since) AND (asked.until IS NULL OR occurred_at < asked.until) \
     AND (asked.topic IS NULL OR topic COLLATE \"C\" = asked.topic) AND (asked.key IS NULL OR key COLLATE \"C\" = asked.key) \
     AND (coalesce(cardinality(asked.ids), 0) = 0 OR id = ANY (asked.ids)) \
+    AND NOT EXISTS (\
+      SELECT FROM onewrite.skipped_event AS skipped \
+      WHERE skipped.relay = asked.relay AND skipped.sequence = outbox.sequence) \
     AND NOT EXISTS (\
       SELECT FROM onewrite.parked_event AS aside \
       WHERE aside.relay = asked.relay AND aside.route = asked.route AND aside.sequence = outbox.sequence \

@@ -82,10 +82,12 @@ impl Operations for MemoryDatabase {
         let skipped = self
             .call(|state| {
                 let picked = pick(state, filter, |_| true);
-                let removed = picked
-                    .into_iter()
-                    .filter_map(|id| Some((id, state.parked.remove(&id)?)));
-                Ok(removed.map(|(id, parked)| shown(id, &parked, true)).collect())
+                let removed = picked.into_iter().filter_map(|id| {
+                    let parked = state.parked.remove(&id)?;
+                    state.skipped.insert((parked.relay.clone(), parked.sequence));
+                    Some(shown(id, &parked, true))
+                });
+                Ok(removed.collect())
             })
             .await?;
         self.changed();
@@ -236,6 +238,7 @@ fn forget(state: &mut State, relay: &str) -> Result<Forgotten, StoreError> {
     state.parked.retain(|_, parked| parked.relay != relay);
     let parked = (before - state.parked.len()) as u64;
     state.replays.retain(|_, replay| replay.request.relay != relay);
+    state.skipped.retain(|(of, _)| of != relay);
     Ok(Forgotten {
         routes,
         parked,

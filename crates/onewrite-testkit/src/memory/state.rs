@@ -67,6 +67,8 @@ pub(super) struct State {
     pub routes: BTreeMap<(String, String), RouteRow>,
     pub parked: BTreeMap<i64, ParkedRow>,
     pub last_parked: i64,
+    /// Events that were given up, by relay and sequence.
+    pub skipped: BTreeSet<(String, u64)>,
     /// A planted bug: nobody is a zombie.
     pub unfenced: bool,
     pub replays: BTreeMap<i64, ReplayRow>,
@@ -169,11 +171,11 @@ pub(super) struct ReplayRow {
 /// How an event of a replay stands, as far as is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Delivered, or given up: it is replayed.
+    /// Delivered: it is replayed.
     Settled,
     /// Not settled yet, or under retry: perhaps delivered, perhaps not.
     Waits,
-    /// Set aside until a person decides; it is left to its retry.
+    /// Set aside until a person decides, and left to its retry; or given up.
     Aside,
 }
 
@@ -257,6 +259,7 @@ impl State {
         let aside =
             parked.find(|aside| (aside.sequence, &aside.relay, &aside.route) == (sequence, &share.relay, &share.route));
         match aside {
+            _ if self.skipped.contains(&(share.relay.clone(), sequence)) => Standing::Aside,
             Some(aside) if aside.state == Aside::Parked || (aside.state == Aside::Held && self.is_blocked(aside)) => {
                 Standing::Aside
             }

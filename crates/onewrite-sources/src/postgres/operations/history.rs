@@ -64,7 +64,7 @@ fn replay(row: &Row) -> ReplayStatus {
     }
 }
 
-/// How many events of a replay are beyond its progress, set aside ones left out; `None` when counting them takes too long.
+/// How many events of a replay are beyond its progress, but for what is set aside or was given up; `None` when counting them takes too long.
 pub(super) async fn count(client: &mut impl GenericClient, id: i64, share: &Share) -> Result<Option<i64>, Error> {
     let filter = Filter::new(share, 3);
     let sql = format!(

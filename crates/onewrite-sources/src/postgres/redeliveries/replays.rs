@@ -121,12 +121,6 @@ impl Replays {
         for row in &rows {
             let (sequence, is_settled, fits): (i64, bool, bool) = (row.get(0), row.get(9), row.get(10));
             let is_beyond = sequence > run.cursor;
-            // What there is no room for comes by the next look.
-            let is_left = is_settled && !fits;
-            if is_left && is_beyond || !(is_settled && fits) && !look.pass_over(sequence) {
-                is_cut = true;
-                break;
-            }
             if is_settled && fits {
                 let mut event = self
                     .decoder
@@ -134,6 +128,10 @@ impl Replays {
                     .map_err(|error| failed(READING, error))?;
                 event.event.headers.push((HEADER_REPLAY.into(), id.to_string().into()));
                 found.push((Item::Replayed { request: id, sequence }, event));
+            } else if is_settled && is_beyond || !look.pass_over(sequence) {
+                // There is no room for it, or for passing over more: the next look begins with it.
+                is_cut = true;
+                break;
             }
             if is_beyond {
                 beyond += 1;

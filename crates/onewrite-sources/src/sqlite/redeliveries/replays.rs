@@ -80,13 +80,13 @@ impl Replays {
                 limit,
             };
             let read = worker.run("reading events to replay", move |connection| reading.read(connection));
-            let (found, look, is_behind) = read.await?;
-            if !found.is_empty() {
-                return Ok((found, Some(look)));
+            let Seen { events, look, more } = read.await?;
+            if !events.is_empty() {
+                return Ok((events, Some(look)));
             }
             self.runs.looked(look);
-            self.is_behind = is_behind;
-            if is_behind {
+            self.is_behind = more;
+            if more {
                 break;
             }
         }
@@ -97,6 +97,14 @@ impl Replays {
     pub fn is_behind(&self) -> bool {
         self.is_behind
     }
+}
+
+/// What a look at one replay found.
+struct Seen {
+    events: Vec<(Item, Sourced)>,
+    look: Look,
+    /// Whether there may be more already.
+    more: bool,
 }
 
 /// A look at one replay.
@@ -110,9 +118,8 @@ struct Reading {
 }
 
 impl Reading {
-    /// Reads what was passed over and is settled by now; where there is nothing, what lies beyond the cursor. The last value says
-    /// whether there may be more beyond it already.
-    fn read(mut self, connection: &mut Connection) -> rusqlite::Result<(Vec<(Item, Sourced)>, Look, bool)> {
+    /// Reads what was passed over and is settled by now; where there is nothing, what lies beyond the cursor.
+    fn read(mut self, connection: &mut Connection) -> rusqlite::Result<Seen> {
         // One snapshot for all: an event that is settled meanwhile shall not come before an earlier one of its key.
         let transaction = connection.transaction()?;
         let standings = Standings::of(&transaction, &self.share)?;
@@ -139,7 +146,11 @@ impl Reading {
             sourced.event.headers.push(mark);
             (Item::Replayed { request: id, sequence }, sourced)
         };
-        Ok((events.into_iter().map(replayed).collect(), self.look, more))
+        Ok(Seen {
+            events: events.into_iter().map(replayed).collect(),
+            look: self.look,
+            more,
+        })
     }
 
     fn read_beyond(
@@ -174,11 +185,11 @@ impl Reading {
 /// How an event of a replay stands, as far as is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// Delivered, or given up: it is replayed.
+    /// Delivered: it is replayed.
     Settled,
     /// Not settled yet, or under retry: perhaps delivered, perhaps not.
     Waits,
-    /// Set aside until a person decides; it is left to its retry.
+    /// Set aside until a person decides, and left to its retry; or given up.
     Aside,
 }
 
@@ -194,8 +205,9 @@ struct Standings<'c> {
 impl<'c> Standings<'c> {
     fn of(connection: &'c Connection, share: &Share) -> rusqlite::Result<Self> {
         const PROGRESS: &str = "SELECT sequence, pending FROM onewrite_route WHERE relay = ?1 AND name = ?2";
-        // Whether an event that is set aside stays so until a person decides.
+        // Whether an event that is set aside stays so until a person decides. One that was given up does.
         const ASIDE: &str = "\
+            SELECT 1 FROM onewrite_skipped_event WHERE sequence = ?3 AND relay = ?1 UNION ALL \
             SELECT state = 'parked' OR (state = 'held' AND EXISTS (\
                 SELECT 1 FROM onewrite_parked_event AS poison WHERE poison.relay = ?1 AND poison.route = ?2 \
                 AND poison.key = aside.key AND poison.state = 'parked')) \
@@ -278,7 +290,7 @@ impl Request {
     }
 }
 
-/// How many events of a replay are beyond its progress, set aside ones left out; `None` when its route is gone, or counting them takes too long.
+/// How many events of a replay are beyond its progress, but for what is set aside or was given up; `None` when its route is gone, or counting them takes too long.
 pub(in crate::sqlite) fn count(connection: &Connection, id: i64) -> rusqlite::Result<Option<i64>> {
     const REQUEST: &str = "\
         SELECT replay.id, up_to, progress, since, until, topic, key, ids, replay.relay, replay.route, definition \

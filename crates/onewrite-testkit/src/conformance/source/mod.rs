@@ -132,7 +132,7 @@ const CASES: &[Case<dyn SourceHarness>] = cases![
     replaying::a_pending_event_holds_up_its_own_replay_only_at_its_end,
     replaying::a_replay_ends_without_what_is_set_aside,
     replaying::a_replay_waits_for_events_under_retry,
-    replaying::a_replay_brings_back_what_was_skipped,
+    replaying::a_replay_leaves_out_what_was_skipped,
     operating::a_relay_that_nobody_runs_can_be_given_up,
     operating::pausing_and_halting_reach_the_relay,
     operating::the_status_tells_what_is_unsettled_and_parked,
