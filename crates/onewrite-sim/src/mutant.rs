@@ -27,6 +27,8 @@ pub enum Mutant {
     Feed(FeedBug),
     /// Of its database, which takes progress also from a relay whose lease is another's by now.
     Unfenced,
+    /// Of its database, whose replays are through without what was delivered and is not recorded yet.
+    HastyReplays,
 }
 
 impl Mutant {
@@ -45,32 +47,35 @@ impl Mutant {
         Self::Feed(FeedBug::BoundAfterFence),
         Self::Feed(FeedBug::KeepsBrokenQueue),
         Self::Unfenced,
+        Self::HastyReplays,
     ];
 
     pub(crate) fn connector(self, inner: Arc<dyn SinkConnector>) -> Arc<dyn SinkConnector> {
         match self {
             Self::Sink(bug) => buggy_connector(inner, bug),
-            Self::Source(_) | Self::Feed(_) | Self::Unfenced => inner,
+            Self::Source(_) | Self::Feed(_) | Self::Unfenced | Self::HastyReplays => inner,
         }
     }
 
     pub(crate) fn outbox(self, inner: Arc<dyn Outbox>) -> Arc<dyn Outbox> {
         match self {
             Self::Source(bug) => buggy_outbox(inner, bug),
-            Self::Sink(_) | Self::Feed(_) | Self::Unfenced => inner,
+            Self::Sink(_) | Self::Feed(_) | Self::Unfenced | Self::HastyReplays => inner,
         }
     }
 
     pub(crate) fn feed(self) -> Option<FeedBug> {
         match self {
             Self::Feed(bug) => Some(bug),
-            Self::Sink(_) | Self::Source(_) | Self::Unfenced => None,
+            Self::Sink(_) | Self::Source(_) | Self::Unfenced | Self::HastyReplays => None,
         }
     }
 
     pub(crate) fn database(self, database: &MemoryDatabase) {
-        if self == Self::Unfenced {
-            database.take_unfenced_writes();
+        match self {
+            Self::Unfenced => database.take_unfenced_writes(),
+            Self::HastyReplays => database.finish_replays_early(),
+            Self::Sink(_) | Self::Source(_) | Self::Feed(_) => {}
         }
     }
 }
@@ -92,6 +97,7 @@ impl fmt::Display for Mutant {
             Self::Feed(FeedBug::BoundAfterFence) => "bounds sequences by what was drawn after its fence",
             Self::Feed(FeedBug::KeepsBrokenQueue) => "goes on with a queue after the log broke off",
             Self::Unfenced => "writes progress without a fence",
+            Self::HastyReplays => "replays only what is recorded as delivered already",
         };
         formatter.write_str(words)
     }

@@ -84,6 +84,11 @@ impl MemoryDatabase {
         self.state().unfenced = true;
     }
 
+    /// A planted bug: from now on a replay is through without what was not recorded as settled when it came there.
+    pub fn finish_replays_early(&self) {
+        self.state().hasty_replays = true;
+    }
+
     /// The epoch of a relay's last lease; 0 before the first.
     pub fn epoch(&self, relay: &str) -> i64 {
         self.state().relays.get(relay).map_or(0, |relay| relay.epoch)
