@@ -169,7 +169,33 @@ fn neither_depth_nor_unions_of_unions_take_all_there_is() {
         {"type":"record","name":"B","fields":[{"name":"next","type":["int","A","B"]}]}]}]}"#;
     let wrong = format!("{}\"x\"{}", "{\"next\":".repeat(100), "}".repeat(100));
     let words = encoded(tree, &wrong).unwrap_err();
-    assert!(words.contains("tries"), "{words}");
+    assert!(words.contains("tried in vain"), "{words}");
+}
+
+#[test]
+fn a_long_list_whose_elements_are_not_of_the_first_branch_is_written() {
+    let either = r#"{"type":"array","items":[{"type":"record","name":"A","fields":[{"name":"a","type":"int"}]},
+        {"type":"record","name":"B","fields":[{"name":"b","type":"int"}]}]}"#;
+    let many = format!("[{}{{\"b\":1}}]", "{\"b\":1},".repeat(29_999));
+    assert_eq!(encoded(either, &many).unwrap().len(), 4 + 30_000 * 2);
+}
+
+#[test]
+fn defaults_of_defaults_come_to_an_end() {
+    let endless = r#"{"type":"record","name":"L","fields":[{"name":"next","type":"L","default":{}}]}"#;
+    let words = encoded(endless, "{}").unwrap_err();
+    assert!(words.contains("defaults go more than 256 deep"), "{words}");
+    // Twice as many with each level, and no byte of body.
+    let mut doubling = r#"{"type":"record","name":"R0","fields":[{"name":"n","type":"null","default":null}]}"#.to_owned();
+    for level in 1..40 {
+        let below = level - 1;
+        doubling = format!(
+            r#"{{"type":"record","name":"R{level}","fields":[{{"name":"a","type":{doubling},"default":{{}}}},
+            {{"name":"b","type":"R{below}","default":{{}}}}]}}"#
+        );
+    }
+    let words = encoded(&doubling, "{}").unwrap_err();
+    assert!(words.contains("defaults add more than 1000000 values"), "{words}");
 }
 
 #[test]

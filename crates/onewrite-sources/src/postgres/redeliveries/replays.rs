@@ -1,7 +1,6 @@
 //! Replays: events that are still in the outbox, delivered again.
 
 use onewrite_core::routing::Share;
-use onewrite_core::wire::HEADER_REPLAY;
 use onewrite_core::{BatchLimit, Position, Sourced, StoreError};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
@@ -146,7 +145,7 @@ impl Replays {
         let mut found = Vec::with_capacity(rows.len());
         for row in &rows {
             let mut event = self.decoder.event(row, 1, Position::new(0, 0)).map_err(wrong)?;
-            event.event.headers.push((HEADER_REPLAY.into(), id.to_string().into()));
+            event.event.replay = Some(id);
             found.push((
                 Item::Replayed {
                     request: id,

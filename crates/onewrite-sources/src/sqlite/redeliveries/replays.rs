@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use onewrite_core::limits::{REPLAY_COUNT_TIMEOUT, UNSETTLED_COUNT_MAX};
 use onewrite_core::routing::Share;
-use onewrite_core::wire::HEADER_REPLAY;
 use onewrite_core::{BatchLimit, Sourced, StoreError};
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, Transaction};
@@ -109,10 +108,7 @@ impl Replays {
             self.is_behind = more;
         }
         let replayed = |(sequence, mut sourced): (i64, Sourced)| {
-            sourced
-                .event
-                .headers
-                .push((HEADER_REPLAY.into(), id.to_string().into()));
+            sourced.event.replay = Some(id);
             (Item::Replayed { request: id, sequence }, sourced)
         };
         Ok(events.into_iter().map(replayed).collect())

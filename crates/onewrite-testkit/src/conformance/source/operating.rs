@@ -2,7 +2,6 @@
 
 use onewrite_core::StoreFailure;
 use onewrite_core::store::{ParkedFilter, ReplayRequest, ReplayStatus, RouteControl, RouteReport, RouteState};
-use onewrite_core::wire::HEADER_REPLAY;
 use uuid::Uuid;
 
 use super::SourceHarness;
@@ -38,17 +37,10 @@ pub(super) async fn a_replay_brings_what_it_names_and_ends(harness: &mut dyn Sou
     let handed_out = redeliveries.until(of_key.len()).await?;
     exactly(&of_key, &handed_out)?;
     for sourced in &handed_out {
-        let marked = sourced
-            .event
-            .headers
-            .iter()
-            .any(|(name, value)| &**name == HEADER_REPLAY && **value == number.to_string());
-        if !marked || sourced.defect.is_some() {
-            let seen = format!("{:?}, defect {:?}", sourced.event.headers, sourced.defect);
-            return Err(Wrong::new(
-                format!("a replayed event has the header {HEADER_REPLAY}: {number}"),
-                seen,
-            ));
+        let replay = sourced.event.replay;
+        if replay != Some(number) || sourced.defect.is_some() {
+            let seen = format!("{replay:?}, defect {:?}", sourced.defect);
+            return Err(Wrong::new(format!("a replayed event tells its replay, {number}"), seen));
         }
     }
     redeliveries.settle_through(Some(handed_out[5].position), &[]).await?;
