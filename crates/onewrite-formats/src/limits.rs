@@ -50,15 +50,14 @@ pub const SCHEMAS_MAX: usize = 1_000;
 /// Most schemas that one schema may refer to, directly or not: circles are not followed, and no honest schema has more.
 pub const REFERENCES_MAX: usize = 1_000;
 
-/// Deepest nesting of JSON that is encoded in Avro: as much as other readers of JSON take, and no danger to the stack.
+/// Deepest nesting of JSON that is encoded in Avro, with what defaults of the schema add: as much as other readers of JSON take, and no
+/// danger to the stack.
 pub const NESTING_MAX: usize = 128;
 
-/// Deepest nesting of what is written in Avro, defaults of the schema included: a schema may have defaults without end.
-pub const AVRO_NESTING_MAX: usize = 256;
-
-/// Most bytes of JSON in vain for which branches of Avro unions may be tried, beside [`UNION_BYTES_FACTOR`] times the payload: as much
-/// as is read in some ten milliseconds. Unions of records inside unions of records have more ways than can be tried.
-pub const UNION_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most bytes of JSON in vain for which branches of Avro unions may be tried, beside [`UNION_BYTES_FACTOR`] times the payload: some
+/// thousand tries of a usual event, which take well below a second. Unions of records inside unions of records have more ways
+/// than can be tried.
+pub const UNION_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// How many times its own length of an event may be tried in vain: a union of that many records, of which the last fits.
 pub const UNION_BYTES_FACTOR: usize = 16;

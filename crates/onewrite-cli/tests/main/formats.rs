@@ -81,7 +81,11 @@ fn all_that_is_wrong_is_told_at_once() {
                     [[routes]]\nname = \"orders\"\nsink = \"event\"\nmatch = 1\non_poison = \"drop\"";
     let sink = "type = \"http\"\nurl = \"ftp://127.0.0.1/\"";
     let said = Program::with(&configuration(sink, route, sections)).run(&["status"]);
-    let told: Vec<_> = said.err.lines().map(|line| line.trim().split(": ").take(2).collect::<Vec<_>>()).collect();
+    let told: Vec<_> = said
+        .err
+        .lines()
+        .map(|line| line.trim().split(": ").take(2).collect::<Vec<_>>())
+        .collect();
     let expected = [
         "onewrite.toml:7: sinks.events.url",
         "onewrite.toml:12: routes.0.topic",
@@ -93,7 +97,11 @@ fn all_that_is_wrong_is_told_at_once() {
         "onewrite.toml:21: routes.1.match",
         "onewrite.toml:22: routes.1.on_poison",
     ];
-    let told: Vec<_> = told.iter().map(|parts| parts.join(": ")).filter(|line| line.starts_with("onewrite.toml")).collect();
+    let told: Vec<_> = told
+        .iter()
+        .map(|parts| parts.join(": "))
+        .filter(|line| line.starts_with("onewrite.toml"))
+        .collect();
     assert_eq!(told, expected, "{}", said.err);
 }
 

@@ -201,7 +201,11 @@ fn without_a_prefix_only_attributes_travel() {
 fn a_replayed_event_can_be_told_in_every_mode_and_binding() {
     let mut replayed = event("application/json", b"1");
     replayed.replay = Some(3);
-    for (binding, name) in [(HTTP, "ce-onewritereplay"), (KAFKA, "ce_onewritereplay"), (MQTT, "onewritereplay")] {
+    for (binding, name) in [
+        (HTTP, "ce-onewritereplay"),
+        (KAFKA, "ce_onewritereplay"),
+        (MQTT, "onewritereplay"),
+    ] {
         assert_eq!(header(&laid(&[], &replayed, binding).unwrap(), name), Some("3"));
         let mut own = event("application/cloudevents+json", b"{}");
         assert_eq!(header(&laid(&[], &own, binding).unwrap(), name), None);

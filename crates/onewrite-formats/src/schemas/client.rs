@@ -293,9 +293,7 @@ fn refusal(base: &Url, status: StatusCode, path: &[&str], answer: &[u8]) -> Fail
         408 | 425 | 429 | 500.. => Failure::away(told),
         300..=399 => Failure::Denied(format!("{told}; redirects are not followed, so check its address")),
         // Another answer is that of some other server, or of another path.
-        404 | 405 if !is_registrys => {
-            Failure::Denied(format!("{told}; check the path of its address"))
-        }
+        404 | 405 if !is_registrys => Failure::Denied(format!("{told}; check the path of its address")),
         _ => Failure::Refused(told),
     }
 }

@@ -63,7 +63,11 @@ impl<C> Known<C> {
     pub fn of(&self, subject: &str, ttl: Option<Duration>) -> Memory<C> {
         let now = Instant::now();
         let is_away = self.away.as_ref().filter(|(until, _)| now < *until);
-        match self.subjects.get(subject).map(|subject| (&subject.what, now - subject.since)) {
+        match self
+            .subjects
+            .get(subject)
+            .map(|subject| (&subject.what, now - subject.since))
+        {
             Some((What::Found(ready), age)) => {
                 let rests = is_away.is_some() || self.refreshing_again.is_some_and(|until| now < until);
                 if rests || ttl.is_none_or(|ttl| age < ttl) {
@@ -157,7 +161,10 @@ impl<C> Known<C> {
     /// That an event must wait until the registry is asked again. Each comes back at the same time, so that another subject has
     /// its turn while one that failed is still left in peace.
     fn waited_out(&self, words: String, now: Instant) -> Failure {
-        let again = self.away.as_ref().map(|(until, _)| until.saturating_duration_since(now));
+        let again = self
+            .away
+            .as_ref()
+            .map(|(until, _)| until.saturating_duration_since(now));
         let after = Some(again.filter(|again| !again.is_zero()).unwrap_or(REGISTRY_PAUSE));
         Failure::Away { words, after }
     }
@@ -188,7 +195,10 @@ mod tests {
             found(&mut known, &format!("s{id}"), id);
         }
         assert_eq!((known.schemas.len(), known.subjects.len()), (SCHEMAS_MAX, SCHEMAS_MAX));
-        assert!(known.schema(49).is_none() && known.schema(50).is_some(), "the oldest go");
+        assert!(
+            known.schema(49).is_none() && known.schema(50).is_some(),
+            "the oldest go"
+        );
         for number in 0..SUBJECTS_MAX + 5 {
             found(&mut known, &format!("t{number}"), most);
         }
@@ -214,7 +224,10 @@ mod tests {
         assert!(matches!(known.of("other", None), Memory::Good(Err(_))));
         known.not_refreshed();
         found(&mut known, "third", 1);
-        assert!(matches!(known.of("other", None), Memory::Nothing), "the registry answered");
+        assert!(
+            matches!(known.of("other", None), Memory::Nothing),
+            "the registry answered"
+        );
     }
 
     #[test]

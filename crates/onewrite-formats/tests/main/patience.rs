@@ -35,9 +35,7 @@ fn asks_for(request: &Request, subject: &str) -> bool {
 
 /// Addresses that take connections and never say a word.
 fn silent(count: usize) -> (Vec<TcpListener>, String) {
-    let listeners: Vec<_> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect();
+    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let urls: Vec<_> = listeners
         .iter()
         .map(|listener| format!("http://{}", listener.local_addr().unwrap()))

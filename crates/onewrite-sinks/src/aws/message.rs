@@ -4,9 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use onewrite_core::Event;
 use onewrite_core::error::SinkError;
-use onewrite_core::wire::{
-    HEADER_CONTENT_TYPE, HEADER_KEY, RESERVED_HEADER_PREFIX, key_header, native_headers,
-};
+use onewrite_core::wire::{HEADER_CONTENT_TYPE, HEADER_KEY, RESERVED_HEADER_PREFIX, key_header, native_headers};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::scalars;
 use super::{AvroSchema, Rules};
-use crate::limits::{AVRO_BODY_BYTES_MAX, AVRO_DEFAULTS_MAX, AVRO_NESTING_MAX, UNION_BYTES_FACTOR, UNION_BYTES_MAX};
+use crate::limits::{AVRO_BODY_BYTES_MAX, AVRO_DEFAULTS_MAX, NESTING_MAX, UNION_BYTES_FACTOR, UNION_BYTES_MAX};
 use crate::schemas::frame::zigzag;
 use crate::schemas::json::Json;
 
@@ -102,8 +102,8 @@ impl<'s> Encoder<'s> {
 
     /// Whether there is room for one more value, where `written` bytes stand already.
     fn bounded(&mut self, written: usize) -> Result<(), Wrong> {
-        if self.path.len() > AVRO_NESTING_MAX {
-            let words = format!("the schema's defaults go more than {AVRO_NESTING_MAX} deep");
+        if self.path.len() > NESTING_MAX {
+            let words = format!("the schema's defaults go more than {NESTING_MAX} deep");
             return Err(self.at(words));
         }
         if written > AVRO_BODY_BYTES_MAX {
@@ -112,7 +112,9 @@ impl<'s> Encoder<'s> {
         }
         if self.is_default {
             self.defaults = self.defaults.checked_sub(1).ok_or_else(|| {
-                self.at(format!("the schema's defaults add more than {AVRO_DEFAULTS_MAX} values"))
+                self.at(format!(
+                    "the schema's defaults add more than {AVRO_DEFAULTS_MAX} values"
+                ))
             })?;
         }
         Ok(())
@@ -173,7 +175,9 @@ impl<'s> Encoder<'s> {
         let mut wrong = None;
         for place in by_kind.iter().chain(&others) {
             if self.tries == 0 {
-                return Err(self.at("too many branches of unions were tried in vain; write {\"branch\": value}".to_owned()));
+                return Err(
+                    self.at("too many branches of unions were tried in vain; write {\"branch\": value}".to_owned())
+                );
             }
             zigzag(length(*place), out);
             match self.value(&branches[*place], raw, out) {

@@ -181,20 +181,29 @@ fn a_long_list_whose_elements_are_not_of_the_first_branch_is_written() {
 }
 
 #[test]
-fn defaults_of_defaults_come_to_an_end() {
-    let endless = r#"{"type":"record","name":"L","fields":[{"name":"next","type":"L","default":{}}]}"#;
-    let words = encoded(endless, "{}").unwrap_err();
-    assert!(words.contains("defaults go more than 256 deep"), "{words}");
-    // Twice as many with each level, and no byte of body.
-    let mut doubling = r#"{"type":"record","name":"R0","fields":[{"name":"n","type":"null","default":null}]}"#.to_owned();
-    for level in 1..40 {
-        let below = level - 1;
-        doubling = format!(
-            r#"{{"type":"record","name":"R{level}","fields":[{{"name":"a","type":{doubling},"default":{{}}}},
-            {{"name":"b","type":"R{below}","default":{{}}}}]}}"#
-        );
+fn what_defaults_add_is_bounded() {
+    let record = |name: &str, fields: Vec<String>| {
+        format!(r#"{{"type":"record","name":"{name}","fields":[{}]}}"#, fields.join(","))
+    };
+    // Each record holds the one before it by default.
+    let mut chain = vec![record(
+        "R0",
+        vec![r#"{"name":"n","type":"int","default":1}"#.to_owned()],
+    )];
+    for level in 1..140 {
+        let below = format!(r#"{{"name":"n","type":"R{}","default":{{}}}}"#, level - 1);
+        chain.push(record(&format!("R{level}"), vec![below]));
     }
-    let words = encoded(&doubling, "{}").unwrap_err();
+    let fields = (0..).zip(&chain);
+    let fields = fields.map(|(at, link)| format!(r#"{{"name":"f{at}","type":{link},"default":{{}}}}"#));
+    let words = encoded(&record("All", fields.collect()), "{}").unwrap_err();
+    assert!(words.contains("defaults go more than 128 deep"), "{words}");
+
+    let fields = (0..20).map(|at| format!(r#"{{"name":"f{at}","type":"int","default":0}}"#));
+    let list = format!(r#"{{"type":"array","items":{}}}"#, record("Wide", fields.collect()));
+    let many = |count: usize| format!("[{}{{}}]", "{},".repeat(count - 1));
+    assert_eq!(encoded(&list, &many(1_000)).unwrap().len(), 3 + 1_000 * 20);
+    let words = encoded(&list, &many(50_001)).unwrap_err();
     assert!(words.contains("defaults add more than 1000000 values"), "{words}");
 }
 
