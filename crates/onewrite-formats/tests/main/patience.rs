@@ -70,7 +70,8 @@ async fn a_look_up_goes_on_when_its_delivery_is_given_up() {
     let (noted, held) = (Arc::clone(&asked), Mutex::new(held));
     let up = Stub::answering(move |_| {
         noted.fetch_add(1, Ordering::SeqCst);
-        held.lock().unwrap().recv().unwrap();
+        // Whatever waits behind this on the same thread goes on elsewhere.
+        tokio::task::block_in_place(|| held.lock().unwrap().recv().unwrap());
         Answer::new(200, SCHEMA)
     });
     let sink = avro(&up.await.url(), &[]).await;
