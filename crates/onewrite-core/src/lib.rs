@@ -3,6 +3,7 @@
 
 pub mod alarm;
 pub mod backoff;
+pub mod catalogue;
 pub mod envelope;
 pub mod error;
 pub mod event;

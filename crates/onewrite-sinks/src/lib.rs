@@ -74,4 +74,4 @@ pub mod sns;
 #[cfg(feature = "sqs")]
 pub mod sqs;
 
-pub use registry::{BuildError, SinkType, UnknownSink};
+pub use registry::{BuildError, SinkType};

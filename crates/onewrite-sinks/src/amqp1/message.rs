@@ -86,6 +86,7 @@ mod tests {
             content_type: "application/json".into(),
             headers: vec![("traceparent".into(), "00-1".into())],
             occurred_at: "2024-05-06T07:08:09.123456Z".parse().unwrap(),
+            replay: None,
             headers_complete: false,
             verbatim: None,
         }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{Field, Kind, Options, field};
-use onewrite_core::sink::Finding;
+use onewrite_core::sink::{CloudEventsBinding, Finding};
 use onewrite_core::{Sink, SinkConnector};
 
 use self::links::Known;
@@ -170,8 +170,8 @@ impl SinkConnector for Amqp1Connector {
     }
 
     /// The AMQP binding's prefix that JMS clients can read too (CloudEvents, AMQP protocol binding 1.0.2, section 3.1.3.1).
-    fn cloudevents_prefix(&self) -> &'static str {
-        "cloudEvents_"
+    fn cloudevents(&self) -> CloudEventsBinding {
+        CloudEventsBinding::prefixed("cloudEvents_")
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{Field, Kind, Options, field};
-use onewrite_core::sink::Finding;
+use onewrite_core::sink::{CloudEventsBinding, Finding};
 use onewrite_core::{Sink, SinkConnector};
 
 use self::session::Session;
@@ -146,8 +146,8 @@ impl SinkConnector for MqttConnector {
     }
 
     /// The CloudEvents binding of MQTT 5 has attributes as user properties under their own names.
-    fn cloudevents_prefix(&self) -> &'static str {
-        ""
+    fn cloudevents(&self) -> CloudEventsBinding {
+        CloudEventsBinding::prefixed("")
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

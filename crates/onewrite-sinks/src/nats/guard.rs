@@ -11,7 +11,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use onewrite_core::error::SinkError;
-use onewrite_core::wire::HEADER_REPLAY;
 
 use super::api::{Last, Unanswered, last};
 use super::link::Link;
@@ -44,7 +43,6 @@ impl Guard {
         let subject = self.subject(&message.subject);
         let mut subject = subject.lock().await;
         let id = message.headers.get(MESSAGE_ID).map_or("", |id| id.as_str());
-        let replayed = message.headers.get(HEADER_REPLAY).is_some();
         let mut other = None;
         for _ in 0..NATS_GUARD_TRIES {
             // Whatever happens to this future, what is under way makes it unknown.
@@ -58,7 +56,7 @@ impl Guard {
                     Err(fate) => return fate,
                 },
             };
-            if !replayed && subject.forget(id) {
+            if !message.replayed && subject.forget(id) {
                 subject.last = Some(expected);
                 return Fate::Delivered;
             }

@@ -20,6 +20,8 @@ pub(super) struct Message {
     pub payload: Bytes,
     /// Headers and payload, as the server counts them.
     pub bytes: usize,
+    /// Whether it is wanted once more, where the stream holds it already.
+    pub replayed: bool,
 }
 
 impl Message {
@@ -57,6 +59,7 @@ impl Message {
             headers: builder.headers,
             payload: event.payload.clone(),
             bytes,
+            replayed: event.replay.is_some(),
         })
     }
 }

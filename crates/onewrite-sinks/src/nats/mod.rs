@@ -17,7 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{Field, Kind, Options, field};
-use onewrite_core::sink::Finding;
+use onewrite_core::sink::{CloudEventsBinding, Finding};
 use onewrite_core::{Sink, SinkConnector};
 
 use self::guard::Guard;
@@ -143,6 +143,15 @@ struct NatsConnector {
 impl SinkConnector for NatsConnector {
     fn kind(&self) -> &'static str {
         "nats"
+    }
+
+    /// As the binding for NATS has it since NATS has headers (CloudEvents, NATS protocol binding 1.0.3, sections 3.1.2 and 3.1.3).
+    fn cloudevents(&self) -> CloudEventsBinding {
+        CloudEventsBinding {
+            percent_encoded: true,
+            data_content_type: true,
+            ..CloudEventsBinding::prefixed("ce-")
+        }
     }
 
     /// Logs in to the first server that takes a connection, and makes sure that JetStream answers.

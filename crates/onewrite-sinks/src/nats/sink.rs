@@ -71,6 +71,7 @@ pub(super) async fn publish(settings: &Settings, link: &Link, message: Message) 
         headers,
         payload,
         bytes,
+        replayed: _,
     } = message;
     let asked = link
         .request(&subject, Some(headers), payload, settings.ack_timeout)
