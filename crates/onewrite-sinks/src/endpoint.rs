@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use onewrite_core::error::{Action, SinkError, chain};
 use onewrite_core::options::Options;
+use onewrite_core::sink::Finding;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -49,7 +50,12 @@ impl Endpoint {
             SinkError::reconnect(format!("{self} is no name that a certificate is for")).because(error)
         })?;
         let encrypted = TlsConnector::from(tls).connect(name, stream).await;
-        let refused = |error| SinkError::reconnect(format!("no TLS with {self}")).because(error);
+        let refused = |error| {
+            let words = format!(
+                "no TLS with {self}; where its certificate is not trusted, give the authority that signed it with ca_file"
+            );
+            SinkError::reconnect(words).because(error)
+        };
         Ok(Box::new(encrypted.map_err(refused)?))
     }
 
@@ -112,10 +118,22 @@ pub fn read(options: &Options, plain: Scheme, encrypted: Scheme) -> Result<(Vec<
     Ok((endpoints, scheme == Some(encrypted.name)))
 }
 
+/// What `onewrite check` says of addresses on other machines that are not encrypted.
+pub fn unencrypted(endpoints: &[Endpoint], plain: Scheme, encrypted: Scheme) -> Option<Finding> {
+    let open = endpoints.iter().find(|endpoint| !endpoint.is_local())?;
+    Some(Finding::warning(
+        format!("url {}://{open}", plain.name),
+        format!(
+            "is not encrypted: whoever carries the traffic can read the events and the login; use {}://",
+            encrypted.name
+        ),
+    ))
+}
+
 /// What the first of several tries gives that gives anything; one is begun when the one before it has failed.
 ///
 /// # Errors
-/// The one that a person must do something about, if there is one, since it will not pass by itself; else all of them.
+/// As [`worst_of`] has it.
 pub async fn first_of<T, F>(tries: Vec<F>) -> Result<T, SinkError>
 where
     F: Future<Output = Result<T, SinkError>>,
@@ -127,15 +145,21 @@ where
             Err(error) => failures.push(error),
         }
     }
+    Err(worst_of(failures))
+}
+
+/// What several tries failed of: the error that a person must do something about, if there is one, since it will not pass by itself; else
+/// all of them.
+pub fn worst_of(mut failures: Vec<SinkError>) -> SinkError {
     let halts = |error: &SinkError| error.action == Action::Halt;
     if let Some(at) = failures.iter().position(halts) {
-        return Err(failures.swap_remove(at));
+        return failures.swap_remove(at);
     }
     if failures.len() == 1 {
-        return Err(failures.remove(0));
+        return failures.remove(0);
     }
     let all: Vec<_> = failures.iter().map(|error| chain(error)).collect();
-    Err(SinkError::reconnect(all.join("; and ")))
+    SinkError::reconnect(all.join("; and "))
 }
 
 fn one(text: &str, plain: Scheme, encrypted: Scheme) -> Result<(&'static str, Endpoint), String> {
@@ -175,7 +199,7 @@ fn one(text: &str, plain: Scheme, encrypted: Scheme) -> Result<(&'static str, En
         None => None,
     };
     match port {
-        Some(port) if !host.is_empty() => Ok((
+        Some(port) if !host.is_empty() && !host.contains(char::is_whitespace) => Ok((
             scheme.name,
             Endpoint {
                 host: host.to_owned(),
@@ -221,12 +245,27 @@ mod tests {
     }
 
     #[test]
+    fn what_travels_unencrypted_to_another_machine_is_told() {
+        let told = |host: &str| {
+            let host = host.to_owned();
+            unencrypted(&[Endpoint { host, port: 1 }], PLAIN, ENCRYPTED).map(|finding| finding.subject)
+        };
+        for local in ["localhost", "127.0.0.1", "127.9.9.9", "::1"] {
+            assert_eq!(told(local), None, "{local}");
+        }
+        for other in ["127.example.com", "localhost.example.com"] {
+            assert_eq!(told(other), Some(format!("url redis://{other}:1")));
+        }
+    }
+
+    #[test]
     fn what_is_no_address_is_told_and_no_password_shown() {
         for (text, words) in [
             ("localhost:6379", "is not a URL"),
             ("http://localhost", "has the scheme \"http\""),
             ("redis://localhost/3", "more than a host and a port"),
             ("redis://:6379", "no host or no such port"),
+            ("redis://a b", "no host or no such port"),
             ("redis://a:0", "no host or no such port"),
             ("redis://a:b", "no host or no such port"),
             ("redis://[::1", "whose bracket nothing closes"),

@@ -5,8 +5,10 @@
 
 #[cfg(any(feature = "sqs", feature = "sns"))]
 mod aws;
-#[cfg(any(feature = "redis", feature = "mqtt"))]
+#[cfg(any(feature = "nats", feature = "amqp1", feature = "redis", feature = "mqtt"))]
 mod endpoint;
+#[cfg(any(feature = "nats", feature = "amqp1"))]
+mod ids;
 #[cfg(any(
     feature = "rabbitmq",
     feature = "nats",
@@ -33,6 +35,8 @@ pub mod registry;
 mod tls {
     pub use onewrite_tls::*;
 }
+#[cfg(any(feature = "nats", feature = "amqp1", feature = "mqtt"))]
+mod turns;
 #[cfg(any(feature = "http", feature = "ibmmq", feature = "sqs", feature = "sns"))]
 mod web;
 
