@@ -262,7 +262,11 @@ impl State {
     }
 
     /// What a replay is still to bring under the route's share, with how it stands.
-    pub(super) fn left_of<'a>(&'a self, replay: &ReplayRow, share: &Share) -> impl Iterator<Item = (u64, &'a Row, Standing)> {
+    pub(super) fn left_of<'a>(
+        &'a self,
+        replay: &ReplayRow,
+        share: &Share,
+    ) -> impl Iterator<Item = (u64, &'a Row, Standing)> {
         let events = replay.events(&self.rows, share);
         let left = events.filter(|(sequence, _)| !replay.settled.contains(sequence));
         left.map(|(sequence, row)| (sequence, row, self.standing(share, sequence, row)))
