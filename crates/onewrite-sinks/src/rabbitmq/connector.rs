@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use onewrite_core::error::{Action, SinkError};
 use onewrite_core::sink::Finding;
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 use tokio::time::timeout;
 
 use super::amqp::{Connection, Failure};
+use super::readback::RabbitReadBack;
 use super::settings::Settings;
 use super::sink::{RabbitSink, Suspects};
 use super::{judge, probe};
@@ -49,6 +51,10 @@ impl SinkConnector for RabbitConnector {
     /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>.
     fn cloudevents_prefix(&self) -> &'static str {
         "cloudEvents_"
+    }
+
+    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
+        Some(Box::new(RabbitReadBack(Arc::clone(&self.settings))))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

@@ -9,6 +9,7 @@ mod destinations;
 mod judge;
 mod message;
 mod probe;
+mod readback;
 mod settings;
 mod sink;
 

@@ -18,6 +18,7 @@ pub(crate) mod error;
 mod feed;
 mod filter;
 mod foreign;
+mod ground;
 mod log;
 mod maintain;
 mod operations;
@@ -34,6 +35,7 @@ mod snapshot;
 use onewrite_core::StoreError;
 use onewrite_core::options::{Field, Kind, Options};
 
+pub use ground::PostgresGround;
 pub use operations::{LONG_TRANSACTION, PostgresOperations};
 pub use outbox::PostgresOutbox;
 

@@ -18,5 +18,6 @@ mod stream;
 pub(super) use self::confirms::Verdict;
 pub(super) use self::connection::{Channel, Connection, Message};
 pub(super) use self::failure::{Close, Failure};
-pub(super) use self::handshake::Login;
-pub(super) use self::stream::Address;
+pub(super) use self::frames::{Frames, put_heartbeat, put_method};
+pub(super) use self::handshake::{Login, greet};
+pub(super) use self::stream::{Address, Transport, open};
