@@ -13,3 +13,4 @@ mod postgres;
 mod program;
 mod relay;
 mod shop;
+mod verify;
