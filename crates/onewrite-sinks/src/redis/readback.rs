@@ -24,6 +24,7 @@ impl ReadBack for RedisReadBack {
             ("stream", Some(topic.to_owned())),
             ("max_entries", None),
             ("max_age", None),
+            ("trim", None),
         ]
     }
 
