@@ -21,6 +21,9 @@ pub const TICK: Duration = Duration::from_millis(50);
 /// How often the database is asked for the relay's status. It may have to count the backlogs of all relays.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 
+/// The same when everything has arrived, and only the relay's own record of it is waited for.
+pub const STATUS_INTERVAL_AT_THE_END: Duration = Duration::from_millis(250);
+
 /// How often a line of progress is written where there is no terminal; a terminal shows one line, five times a second.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 

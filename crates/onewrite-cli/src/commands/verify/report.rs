@@ -345,3 +345,76 @@ fn milliseconds(time: f64) -> String {
         seconds(time / 1_000.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use onewrite_core::promise::Found;
+    use onewrite_core::verify::Arrived;
+    use uuid::Uuid;
+
+    use super::super::book::{Book, Fate};
+    use super::super::load::Body;
+    use super::super::seen::Seen;
+    use super::*;
+
+    fn id(number: u128) -> Uuid {
+        Uuid::from_u128(number)
+    }
+
+    /// What arrives when the event of this number is delivered under the id of another.
+    fn under(number: u128, wire: u128) -> Arrived {
+        let body = Body {
+            id: id(number),
+            key: "k".to_owned(),
+            number: number as u64,
+            written_at: jiff::Timestamp::UNIX_EPOCH,
+            filling: String::new(),
+        };
+        Arrived::new(Some(&id(wire).to_string()), serde_json::to_vec(&body).unwrap())
+    }
+
+    /// The verdict on what arrived, where 1 to 3 are committed and 9 is rolled back.
+    fn judge(arrived: &[Arrived], applied_twice: Option<u128>) -> Vec<Promise> {
+        let (book, seen) = (Book::default(), Seen::default());
+        let committed = (1..=3).map(|number| (id(number), "k".to_owned(), number as u64));
+        book.note(committed, Fate::Committed);
+        book.note([(id(9), "k".to_owned(), 4)], Fate::RolledBack);
+        seen.note(arrived);
+        let deliveries = seen.ids();
+        let mut effects: HashMap<Uuid, u64> = deliveries.iter().map(|id| (*id, 1)).collect();
+        effects.extend(applied_twice.map(|number| (id(number), 2)));
+        let found = Found {
+            deliveries,
+            effects: Some(effects),
+            ..Found::default()
+        };
+        delivered(&book.ledger().judge(&found), book.tally(), &seen.damaged())
+    }
+
+    fn broken(promises: &[Promise]) -> Vec<(&str, &str)> {
+        let broken = promises.iter().filter(|promise| !promise.holds);
+        broken
+            .map(|promise| (promise.rule, promise.examples[0].as_str()))
+            .collect()
+    }
+
+    #[test]
+    fn each_way_to_lie_breaks_its_own_promise_and_names_the_event() {
+        let wire = |numbers: &[u128]| numbers.iter().map(|number| under(*number, *number)).collect::<Vec<_>>();
+        assert_eq!(broken(&judge(&wire(&[1, 2, 1, 3]), None)), []);
+        let (first, second, ninth) = (id(1).to_string(), id(2).to_string(), id(9).to_string());
+        // What never arrived is also what the consumer never applied.
+        assert_eq!(broken(&judge(&wire(&[1, 3]), None))[0], ("I1", second.as_str()));
+        let told = judge(&wire(&[1, 2, 3, 9]), None);
+        assert_eq!(broken(&told)[0], ("I2", format!("{ninth} (rolled back)").as_str()));
+        let told = judge(&wire(&[2, 1, 3]), None);
+        assert_eq!(broken(&told), [("I3", "key \"k\": number 1 arrived after 2")]);
+        let told = judge(&wire(&[1, 2, 3]), Some(2));
+        assert_eq!(broken(&told), [("I4", format!("{second} applied 2 times").as_str())]);
+        let told = judge(&[under(1, 2), under(2, 2), under(3, 3)], None);
+        let words = format!("{first} arrived under the id {second}");
+        assert_eq!(broken(&told), [("I2", words.as_str())]);
+    }
+}

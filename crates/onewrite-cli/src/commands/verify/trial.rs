@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use onewrite_core::Operations;
 use onewrite_core::promise::{Found, Verdict};
 use onewrite_core::store::{ParkedFilter, RouteStatus};
 use onewrite_core::verify::{ProvingGround, ROUTE, Reading, Run};
+use onewrite_core::{Operations, StoreError};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -17,7 +18,7 @@ use uuid::Uuid;
 use super::arguments::Arguments;
 use super::book::Book;
 use super::faults::{Fault, Schedule};
-use super::limits::{STATUS_INTERVAL, TICK};
+use super::limits::{STATUS_INTERVAL, STATUS_INTERVAL_AT_THE_END, TICK};
 use super::load::{self, Plan};
 use super::progress::Progress;
 use super::relay::Relay;
@@ -84,8 +85,23 @@ impl Trial<'_> {
     /// # Errors
     /// When there can be no verdict: something does not work at all, or it was interrupted.
     pub async fn run(&self, reading: Box<dyn Reading>, progress: &mut Progress) -> anyhow::Result<Outcome> {
+        let book = Arc::new(Book::default());
+        let outcome = self.run_with(&book, reading, progress).await;
+        if outcome.is_err() {
+            // A COMMIT may still be on its way, and what it writes must not come after everything was removed.
+            self.look_up(&book).await?;
+        }
+        outcome
+    }
+
+    async fn run_with(
+        &self,
+        book: &Arc<Book>,
+        reading: Box<dyn Reading>,
+        progress: &mut Progress,
+    ) -> anyhow::Result<Outcome> {
         let bytes_before = self.ground.outbox_bytes().await?;
-        let (book, seen, mut watched) = (Arc::new(Book::default()), Arc::new(Seen::default()), Watched::default());
+        let (seen, mut watched) = (Arc::new(Seen::default()), Watched::default());
         let mut relay = Relay::start(self.configuration.clone())?;
         self.until_led(&mut relay, &mut watched).await?;
         let quiet = CancellationToken::new();
@@ -96,7 +112,7 @@ impl Trial<'_> {
         let schedule = Schedule::new(self.arguments.faults, self.plan.expected(), self.plan.seed, began);
         let mut stage = Stage {
             trial: self,
-            book: &book,
+            book,
             seen: &seen,
             schedule,
             watched,
@@ -107,24 +123,19 @@ impl Trial<'_> {
             .schedule
             .last_at()
             .map_or(began + wrote_for, |at| at.max(began + wrote_for));
-        let (ids, keys) = book.unknown();
-        let committed = match ids.is_empty() {
-            true => HashSet::new(),
-            false => self.ground.committed(&self.run, &keys, &ids).await?,
-        };
-        book.resolve(|id| committed.contains(id));
+        self.look_up(book).await?;
         let caught_up_after = stage.drain(&mut relay, since).await?;
         let stopped = relay.stop().await;
         quiet.cancel();
         following.await?.context("what arrived can no longer be read back")?;
         stopped?;
-        stage.watch(true).await?;
-        stage.schedule.observe(&book, &seen, true);
+        stage.watch(Duration::ZERO).await?;
+        stage.schedule.observe(book, &seen, true);
         let Stage { schedule, watched, .. } = stage;
         let bytes = self.ground.outbox_bytes().await?;
         Ok(Outcome {
-            verdict: self.judge(&book, &seen).await?,
-            book,
+            verdict: self.judge(book, &seen).await?,
+            book: Arc::clone(book),
             seen,
             faults: schedule.past,
             wrote_for,
@@ -135,6 +146,16 @@ impl Trial<'_> {
             outbox_grew: bytes.cast_signed() - bytes_before.cast_signed(),
             feed: watched.feed,
         })
+    }
+
+    /// Finds out what became of the transactions whose COMMIT nobody answered.
+    async fn look_up(&self, book: &Book) -> anyhow::Result<()> {
+        let (ids, keys) = book.unknown();
+        if !ids.is_empty() {
+            let committed = self.ground.committed(&self.run, &keys, &ids).await?;
+            book.resolve(|id| committed.contains(id));
+        }
+        Ok(())
     }
 
     /// Waits until the relay has its lease, so that the first events are not late by its start.
@@ -210,44 +231,47 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Lets the writers write and the faults happen; returns how long the writers wrote.
+    /// Lets the writers write and the faults happen; returns how long the writers wrote. They have come to their end in any case.
     async fn load(&mut self, relay: &mut Relay, began: Instant) -> anyhow::Result<Duration> {
-        let Trial {
-            ground,
-            run,
-            plan,
-            stop,
-            ..
-        } = self.trial;
+        let (trial, halt) = (self.trial, self.trial.stop.child_token());
         let writing = load::write(
-            Arc::clone(ground),
-            run.clone(),
-            plan.clone(),
+            Arc::clone(&trial.ground),
+            trial.run.clone(),
+            trial.plan.clone(),
             Arc::clone(self.book),
-            stop.clone(),
+            halt.clone(),
         );
-        let mut writing = Some(AbortOnDropHandle::new(tokio::spawn(writing)));
+        let mut writing = Some(tokio::spawn(writing));
+        let loaded = self.load_with(&mut writing, relay, began).await;
+        halt.cancel();
+        if let Some(writing) = writing {
+            // What went wrong first is what counts.
+            let _ = writing.await;
+        }
+        loaded
+    }
+
+    async fn load_with(
+        &mut self,
+        writing: &mut Option<JoinHandle<Result<(), StoreError>>>,
+        relay: &mut Relay,
+        began: Instant,
+    ) -> anyhow::Result<Duration> {
+        let Trial { ground, plan, .. } = self.trial;
         let mut wrote_for = None;
         loop {
             self.turn(relay, wrote_for.is_some()).await?;
-            if let Some(ended) = ended(&mut writing) {
+            if let Some(ended) = writing.take_if(|writing| writing.is_finished()) {
                 ended.await?.context("the load could not be written")?;
                 wrote_for = Some(began.elapsed());
             }
             let tally = self.book.tally();
             let written = tally.committed + tally.rolled_back + tally.unanswered;
-            let done = if wrote_for.is_some() {
-                1.0
-            } else {
-                plan.done(written, began.elapsed())
-            };
+            let done = wrote_for.map_or_else(|| plan.done(written, began.elapsed()), |_| 1.0);
             let actors = (&mut *relay, &**ground, self.trial.relay_name.as_str());
             let ends = (&**self.book, &**self.seen);
-            if let Some(what) = self
-                .schedule
-                .tick(done, self.trial.arguments.within, actors, ends)
-                .await?
-            {
+            let patience = self.trial.arguments.within;
+            if let Some(what) = self.schedule.tick(done, patience, actors, ends).await? {
                 self.progress.say(&format!("  ---- {what}"));
             }
             if let Some(wrote_for) = wrote_for
@@ -258,7 +282,8 @@ impl Stage<'_> {
         }
     }
 
-    /// Waits until everything arrived or is parked; returns how long after `since` that was.
+    /// Waits until everything arrived or is parked, and the relay has recorded all of it as settled; returns how long after `since`
+    /// the last event arrived.
     async fn drain(&mut self, relay: &mut Relay, since: Instant) -> anyhow::Result<Option<Duration>> {
         let committed: Vec<Uuid> = self.book.committed().into_iter().map(|(id, _)| id).collect();
         let deadline = Instant::now() + self.trial.arguments.within;
@@ -272,8 +297,12 @@ impl Stage<'_> {
                 }
                 None => !parked.contains(id),
             });
+            let settled = |route: &RouteStatus| route.unsettled.is_none_or(|unsettled| unsettled == 0);
             if missing.is_empty() {
-                return Ok(Some(last - since));
+                self.watch(STATUS_INTERVAL_AT_THE_END).await?;
+                if self.watched.route.as_ref().is_some_and(settled) {
+                    return Ok(Some(last - since));
+                }
             }
             self.turn(relay, true).await?;
             if self
@@ -285,21 +314,21 @@ impl Stage<'_> {
                 parked = self.trial.parked().await?;
             }
         }
-        Ok(None)
+        Ok(missing.is_empty().then(|| last - since))
     }
 
     async fn turn(&mut self, relay: &mut Relay, ended: bool) -> anyhow::Result<()> {
         self.trial.pause().await?;
         relay.look()?;
-        self.watch(false).await?;
+        self.watch(STATUS_INTERVAL).await?;
         self.schedule.observe(self.book, self.seen, ended);
         self.progress.figures(self.book, self.seen);
         Ok(())
     }
 
-    /// Looks at the relay's status, if it is time or has to be.
-    async fn watch(&mut self, must: bool) -> anyhow::Result<()> {
-        if !must && self.watched.at.is_some_and(|at| at.elapsed() < STATUS_INTERVAL) {
+    /// Looks at the relay's status, unless that was done within `interval`.
+    async fn watch(&mut self, interval: Duration) -> anyhow::Result<()> {
+        if self.watched.at.is_some_and(|at| at.elapsed() < interval) {
             return Ok(());
         }
         let Watched { log_kept, feed, .. } = std::mem::take(&mut self.watched);
@@ -308,9 +337,4 @@ impl Stage<'_> {
         self.watched.feed = self.watched.feed.take().or(feed);
         Ok(())
     }
-}
-
-/// The task, if it has ended.
-fn ended<T>(task: &mut Option<AbortOnDropHandle<T>>) -> Option<AbortOnDropHandle<T>> {
-    task.take_if(|task| task.is_finished())
 }

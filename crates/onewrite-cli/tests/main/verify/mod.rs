@@ -1,6 +1,7 @@
 //! `onewrite verify`, on real databases and brokers.
 
 mod cleaning;
+mod ground;
 mod proving;
 mod refusing;
 
