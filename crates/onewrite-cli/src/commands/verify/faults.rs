@@ -66,7 +66,7 @@ pub struct Schedule {
 
 impl Schedule {
     /// Faults over a load of this length, at moments that the seed decides.
-    pub fn new(faults: Faults, length: Duration, seed: u64, began: Instant) -> Self {
+    pub fn new(faults: Faults, length: Duration, seed: u64) -> Self {
         let each = u32::try_from(length.as_secs() / FAULT_INTERVAL.as_secs()).unwrap_or(u32::MAX);
         let each = each.clamp(1, FAULTS_MAX) as usize;
         let kinds = [(Kind::Kill, faults.kills()), (Kind::Cut, faults.cuts())];
@@ -82,8 +82,13 @@ impl Schedule {
         Self {
             coming: coming.map(|(at, kind)| (due(at, random.f64()), kind)).collect(),
             past: Vec::new(),
-            began,
+            began: Instant::now(),
         }
+    }
+
+    /// Notes when the load began.
+    pub fn begin(&mut self, began: Instant) {
+        self.began = began;
     }
 
     /// Whether all that was planned has happened, and something arrived afterwards.
@@ -172,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_seed_decides_the_moments_and_all_lie_inside_the_load() {
-        let plan = |faults, seconds| Schedule::new(faults, Duration::from_secs(seconds), 7, Instant::now()).coming;
+        let plan = |faults, seconds| Schedule::new(faults, Duration::from_secs(seconds), 7).coming;
         assert!(plan(Faults::None, 100).is_empty());
         let all = plan(Faults::All, 40);
         assert_eq!(all, plan(Faults::All, 40));

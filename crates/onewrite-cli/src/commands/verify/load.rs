@@ -113,6 +113,36 @@ pub async fn write(
     try_join_all(tasks).await.map(|_| ())
 }
 
+/// Writes one event alone, so that load begins on a way that is open.
+///
+/// # Errors
+/// When the database refuses it.
+pub async fn write_first(
+    ground: &dyn ProvingGround,
+    run: &Run,
+    plan: &Plan,
+    book: &Arc<Book>,
+) -> Result<(), StoreError> {
+    let mut writer = Writer {
+        keys: Keys {
+            names: vec![format!("{}-first", run.name())],
+            numbers: vec![0],
+        },
+        random: fastrand::Rng::with_seed(plan.seed),
+        topic: run.topic(),
+        plan: Plan {
+            rollbacks: Percent(0),
+            abandons: false,
+            ..plan.clone()
+        },
+        book: Arc::clone(book),
+    };
+    match writer.transaction(ground.writer().await?.as_mut(), 1).await {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
 /// The keys of one writer. No two writers have one in common, so that a writer knows the order of its commits; it is the relay
 /// that must not confuse it.
 struct Keys {

@@ -107,22 +107,21 @@ impl Trial<'_> {
         let quiet = CancellationToken::new();
         let following = tokio::spawn(seen::follow(reading, Arc::clone(&seen), quiet.clone()));
         let following = AbortOnDropHandle::new(following);
-        progress.begin();
-        let began = Instant::now();
-        let schedule = Schedule::new(self.arguments.faults, self.plan.expected(), self.plan.seed, began);
         let mut stage = Stage {
             trial: self,
             book,
             seen: &seen,
-            schedule,
+            began: Instant::now(),
+            schedule: Schedule::new(self.arguments.faults, self.plan.expected(), self.plan.seed),
             watched,
             progress,
         };
-        let wrote_for = stage.load(&mut relay, began).await?;
+        stage.first(&mut relay).await?;
+        let wrote_for = stage.load(&mut relay).await?;
         let since = stage
             .schedule
             .last_at()
-            .map_or(began + wrote_for, |at| at.max(began + wrote_for));
+            .map_or(stage.began + wrote_for, |at| at.max(stage.began + wrote_for));
         self.look_up(book).await?;
         let caught_up_after = stage.drain(&mut relay, since).await?;
         let stopped = relay.stop().await;
@@ -225,14 +224,42 @@ struct Stage<'a> {
     trial: &'a Trial<'a>,
     book: &'a Arc<Book>,
     seen: &'a Arc<Seen>,
+    began: Instant,
     schedule: Schedule,
     watched: Watched,
     progress: &'a mut Progress,
 }
 
 impl Stage<'_> {
+    /// Writes one event and waits until it arrives: what a first delivery has to make or to learn is no latency of others, and what
+    /// does not work at all is told soon.
+    async fn first(&mut self, relay: &mut Relay) -> anyhow::Result<()> {
+        let Trial {
+            ground,
+            run,
+            plan,
+            arguments,
+            ..
+        } = self.trial;
+        load::write_first(ground.as_ref(), run, plan, self.book).await?;
+        let deadline = Instant::now() + arguments.within;
+        while self.seen.distinct() == 0 {
+            self.turn(relay, false).await?;
+            if Instant::now() >= deadline {
+                let route = self.trial.look().await?.route;
+                let why = route.and_then(|route| route.last_error).or_else(|| self.seen.trouble());
+                let why = why.unwrap_or_else(|| "and nothing tells why".to_owned());
+                bail!("the first event did not arrive within {:?}: {why}", arguments.within);
+            }
+        }
+        self.progress.begin();
+        self.began = Instant::now();
+        self.schedule.begin(self.began);
+        Ok(())
+    }
+
     /// Lets the writers write and the faults happen; returns how long the writers wrote. They have come to their end in any case.
-    async fn load(&mut self, relay: &mut Relay, began: Instant) -> anyhow::Result<Duration> {
+    async fn load(&mut self, relay: &mut Relay) -> anyhow::Result<Duration> {
         let (trial, halt) = (self.trial, self.trial.stop.child_token());
         let writing = load::write(
             Arc::clone(&trial.ground),
@@ -242,7 +269,7 @@ impl Stage<'_> {
             halt.clone(),
         );
         let mut writing = Some(tokio::spawn(writing));
-        let loaded = self.load_with(&mut writing, relay, began).await;
+        let loaded = self.load_with(&mut writing, relay).await;
         halt.cancel();
         if let Some(writing) = writing {
             // What went wrong first is what counts.
@@ -255,7 +282,6 @@ impl Stage<'_> {
         &mut self,
         writing: &mut Option<JoinHandle<Result<(), StoreError>>>,
         relay: &mut Relay,
-        began: Instant,
     ) -> anyhow::Result<Duration> {
         let Trial { ground, plan, .. } = self.trial;
         let mut wrote_for = None;
@@ -263,11 +289,11 @@ impl Stage<'_> {
             self.turn(relay, wrote_for.is_some()).await?;
             if let Some(ended) = writing.take_if(|writing| writing.is_finished()) {
                 ended.await?.context("the load could not be written")?;
-                wrote_for = Some(began.elapsed());
+                wrote_for = Some(self.began.elapsed());
             }
             let tally = self.book.tally();
             let written = tally.committed + tally.rolled_back + tally.unanswered;
-            let done = wrote_for.map_or_else(|| plan.done(written, began.elapsed()), |_| 1.0);
+            let done = wrote_for.map_or_else(|| plan.done(written, self.began.elapsed()), |_| 1.0);
             let actors = (&mut *relay, &**ground, self.trial.relay_name.as_str());
             let ends = (&**self.book, &**self.seen);
             let patience = self.trial.arguments.within;
