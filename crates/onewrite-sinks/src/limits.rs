@@ -277,3 +277,9 @@ pub const NATS_READ_MESSAGES: usize = 1_000;
 
 /// Most messages that RabbitMQ hands to `onewrite verify` before it acknowledges some.
 pub const RABBITMQ_READ_MESSAGES: u16 = 1_000;
+
+/// Messages that an AMQP 1.0 broker hands to `onewrite verify` before it acknowledges some.
+pub const AMQP1_READ_MESSAGES: u32 = 1_000;
+
+/// How long nothing may come out of a queue that is being emptied until it is empty.
+pub const AMQP1_READ_QUIET: Duration = Duration::from_millis(500);

@@ -125,7 +125,7 @@ fn tried<'a>(
 }
 
 const READABLE: &str =
-    "verify needs a sink of type kafka, rabbitmq, nats, redis or file; `onewrite check` tries every type";
+    "verify needs a sink of type kafka, rabbitmq, nats, amqp1, redis or file; `onewrite check` tries every type";
 
 async fn refuse_obstacles(ground: &dyn ProvingGround) -> Result<(), Failure> {
     let obstacles = ground.obstacles().await?;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use onewrite_testkit::servers::{Kafka, Nats, RabbitMq, Redis};
+use onewrite_testkit::servers::{Artemis, ArtemisSettings, Kafka, Nats, RabbitMq, Redis};
 use onewrite_testkit::wait::until_blocking;
 use serde_json::{Value, json};
 
@@ -69,6 +69,18 @@ async fn postgres_to_nats() {
     assert_eq!(faults(&run), (1, 1), "{run}");
     let streams = nats.api("STREAM.NAMES", json!({ "subject": run["topic"] })).await;
     assert_eq!(streams["total"], 0, "{streams}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_to_artemis() {
+    let artemis = Artemis::start(&ArtemisSettings::default()).await;
+    let url = artemis.url();
+    let sink = format!("type = \"amqp1\"\nurls = [\"{url}\"]\nuser = \"relay\"\npassword = \"relay-secret\"");
+    let (_database, program) = over_postgres("auto", &sink).await;
+    let run = proves(&program, SHORT);
+    assert_eq!(faults(&run), (1, 1), "{run}");
+    // It is gone, or is made anew by whoever looks.
+    assert_eq!(artemis.read_all(run["topic"].as_str().expect("a topic")).await.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
