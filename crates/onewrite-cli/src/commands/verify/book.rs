@@ -94,13 +94,12 @@ impl Book {
     pub fn resolve(&self, is_committed: impl Fn(&Uuid) -> bool) {
         let (mut book, mut tally) = (lock(&self.0), lock(&self.1));
         for (id, noted) in book.iter_mut().filter(|(_, noted)| noted.fate == Fate::Unknown) {
-            (noted.fate, noted.known) = match is_committed(id) {
-                true => (Fate::Committed, noted.known),
-                false => (Fate::RolledBack, noted.known),
-            };
-            match noted.fate {
-                Fate::Committed => tally.committed += 1,
-                _ => tally.rolled_back += 1,
+            if is_committed(id) {
+                noted.fate = Fate::Committed;
+                tally.committed += 1;
+            } else {
+                noted.fate = Fate::RolledBack;
+                tally.rolled_back += 1;
             }
         }
     }
