@@ -22,6 +22,7 @@ pub mod sink;
 pub mod source;
 pub mod store;
 pub mod template;
+pub mod verify;
 pub mod windows;
 pub mod wire;
 

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use crate::error::SinkError;
 use crate::event::Event;
+use crate::verify::ReadBack;
 
 /// Makes connected sinks. Core drops a sink whose connection broke and connects anew, with its own backoff.
 #[async_trait]
@@ -23,6 +24,11 @@ pub trait SinkConnector: Send + Sync {
     /// that lay down a body of another kind make no sense before it.
     fn writes_documents(&self) -> bool {
         false
+    }
+
+    /// How `onewrite verify` reads back what arrived; `None` where this cannot be read back by the one who sends.
+    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
+        None
     }
 
     /// Tells a person what works and what does not, for `onewrite check`; `topics` are the literal topics of its routes.

@@ -268,3 +268,24 @@ pub const SQS_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Largest message of SNS, and largest batch, in bytes (Amazon SNS API Reference, `PublishBatch`).
 pub const SNS_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// How soon `onewrite verify` looks again at the end of a file: it bounds what the look adds to a latency.
+pub const FILE_LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+/// Most bytes that `onewrite verify` reads of a file at once.
+pub const FILE_READ_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Most entries of a stream that `onewrite verify` reads at once.
+pub const REDIS_READ_ENTRIES: usize = 1_000;
+
+/// Most messages of a stream that `onewrite verify` takes at once.
+pub const NATS_READ_MESSAGES: usize = 1_000;
+
+/// Most messages that RabbitMQ hands to `onewrite verify` before it acknowledges some.
+pub const RABBITMQ_READ_MESSAGES: u16 = 1_000;
+
+/// Messages that an AMQP 1.0 broker hands to `onewrite verify` before it acknowledges some.
+pub const AMQP1_READ_MESSAGES: u32 = 1_000;
+
+/// How long nothing may come out of a queue that is being emptied until it is empty.
+pub const AMQP1_READ_QUIET: Duration = Duration::from_millis(500);

@@ -12,7 +12,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use onewrite_core::catalogue::{Catalogue, Named, UnknownType};
 use onewrite_core::options::{Field, Options};
-use onewrite_core::{Operations, Outbox, StoreError};
+use onewrite_core::verify::ProvingGround;
+use onewrite_core::{Operations, Outbox, StoreError, StoreFailure};
 
 /// A type of source that is built in.
 #[derive(Clone, Copy)]
@@ -26,11 +27,13 @@ pub struct SourceType {
     open: Open,
     migrate: Migrate,
     script: Script,
+    ground: Option<Ground>,
 }
 
 type Open = fn(&Options) -> Result<Opened, StoreError>;
 type Migrate = fn(Options, MigrateRequest) -> BoxFuture<'static, Result<Migrated, StoreError>>;
 type Script = fn(&Options, &MigrateRequest) -> Result<String, StoreError>;
+type Ground = fn(&Options) -> Result<Arc<dyn ProvingGround>, StoreError>;
 
 impl SourceType {
     /// Makes the database's two faces from options that were read against [`fields`](Self::fields). It connects to nothing yet.
@@ -55,6 +58,18 @@ impl SourceType {
     /// As of [`migrate`](Self::migrate).
     pub fn script(&self, options: &Options, request: &MigrateRequest) -> Result<String, StoreError> {
         (self.script)(options, request)
+    }
+
+    /// The database as `onewrite verify` uses it. It connects to nothing yet.
+    ///
+    /// # Errors
+    /// `Refused`, where verify cannot write to such a database, or nothing can be made of an option.
+    pub fn ground(&self, options: &Options) -> Result<Arc<dyn ProvingGround>, StoreError> {
+        let none = || {
+            let words = format!("`onewrite verify` cannot write to a source of type {:?} yet", self.name);
+            StoreError::new(StoreFailure::Refused, words)
+        };
+        (self.ground.ok_or_else(none)?)(options)
     }
 }
 

@@ -7,6 +7,7 @@ mod link;
 mod links;
 mod message;
 mod probe;
+mod readback;
 mod refusal;
 mod sasl;
 mod settings;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{Field, Kind, Options, field};
 use onewrite_core::sink::{CloudEventsBinding, Finding};
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 
 use self::links::Memory;
@@ -175,6 +177,10 @@ impl SinkConnector for Amqp1Connector {
     /// The AMQP binding's prefix that JMS clients can read too (CloudEvents, AMQP protocol binding 1.0.2, section 3.1.3.1).
     fn cloudevents(&self) -> CloudEventsBinding {
         CloudEventsBinding::prefixed("cloudEvents_")
+    }
+
+    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
+        Some(Box::new(readback::Amqp1ReadBack(Arc::clone(&self.settings))))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

@@ -81,6 +81,11 @@ impl Link {
         &self.server
     }
 
+    /// The client, for questions of another kind than those below.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// What the server said of itself.
     pub(super) fn info(&self) -> ServerInfo {
         self.client.server_info()

@@ -9,6 +9,7 @@ mod link;
 mod login;
 mod message;
 mod probe;
+mod readback;
 mod settings;
 mod sink;
 
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{Field, Kind, Options, field};
 use onewrite_core::sink::{CloudEventsBinding, Finding};
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 
 use self::guard::Guard;
@@ -163,6 +165,10 @@ impl SinkConnector for NatsConnector {
         sink::greet(&self.settings, &link).await?;
         let guard = self.guard.clone();
         Ok(Box::new(sink::NatsSink::new(Arc::clone(&self.settings), guard, link)))
+    }
+
+    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
+        Some(Box::new(readback::NatsReadBack(Arc::clone(&self.settings))))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

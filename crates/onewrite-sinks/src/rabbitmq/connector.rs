@@ -5,10 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::sink::{CloudEventsBinding, Finding};
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 use tokio::time::timeout;
 
 use super::amqp::{Connection, Failure};
+use super::readback::RabbitReadBack;
 use super::settings::Settings;
 use super::sink::{RabbitSink, Suspects};
 use super::{judge, probe};
@@ -49,6 +51,10 @@ impl SinkConnector for RabbitConnector {
     /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>.
     fn cloudevents(&self) -> CloudEventsBinding {
         CloudEventsBinding::prefixed("cloudEvents_")
+    }
+
+    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
+        Some(Box::new(RabbitReadBack(Arc::clone(&self.settings))))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

@@ -19,6 +19,7 @@ pub(crate) mod error;
 pub mod feed;
 mod filter;
 mod foreign;
+mod ground;
 mod log;
 mod maintain;
 mod native;
@@ -36,6 +37,7 @@ mod snapshot;
 use onewrite_core::StoreError;
 use onewrite_core::options::{Field, Kind, Options};
 
+pub use ground::PostgresGround;
 pub use operations::{LONG_TRANSACTION, PostgresOperations};
 pub use outbox::PostgresOutbox;
 

@@ -14,7 +14,7 @@ use tokio_postgres::types::Type;
 use super::{MigrateRequest, Migrated, Opened, SourceType};
 use crate::postgres::connection::Connector;
 use crate::postgres::error::failed;
-use crate::postgres::{FIELDS, PostgresOutbox, operations};
+use crate::postgres::{FIELDS, PostgresGround, PostgresOutbox, operations};
 use crate::words::age;
 
 pub(super) const TYPE: SourceType = SourceType {
@@ -24,6 +24,7 @@ pub(super) const TYPE: SourceType = SourceType {
     open,
     migrate: |options, request| Box::pin(migrate(options, request)),
     script,
+    ground: Some(|options| Ok(Arc::new(PostgresGround::from_options(options)?))),
 };
 
 fn open(options: &Options) -> Result<Opened, StoreError> {

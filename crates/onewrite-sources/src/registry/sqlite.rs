@@ -7,7 +7,7 @@ use onewrite_core::options::Options;
 use onewrite_core::{StoreError, StoreFailure};
 
 use super::{MigrateRequest, Migrated, Opened, SourceType};
-use crate::sqlite::{FIELDS, Place, SqliteOperations, SqliteOutbox};
+use crate::sqlite::{FIELDS, Place, SqliteGround, SqliteOperations, SqliteOutbox};
 
 pub(super) const TYPE: SourceType = SourceType {
     name: "sqlite",
@@ -16,6 +16,7 @@ pub(super) const TYPE: SourceType = SourceType {
     open,
     migrate: |options, request| Box::pin(migrate(options, request)),
     script,
+    ground: Some(|options| Ok(Arc::new(SqliteGround::from_options(options)?))),
 };
 
 fn open(options: &Options) -> Result<Opened, StoreError> {
