@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rustix::process::Signal;
 use tokio::sync::OnceCell;
@@ -79,6 +79,16 @@ impl Kafka {
         self.broker.libraries().to_owned()
     }
 
+    /// The port of [`client_bootstrap`](Self::client_bootstrap), for a test that stands in between.
+    pub fn client_port(&self) -> u16 {
+        self.broker.client_port()
+    }
+
+    /// The directory of everything that the broker keeps.
+    pub fn data_directory(&self) -> PathBuf {
+        self.broker.process().home().data()
+    }
+
     /// The process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.broker.process().pid()
@@ -116,6 +126,21 @@ impl Kafka {
             aside(|| wait::holds(led)).await,
             "a partition of the new topic has no leader"
         );
+    }
+
+    /// Gives a topic these settings, and for all others the broker's.
+    pub async fn configure_topic(&self, name: &str, settings: &[(&str, &str)]) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
+        let mut topic = AlterConfig::new(ResourceSpecifier::Topic(name));
+        for (name, value) in settings {
+            topic = topic.set(name, value);
+        }
+        let options = AdminOptions::new().request_timeout(Some(wait::PATIENCE));
+        let results = admin.alter_configs([&topic], &options).await;
+        let results = results.unwrap_or_else(|error| panic!("configure the topic {name}: {error}"));
+        for result in results {
+            result.unwrap_or_else(|(_, code)| panic!("configure the topic {name}: {code}"));
+        }
     }
 
     /// Everything in a topic, read by a consumer of its own to the end that it finds, by partition and offset; of
