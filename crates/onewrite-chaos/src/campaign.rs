@@ -82,6 +82,7 @@ struct Campaign {
 struct Balance {
     committed: i64,
     parked: i64,
+    epoch: i64,
     arrived: Option<i64>,
 }
 
@@ -116,19 +117,27 @@ impl Campaign {
         for (at, fault) in &window.faults {
             self.tend_until(began + *at).await;
             let result = self.nemesis.begin(*fault, &mut self.world, &self.writers).await;
-            struck.push((FaultReport::new(*fault, number, result.as_ref().err()), self.timeline.now()));
+            struck.push((
+                FaultReport::new(*fault, number, result.as_ref().err()),
+                self.timeline.now(),
+            ));
         }
         self.tend_until(began + window.length).await;
         for (record, over) in &mut struck {
             if record.not_struck.is_none() {
-                record.complaint = self.nemesis.end(record.fault, &mut self.world, &self.writers).await.err();
+                record.complaint = self
+                    .nemesis
+                    .end(record.fault, &mut self.world, &self.writers)
+                    .await
+                    .err();
                 if lasts(record.fault) {
                     *over = self.timeline.now();
                 }
             }
         }
         if window.faults.is_empty() {
-            self.calm.extend(self.timeline.rates(started + 1.0, self.timeline.now()));
+            self.calm
+                .extend(self.timeline.rates(started + 1.0, self.timeline.now()));
             self.calm_times.push((wall + 1_000, milliseconds()));
         }
         let takeover = self.nemesis.takeover().await.map(|time| time.as_secs_f64());
@@ -210,12 +219,18 @@ impl Campaign {
     }
 
     async fn balance(&self) -> Balance {
-        const COUNTS: &str = "SELECT (SELECT count(*) FROM ledger), (SELECT count(*) FROM onewrite.parked_event)";
-        let counts: Row = self.world.asked(COUNTS).await.expect("the database answers between windows");
+        const COUNTS: &str = "SELECT (SELECT count(*) FROM ledger), (SELECT count(*) FROM onewrite.parked_event), \
+                              (SELECT max(epoch) FROM onewrite.relay)";
+        let counts: Row = self
+            .world
+            .asked(COUNTS)
+            .await
+            .expect("the database answers between windows");
         let arrived = self.world.broker.count(TOPIC).await;
         Balance {
             committed: counts.get(0),
             parked: counts.get::<_, i64>(1) + i64::try_from(self.given_up.len()).expect("few"),
+            epoch: counts.get(2),
             arrived: arrived.and_then(|count| i64::try_from(count).ok()),
         }
     }
@@ -229,13 +244,21 @@ impl Campaign {
         drained: Option<f64>,
         balance: &Balance,
     ) -> String {
-        let repeated = balance.arrived.map(|arrived| arrived - (balance.committed - balance.parked));
-        let before = self.report.windows.last().and_then(|last| last.repeated_so_far).unwrap_or(0);
+        let repeated = balance
+            .arrived
+            .map(|arrived| arrived - (balance.committed - balance.parked));
+        let before = self
+            .report
+            .windows
+            .last()
+            .and_then(|last| last.repeated_so_far)
+            .unwrap_or(0);
         let entry = WindowReport {
             number,
             seconds: window.length.as_secs_f64(),
             faults: struck.into_iter().map(|(record, _)| record).collect(),
             takeover,
+            epoch: balance.epoch,
             drained,
             committed: balance.committed,
             parked: balance.parked,

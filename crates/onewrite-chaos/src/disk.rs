@@ -17,7 +17,10 @@ impl Disk {
         fs::rename(directory, &beside).expect("move a server's directory");
         fs::create_dir(directory).expect("make a directory to mount on");
         let size = format!("size={SMALL_DISK}");
-        run("mount", &["-t", "tmpfs", "-o", &size, "onewrite-chaos", text(directory)]);
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", &size, "onewrite-chaos", text(directory)],
+        );
         // The directory's own owner and mode come with it.
         run("cp", &["-a", &format!("{}/.", text(&beside)), text(directory)]);
         fs::remove_dir_all(beside).expect("remove what was copied");

@@ -16,7 +16,9 @@ use uuid::Uuid;
 /// When the database does not answer.
 pub async fn judge(database: &Database, rolled_back: &[Uuid], found: &Found) -> Verdict {
     let client = database.connect().await;
-    let rows = client.query("SELECT event_id::text, key, number FROM ledger", &[]).await;
+    let rows = client
+        .query("SELECT event_id::text, key, number FROM ledger", &[])
+        .await;
     let mut ledger = Ledger::default();
     for row in rows.expect("the ledger") {
         let number: i64 = row.get(2);
@@ -32,7 +34,9 @@ pub async fn judge(database: &Database, rolled_back: &[Uuid], found: &Found) -> 
 /// When the database does not answer.
 pub async fn parked(database: &Database) -> HashSet<Uuid> {
     let client = database.connect().await;
-    let rows = client.query("SELECT event_id::text FROM onewrite.parked_event", &[]).await;
+    let rows = client
+        .query("SELECT event_id::text FROM onewrite.parked_event", &[])
+        .await;
     let rows = rows.expect("parked events");
     rows.iter().map(|row| id(row.get(0))).collect()
 }
@@ -62,7 +66,9 @@ pub async fn effects(database: &Database, deliveries: &[Uuid]) -> HashMap<Uuid, 
         consumers.spawn(consume(database.clone(), parts));
     }
     consumers.join_all().await;
-    let rows = client.query("SELECT event_id::text, count(*) FROM effect GROUP BY 1", &[]).await;
+    let rows = client
+        .query("SELECT event_id::text, count(*) FROM effect GROUP BY 1", &[])
+        .await;
     let rows = rows.expect("the effects");
     rows.iter()
         .map(|row| (id(row.get(0)), row.get::<_, i64>(1).cast_unsigned()))
@@ -81,14 +87,18 @@ async fn consume(database: Database, parts: Vec<Vec<String>>) {
             if matches!(applied, Ok(true)) {
                 break;
             }
-            assert!(Instant::now() < deadline, "a consumer cannot apply its part: {applied:?}");
+            assert!(
+                Instant::now() < deadline,
+                "a consumer cannot apply its part: {applied:?}"
+            );
         }
     }
 }
 
 /// Whether it is applied for good.
 async fn apply(client: &mut Client, part: &[String], gives_up: bool) -> Result<bool, Error> {
-    const APPLY: &str = "INSERT INTO effect SELECT id FROM unnest($1::text[]::uuid[]) AS id WHERE onewrite.receive('chaos', id)";
+    const APPLY: &str =
+        "INSERT INTO effect SELECT id FROM unnest($1::text[]::uuid[]) AS id WHERE onewrite.receive('chaos', id)";
     let transaction = client.transaction().await?;
     transaction.execute(APPLY, &[&part]).await?;
     if gives_up {

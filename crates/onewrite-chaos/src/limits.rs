@@ -44,7 +44,7 @@ pub const RETAINED: i64 = 256 << 20;
 pub const OUTBOX: i64 = 1 << 30;
 
 /// How long a segment of the outbox is in use: so short that segments are emptied all the time.
-pub const ROTATION: &str = "1m";
+pub const ROTATION: &str = "75s";
 
 /// Events of a large transaction.
 pub const LARGE_TRANSACTION: i32 = 50_000;

@@ -77,26 +77,42 @@ async fn main() -> Result<ExitCode> {
     }
     let setting = Setting::new(&program, options.source, options.sink);
     let faults = options.faults.clone().unwrap_or_else(all_faults);
-    let mut report = campaign::run(setting, options.seed, options.windows, &faults, |line| println!("{line}")).await;
+    let mut report = campaign::run(setting, options.seed, options.windows, &faults, |line| {
+        println!("{line}")
+    })
+    .await;
     if let Some(faults) = &options.faults {
         let names: Vec<_> = faults.iter().map(|fault| fault.name()).collect();
         report.command = format!("{} --faults {}", report.command, names.join(","));
     }
     println!("\n{}", report.markdown());
     if options.write_report {
-        let name = format!("docs/reliability/runs/{}-{}-{}", report.seed, report.source, report.sink);
+        let name = format!(
+            "docs/reliability/runs/{}-{}-{}",
+            report.seed, report.source, report.sink
+        );
         fs::create_dir_all("docs/reliability/runs")?;
         fs::write(format!("{name}.md"), report.markdown())?;
         fs::write(format!("{name}.json"), serde_json::to_string_pretty(&report)? + "\n")?;
     }
-    Ok(if report.violations().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.violations().is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn list() {
     println!("| fault | rows | what happens | expected |\n| --- | --- | --- | --- |");
     for known in FAULTS {
         let rows: Vec<String> = known.rows.iter().map(u8::to_string).collect();
-        println!("| `{}` | {} | {} | {} |", known.name, rows.join(", "), known.meaning, known.expected);
+        println!(
+            "| `{}` | {} | {} | {} |",
+            known.name,
+            rows.join(", "),
+            known.meaning,
+            known.expected
+        );
     }
 }
 
@@ -113,7 +129,10 @@ async fn mutants(options: &Options, program: &Path) -> Result<ExitCode> {
         };
         let report = campaign::run(setting, options.seed, MUTANT_WINDOWS, mutant.faults, |_| {}).await;
         let violations = report.violations();
-        let words = violations.iter().flat_map(|words| words.lines()).find(|line| line.contains("BROKEN") || line.starts_with('I'));
+        let words = violations
+            .iter()
+            .flat_map(|words| words.lines())
+            .find(|line| line.contains("BROKEN") || line.starts_with('I'));
         match words {
             Some(words) => println!("noticed: a relay that {}: {}", mutant.meaning, words.trim()),
             None => {
@@ -122,5 +141,9 @@ async fn mutants(options: &Options, program: &Path) -> Result<ExitCode> {
             }
         }
     }
-    Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if missed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

@@ -79,7 +79,11 @@ mod tests {
         let windows = plan(1, 400, &all());
         let calm = windows.iter().filter(|window| window.faults.is_empty()).count();
         assert!((60..140).contains(&calm), "{calm} of 400");
-        let seen: HashSet<_> = windows.iter().flat_map(|window| &window.faults).map(|placed| placed.1).collect();
+        let seen: HashSet<_> = windows
+            .iter()
+            .flat_map(|window| &window.faults)
+            .map(|placed| placed.1)
+            .collect();
         assert_eq!(seen.len(), FAULTS.len());
         assert!(windows[0].faults.is_empty());
     }
@@ -87,7 +91,11 @@ mod tests {
     #[test]
     fn faults_of_a_window_act_in_different_places_and_begin_early() {
         for window in plan(3, 200, &all()) {
-            let targets: HashSet<_> = window.faults.iter().map(|placed| placed.1.description().target).collect();
+            let targets: HashSet<_> = window
+                .faults
+                .iter()
+                .map(|placed| placed.1.description().target)
+                .collect();
             assert_eq!(targets.len(), window.faults.len());
             assert!(window.faults.iter().all(|placed| placed.0 < window.length / 2));
             assert!((5..=20).contains(&window.length.as_secs()));

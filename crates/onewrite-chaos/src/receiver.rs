@@ -74,7 +74,10 @@ async fn keep(request: Request<Incoming>, kept: Arc<Kept>) -> Result<Response<Em
         return answer(StatusCode::PAYLOAD_TOO_LARGE);
     }
     let id = head.headers["onewrite-id"].to_str().ok().and_then(|id| id.parse().ok());
-    kept.ids.lock().expect("nobody panics").push(id.expect("an id is a UUID"));
+    kept.ids
+        .lock()
+        .expect("nobody panics")
+        .push(id.expect("an id is a UUID"));
     // Killed here, it has kept what it never acknowledged.
     tokio::task::yield_now().await;
     answer(StatusCode::OK)

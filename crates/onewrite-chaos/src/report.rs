@@ -59,6 +59,8 @@ pub struct WindowReport {
     pub faults: Vec<FaultReport>,
     /// Seconds until another process led, where a fault was about that.
     pub takeover: Option<f64>,
+    /// Under which epoch a relay led at its end: how often the lead had changed so far.
+    pub epoch: i64,
     /// Seconds from the writers' rest to nothing unsettled; none if that did not come.
     pub drained: Option<f64>,
     /// Events committed so far.
@@ -144,20 +146,37 @@ impl Report {
         }
         for window in &self.windows {
             if window.repeated_so_far.is_some_and(|repeated| repeated < 0) {
-                found.push(format!("I1: after window {} fewer events had arrived than were settled", window.number));
+                found.push(format!(
+                    "I1: after window {} fewer events had arrived than were settled",
+                    window.number
+                ));
             }
             for fault in &window.faults {
                 if fault.not_struck.is_none() && fault.recovery.is_none() {
-                    found.push(format!("I5: the rate was not back after {} in window {}", fault.fault.name(), window.number));
+                    found.push(format!(
+                        "I5: the rate was not back after {} in window {}",
+                        fault.fault.name(),
+                        window.number
+                    ));
                 }
             }
         }
-        if let Some(latency) = self.latency.filter(|latency| u128::from(latency.p99.unsigned_abs()) > CALM_P99.as_millis()) {
-            found.push(format!("I5: in calm windows one of a hundred events is later than {} ms", latency.p99));
+        if let Some(latency) = self
+            .latency
+            .filter(|latency| u128::from(latency.p99.unsigned_abs()) > CALM_P99.as_millis())
+        {
+            found.push(format!(
+                "I5: in calm windows one of a hundred events is later than {} ms",
+                latency.p99
+            ));
         }
         let sizes = [
             ("resident in a relay", self.resident, RESIDENT),
-            ("of the log kept for the slot", self.sizes.retained.unsigned_abs(), RETAINED.unsigned_abs()),
+            (
+                "of the log kept for the slot",
+                self.sizes.retained.unsigned_abs(),
+                RETAINED.unsigned_abs(),
+            ),
             ("of the outbox", self.sizes.outbox.unsigned_abs(), OUTBOX.unsigned_abs()),
         ];
         for (what, bytes, most) in sizes {
@@ -170,7 +189,10 @@ impl Report {
 
     /// The report as Markdown.
     pub fn markdown(&self) -> String {
-        let mut text = format!("# Faults, {} to {}, seed {}\n\n```console\n$ {}\n```\n\n", self.source, self.sink, self.seed, self.command);
+        let mut text = format!(
+            "# Faults, {} to {}, seed {}\n\n```console\n$ {}\n```\n\n",
+            self.source, self.sink, self.seed, self.command
+        );
         let violations = self.violations();
         match violations.is_empty() {
             true => text.push_str("**I1 to I6 hold.**\n\n"),
@@ -195,10 +217,24 @@ impl Report {
         _ = writeln!(text, "| what | measured |\n| --- | --- |");
         _ = writeln!(text, "| windows | {}, of them calm {calm} |", self.windows.len());
         _ = writeln!(text, "| arrivals in calm windows | {} a second |", or_dash(self.rate));
-        if let Some(Latency { events, median, p99, most }) = self.latency {
-            _ = writeln!(text, "| from commit to arrival in calm windows | median {median} ms, p99 {p99} ms, most {most} ms, of {events} events |");
+        if let Some(Latency {
+            events,
+            median,
+            p99,
+            most,
+        }) = self.latency
+        {
+            _ = writeln!(
+                text,
+                "| from commit to arrival in calm windows | median {median} ms, p99 {p99} ms, most {most} ms, of {events} events |"
+            );
         }
-        _ = writeln!(text, "| most memory of a relay | {} MB, cap {} MB |", megabytes(self.resident), megabytes(RESIDENT));
+        _ = writeln!(
+            text,
+            "| most memory of a relay | {} MB, cap {} MB |",
+            megabytes(self.resident),
+            megabytes(RESIDENT)
+        );
         _ = writeln!(
             text,
             "| most log kept for the slot | {} MB, cap {} MB |",
@@ -211,8 +247,16 @@ impl Report {
             megabytes(self.sizes.outbox.unsigned_abs()),
             megabytes(OUTBOX.unsigned_abs())
         );
-        _ = writeln!(text, "| transactions that applications saw fail | {} |", self.failed_transactions);
-        _ = writeln!(text, "| relays that ended by themselves and were started again | {} |\n", self.ended.len());
+        _ = writeln!(
+            text,
+            "| transactions that applications saw fail | {} |",
+            self.failed_transactions
+        );
+        _ = writeln!(
+            text,
+            "| relays that ended by themselves and were started again | {} |\n",
+            self.ended.len()
+        );
     }
 
     /// By kind of fault.
@@ -238,8 +282,13 @@ impl Report {
                 known.fault,
                 Fault::RelayKilled | Fault::RelayFrozen | Fault::RelayHandsOver | Fault::LeaderPartitioned
             );
-            let takeover = came.iter().filter_map(|(window, _)| window.takeover.filter(|_| takes_over));
-            let repeated = came.iter().filter(|(_, fault)| fault.alone).filter_map(|(window, _)| window.repeated);
+            let takeover = came
+                .iter()
+                .filter_map(|(window, _)| window.takeover.filter(|_| takes_over));
+            let repeated = came
+                .iter()
+                .filter(|(_, fault)| fault.alone)
+                .filter_map(|(window, _)| window.repeated);
             _ = writeln!(
                 text,
                 "| {} | {} of {} | {} ({}) | {} | {} | {} |",
@@ -254,25 +303,38 @@ impl Report {
             );
         }
         for skipped in &self.skipped {
-            _ = writeln!(text, "| {} | not dealt: {} | | | | |", skipped.fault.name(), skipped.reason);
+            _ = writeln!(
+                text,
+                "| {} | not dealt: {} | | | | |",
+                skipped.fault.name(),
+                skipped.reason
+            );
         }
-        _ = writeln!(text, "\nA kill of a relay may repeat at most {IN_FLIGHT} events, which is what it may have in flight.\n");
+        _ = writeln!(
+            text,
+            "\nA kill of a relay may repeat at most {IN_FLIGHT} events, which is what it may have in flight.\n"
+        );
     }
 
     fn windows(&self, text: &mut String) {
-        text.push_str("## The windows\n\n| window | seconds | what befell it | recovery | drained in | repeated | events so far |\n| --- | --- | --- | --- | --- | --- | --- |\n");
+        text.push_str("## The windows\n\n| window | seconds | what befell it | recovery | drained in | repeated | epoch | events so far |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n");
         for window in &self.windows {
             let names: Vec<String> = window.faults.iter().map(FaultReport::words).collect();
             let recovery = most(window.faults.iter().filter_map(|fault| fault.recovery).collect());
             _ = writeln!(
                 text,
-                "| {} | {:.0} | {} | {} | {} | {} | {} |",
+                "| {} | {:.0} | {} | {} | {} | {} | {} | {} |",
                 window.number,
                 window.seconds,
-                if names.is_empty() { "calm".to_owned() } else { names.join(", ") },
+                if names.is_empty() {
+                    "calm".to_owned()
+                } else {
+                    names.join(", ")
+                },
                 seconds(recovery),
                 seconds(window.drained),
                 window.repeated.map_or("–".to_owned(), |repeated| repeated.to_string()),
+                window.epoch,
                 window.committed,
             );
         }
@@ -308,14 +370,19 @@ impl fmt::Display for WindowReport {
         let recovery = most(self.faults.iter().filter_map(|fault| fault.recovery).collect());
         write!(
             formatter,
-            "{:>2.0} s {}: back after {}, drained in {}, repeated {}, events {}, parked {}",
+            "{:>2.0} s {}: back after {}, drained in {}, repeated {}, events {}, parked {}, epoch {}",
             self.seconds,
-            if names.is_empty() { "calm".to_owned() } else { names.join(" + ") },
+            if names.is_empty() {
+                "calm".to_owned()
+            } else {
+                names.join(" + ")
+            },
             seconds(recovery),
             seconds(self.drained),
             self.repeated.map_or("–".to_owned(), |repeated| repeated.to_string()),
             self.committed,
             self.parked,
+            self.epoch,
         )
     }
 }

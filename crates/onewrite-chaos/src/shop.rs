@@ -235,7 +235,10 @@ impl Writer {
                 .await?;
         }
         let versions = change_accounts(&transaction, &keys).await?;
-        let events: Vec<(Event, i64)> = versions.into_iter().map(|(key, version)| (self.event(key, version), version)).collect();
+        let events: Vec<(Event, i64)> = versions
+            .into_iter()
+            .map(|(key, version)| (self.event(key, version), version))
+            .collect();
         let ids: Vec<Uuid> = events.iter().map(|(event, _)| event.id).collect();
         append(&transaction, &events, self.random.bool()).await?;
         if long {

@@ -238,8 +238,11 @@ impl Nemesis {
             Fault::CertificateUntrusted => show(&Authority::new("an unknown authority"), world).await,
             _ => {
                 self.hold(world, "BEGIN; SELECT pg_current_xact_id()").await?;
-                self.hold(world, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM account")
-                    .await?;
+                self.hold(
+                    world,
+                    "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM account",
+                )
+                .await?;
                 let elsewhere = world.postgres.maintenance().url;
                 let client = connect(&elsewhere).await.ok_or("the database does not answer")?;
                 begin(&client, "BEGIN; SELECT pg_current_xact_id()").await?;
@@ -250,14 +253,18 @@ impl Nemesis {
     }
 
     async fn hold(&mut self, world: &World, words: &str) -> Result<(), String> {
-        let client = connect(&world.database.url).await.ok_or("the database does not answer")?;
+        let client = connect(&world.database.url)
+            .await
+            .ok_or("the database does not answer")?;
         begin(&client, words).await?;
         self.held.push(client);
         Ok(())
     }
 
     async fn large_transactions(&mut self, world: &World) -> Result<(), String> {
-        let client = connect(&world.database.url).await.ok_or("the database does not answer")?;
+        let client = connect(&world.database.url)
+            .await
+            .ok_or("the database does not answer")?;
         for end in ["ROLLBACK", "COMMIT"] {
             self.large += 1;
             let words = format!(

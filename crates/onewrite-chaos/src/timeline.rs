@@ -65,7 +65,9 @@ impl Timeline {
 
     /// The rates of a stretch of time, one for each bucket: arrivals a second, each over a second.
     pub fn rates(&self, from: f64, to: f64) -> Vec<f64> {
-        rates(&lock(&self.seen).samples, from, to).map(|(_, rate)| rate).collect()
+        rates(&lock(&self.seen).samples, from, to)
+            .map(|(_, rate)| rate)
+            .collect()
     }
 
     /// How many seconds after `since` arrivals were back at the rate; `None` as long as they are not.
@@ -140,7 +142,9 @@ async fn watch_sizes(url: String, seen: Arc<Mutex<Seen>>) {
     loop {
         looks.tick().await;
         let Some(client) = connect(&url).await else { continue };
-        let Ok(row) = client.query_one(SIZES, &[]).await else { continue };
+        let Ok(row) = client.query_one(SIZES, &[]).await else {
+            continue;
+        };
         let mut seen = lock(&seen);
         seen.sizes.retained = seen.sizes.retained.max(row.get(0));
         seen.sizes.outbox = seen.sizes.outbox.max(row.get(1));

@@ -200,7 +200,10 @@ impl World {
     }
 
     fn note_memory(&mut self) {
-        let running = self.members.iter().filter_map(|member| member.relay.as_ref()?.resident());
+        let running = self
+            .members
+            .iter()
+            .filter_map(|member| member.relay.as_ref()?.resident());
         self.resident = running.map(|resident| resident.peak).fold(self.resident, u64::max);
     }
 
@@ -257,9 +260,13 @@ impl World {
     /// What is parked: numbers and the events' own ids.
     pub async fn parked(&self) -> Vec<(i64, Uuid)> {
         let client = self.database.connect().await;
-        let rows = client.query("SELECT id, event_id::text FROM onewrite.parked_event", &[]).await;
+        let rows = client
+            .query("SELECT id, event_id::text FROM onewrite.parked_event", &[])
+            .await;
         let rows = rows.expect("parked events");
-        rows.iter().map(|row| (row.get(0), crate::judge::id(row.get(1)))).collect()
+        rows.iter()
+            .map(|row| (row.get(0), crate::judge::id(row.get(1))))
+            .collect()
     }
 
     /// The same as a set of ids.
@@ -281,7 +288,8 @@ impl World {
 
     /// Ends every session of the relays: those that are encrypted.
     pub async fn end_sessions(&self) {
-        const END: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_ssl WHERE ssl AND pid <> pg_backend_pid()";
+        const END: &str =
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_ssl WHERE ssl AND pid <> pg_backend_pid()";
         self.asked(END).await;
     }
 
@@ -313,7 +321,10 @@ impl Member {
 /// Connects without a panic where nobody answers.
 pub async fn connect(url: &str) -> Option<Client> {
     let connecting = tokio_postgres::connect(url, NoTls);
-    let (client, connection) = tokio::time::timeout(Duration::from_secs(10), connecting).await.ok()?.ok()?;
+    let (client, connection) = tokio::time::timeout(Duration::from_secs(10), connecting)
+        .await
+        .ok()?
+        .ok()?;
     tokio::spawn(connection);
     Some(client)
 }

@@ -24,7 +24,9 @@ async fn main() -> ExitCode {
 async fn run() -> Result<()> {
     // Two TLS providers may be linked; whoever asks first without this one installed would panic.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let name = std::env::args().nth(1).context("onewrite-mutant takes the name of a bug")?;
+    let name = std::env::args()
+        .nth(1)
+        .context("onewrite-mutant takes the name of a bug")?;
     let mutant = Mutant::named(&name).with_context(|| format!("no bug is called {name:?}"))?;
     let settings = load(None, &Environment::of_process()).map_err(|error| anyhow!("{error}"))?;
     logging::start(&settings.log, None, None).map_err(|failure| anyhow!(failure.text()))?;

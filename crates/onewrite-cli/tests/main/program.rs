@@ -3,6 +3,8 @@
 use std::ops::Deref;
 use std::path::Path;
 
+pub use onewrite_chaos::program::Said;
+
 /// Where Cargo has built it.
 pub const EXECUTABLE: &str = env!("CARGO_BIN_EXE_onewrite");
 
