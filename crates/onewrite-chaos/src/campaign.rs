@@ -94,7 +94,7 @@ impl Campaign {
         world.start_relay(0);
         world.start_relay(1);
         let writers = Writers::start(&world.database, LOAD);
-        let timeline = Timeline::start(world.broker.clone(), &world.database);
+        let timeline = Timeline::start(world.broker.clone(), &world.database, writers.committed());
         Self {
             world,
             writers,
@@ -166,8 +166,11 @@ impl Campaign {
         let Some(rate) = median(self.calm.clone()) else { return };
         let deadline = Instant::now() + PATIENCE;
         let alone = struck.len() == 1;
+        // Where others were there, what counts is when the last was over.
+        let last = struck.iter().map(|(_, over)| *over).fold(0.0, f64::max);
         for (record, over) in struck.iter_mut().filter(|(record, _)| record.not_struck.is_none()) {
             record.alone = alone;
+            *over = last;
             while record.recovery.is_none() && Instant::now() < deadline {
                 self.tend_until(Instant::now() + Duration::from_millis(250)).await;
                 record.recovery = self.timeline.recovered(*over, rate);

@@ -18,9 +18,11 @@ pub const IN_FLIGHT: u64 = 5_000;
 /// How often arrivals and memory are looked at: the buckets of the rate.
 pub const BUCKET: Duration = Duration::from_millis(250);
 
-/// How many buckets a rate is taken over, to judge whether it is back: a second, since single transactions make single buckets
-/// uneven.
-pub const BUCKETS_OF_RATE: usize = 4;
+/// How many seconds a rate is taken over, to judge whether it is back: single transactions make single buckets uneven.
+pub const SPAN: f64 = 1.0;
+
+/// The part of the calm rate below which what writers commit is no measure: they are not yet back themselves.
+pub const LEAST_OF_RATE: f64 = 0.2;
 
 /// What counts as back at the rate before the fault.
 pub const RECOVERED: f64 = 0.95;
@@ -52,8 +54,8 @@ pub const LARGE_TRANSACTION: i32 = 50_000;
 /// Bytes of a large payload: in PostgreSQL out of line, at the broker in several frames.
 pub const LARGE_PAYLOAD: usize = 200_000;
 
-/// Bytes of an event that a broker is told not to take.
-pub const POISON_PAYLOAD: usize = 1_500_000;
+/// Bytes of an event that a broker is told not to take: more than a megabyte, which is the limit of most, also when compressed.
+pub const POISON_PAYLOAD: usize = 2_000_000;
 
 /// Bytes that the small file systems can hold before they are made full. Their pages are taken only when they are written.
 pub const SMALL_DISK: &str = "3g";

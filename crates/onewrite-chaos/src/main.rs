@@ -127,7 +127,10 @@ async fn mutants(options: &Options, program: &Path) -> Result<ExitCode> {
             mutant: Some((executable.clone(), mutant.name.to_owned())),
             ..Setting::new(program, mutant.source, mutant.sink)
         };
-        let report = campaign::run(setting, options.seed, MUTANT_WINDOWS, mutant.faults, |_| {}).await;
+        let report = campaign::run(setting, options.seed, MUTANT_WINDOWS, mutant.faults, |line| {
+            println!("  {line}")
+        })
+        .await;
         let violations = report.violations();
         let words = violations
             .iter()

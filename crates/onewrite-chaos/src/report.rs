@@ -269,7 +269,7 @@ impl Report {
         }
         text.push_str("## By kind of fault\n\n");
         text.push_str("Recovery is the time from the end of the fault until events arrive again at 0.95 of the rate of calm windows; alone: where no other\n");
-        text.push_str("fault was in the window. Repeated: deliveries beyond the first in windows where it was alone, the most in one.\n\n");
+        text.push_str("fault was in the window; with others: from the end of the last. Repeated: deliveries beyond the first in windows where it was alone, the most in one.\n\n");
         text.push_str("| fault | struck | recovery alone, median (most) | with others, most | takeover, most | repeated alone |\n| --- | --- | --- | --- | --- | --- |\n");
         for known in FAULTS {
             let Some(all) = struck.get(&known.fault) else { continue };

@@ -1,5 +1,6 @@
 //! What was seen while a campaign ran: how many events had arrived when, and how large everything was.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::broker::Broker;
-use crate::limits::{BUCKET, BUCKETS_OF_RATE, RECOVERED};
+use crate::limits::{BUCKET, LEAST_OF_RATE, RECOVERED, SPAN};
 use crate::world::{TOPIC, connect};
 
 /// The most that was seen of what must stay bounded, in bytes (I6).
@@ -21,7 +22,7 @@ pub struct Sizes {
     pub outbox: i64,
 }
 
-/// A time as seconds since the beginning, and how many events had arrived by then.
+/// A time as seconds since the beginning, and how many events had come to pass by then.
 type Sample = (f64, u64);
 
 /// What was seen.
@@ -33,15 +34,16 @@ pub struct Timeline {
 
 #[derive(Default)]
 struct Seen {
-    samples: Vec<Sample>,
+    arrived: Vec<Sample>,
+    committed: Vec<Sample>,
     sizes: Sizes,
 }
 
 impl Timeline {
     /// Begins to look.
-    pub fn start(broker: Arc<dyn Broker>, database: &Database) -> Self {
+    pub fn start(broker: Arc<dyn Broker>, database: &Database, committed: Arc<AtomicU64>) -> Self {
         let (began, seen) = (Instant::now(), Arc::<Mutex<Seen>>::default());
-        let arrivals = watch_arrivals(broker, database.url.clone(), began, Arc::clone(&seen));
+        let arrivals = watch_arrivals(broker, database.url.clone(), committed, began, Arc::clone(&seen));
         let sizes = watch_sizes(database.url.clone(), Arc::clone(&seen));
         Self {
             began,
@@ -65,16 +67,20 @@ impl Timeline {
 
     /// The rates of a stretch of time, one for each bucket: arrivals a second, each over a second.
     pub fn rates(&self, from: f64, to: f64) -> Vec<f64> {
-        rates(&lock(&self.seen).samples, from, to)
+        rates(&lock(&self.seen).arrived, from, to)
             .map(|(_, rate)| rate)
             .collect()
     }
 
-    /// How many seconds after `since` arrivals were back at the rate; `None` as long as they are not.
+    /// How many seconds after `since` arrivals were back at the rate, or at that of commits where a busy machine lets writers
+    /// do less; `None` as long as they are not.
     pub fn recovered(&self, since: f64, rate: f64) -> Option<f64> {
         let now = self.now();
         let seen = lock(&self.seen);
-        let back = rates(&seen.samples, since, now).find(|(_, now)| *now >= rate * RECOVERED);
+        let back = rates(&seen.arrived, since, now).find(|(at, arriving)| {
+            let committing = rate_at(&seen.committed, *at).max(rate * LEAST_OF_RATE);
+            *arriving >= rate.min(committing) * RECOVERED
+        });
         back.map(|(at, _)| at - since)
     }
 }
@@ -88,17 +94,21 @@ pub fn median(mut values: Vec<f64>) -> Option<f64> {
 /// The beginning of each bucket, and the rate over the second that begins there.
 fn rates(samples: &[Sample], from: f64, to: f64) -> impl Iterator<Item = (f64, f64)> + '_ {
     let bucket = BUCKET.as_secs_f64();
-    let span = bucket * BUCKETS_OF_RATE as f64;
     let known = samples.last().map_or(from, |last| last.0).min(to);
-    let buckets = ((known - span - from) / bucket).floor().max(-1.0) as i64 + 1;
+    let buckets = ((known - SPAN - from) / bucket).floor().max(-1.0) as i64 + 1;
     (0..buckets).map(move |number| {
         let at = from + number as f64 * bucket;
-        (at, (arrived(samples, at + span) - arrived(samples, at)) / span)
+        (at, rate_at(samples, at))
     })
 }
 
-/// How many had arrived by then: between two looks, as if they came evenly.
-fn arrived(samples: &[Sample], at: f64) -> f64 {
+/// The rate over the second that begins there.
+fn rate_at(samples: &[Sample], at: f64) -> f64 {
+    (count_at(samples, at + SPAN) - count_at(samples, at)) / SPAN
+}
+
+/// How many there were by then: between two looks, as if they came evenly.
+fn count_at(samples: &[Sample], at: f64) -> f64 {
     let after = samples.partition_point(|sample| sample.0 < at);
     let Some(&(later, high)) = samples.get(after) else {
         return samples.last().map_or(0.0, |last| last.1 as f64);
@@ -107,7 +117,13 @@ fn arrived(samples: &[Sample], at: f64) -> f64 {
     low as f64 + (high - low) as f64 * (at - earlier) / (later - earlier)
 }
 
-async fn watch_arrivals(broker: Arc<dyn Broker>, url: String, began: Instant, seen: Arc<Mutex<Seen>>) {
+async fn watch_arrivals(
+    broker: Arc<dyn Broker>,
+    url: String,
+    committed: Arc<AtomicU64>,
+    began: Instant,
+    seen: Arc<Mutex<Seen>>,
+) {
     let mut looks = tokio::time::interval(BUCKET);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -117,11 +133,13 @@ async fn watch_arrivals(broker: Arc<dyn Broker>, url: String, began: Instant, se
             // What the relay has reported stands for it.
             false => reported(&url).await,
         };
+        let (at, committed) = (began.elapsed().as_secs_f64(), committed.load(Ordering::SeqCst));
+        let mut seen = lock(&seen);
+        seen.committed.push((at, committed));
         if let Some(count) = count {
-            let mut seen = lock(&seen);
             // A queue that comes back after a crash may not know its length yet.
-            let most = seen.samples.last().map_or(0, |last| last.1).max(count);
-            seen.samples.push((began.elapsed().as_secs_f64(), most));
+            let most = seen.arrived.last().map_or(0, |last| last.1).max(count);
+            seen.arrived.push((at, most));
         }
     }
 }
