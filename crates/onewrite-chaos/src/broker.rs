@@ -107,7 +107,7 @@ impl Broker for Kafka {
     }
 
     async fn count(&self, topic: &str) -> Option<u64> {
-        u64::try_from(self.count(topic).await).ok()
+        u64::try_from(self.try_count(topic).await.ok()?).ok()
     }
 
     async fn arrivals(&self, topic: &str) -> HashMap<Uuid, i64> {

@@ -30,21 +30,37 @@ const LOAD: Load = Load {
     ..Load::ENDLESS
 };
 
-/// Runs the windows of a seed and judges; `say` hears of each window as it ends. Only these faults are dealt, as far as they can befall
+/// Runs the windows of a seed and judges; `say` hears of the plan, and of each window as it ends. Only these faults are dealt, as far as they can befall
 /// a world of this setting.
 pub async fn run(setting: Setting, seed: u64, windows: u32, faults: &[Fault], mut say: impl FnMut(&str)) -> Report {
     let (possible, skipped) = possible(&setting, faults);
     let windows = plan(seed, windows, &possible);
+    say(&words(&windows));
     let mut campaign = Campaign::start(setting, seed, windows.len()).await;
     campaign.report.skipped = skipped;
     for (number, window) in windows.iter().enumerate() {
         let line = campaign.window(number, window).await;
         say(&line);
-        if campaign.report.stuck.is_some() {
+        // A planted bug that is found is found.
+        let found = campaign.world.setting.mutant.is_some() && !campaign.report.losses().is_empty();
+        if campaign.report.stuck.is_some() || found {
             break;
         }
     }
     campaign.judge().await
+}
+
+fn words(windows: &[Window]) -> String {
+    let window = |window: &Window| {
+        let names: Vec<_> = window.faults.iter().map(|placed| placed.1.name()).collect();
+        if names.is_empty() {
+            "calm".to_owned()
+        } else {
+            names.join(" + ")
+        }
+    };
+    let all: Vec<_> = windows.iter().map(window).collect();
+    format!("planned: {}", all.join("; "))
 }
 
 /// Every kind of fault.

@@ -144,13 +144,8 @@ impl Report {
             Some(_) => {}
             None => found.push("nothing was judged".to_owned()),
         }
+        found.extend(self.losses());
         for window in &self.windows {
-            if window.repeated_so_far.is_some_and(|repeated| repeated < 0) {
-                found.push(format!(
-                    "I1: after window {} fewer events had arrived than were settled",
-                    window.number
-                ));
-            }
             for fault in &window.faults {
                 if fault.not_struck.is_none() && fault.recovery.is_none() {
                     found.push(format!(
@@ -185,6 +180,16 @@ impl Report {
             }
         }
         found
+    }
+
+    /// Windows after which fewer events had arrived than were settled, in words (I1).
+    pub fn losses(&self) -> Vec<String> {
+        let lost = |window: &&WindowReport| window.repeated_so_far.is_some_and(|repeated| repeated < 0);
+        let words = |window: &WindowReport| {
+            let number = window.number;
+            format!("I1: after window {number} fewer events had arrived than were settled")
+        };
+        self.windows.iter().filter(lost).map(words).collect()
     }
 
     /// The report as Markdown.

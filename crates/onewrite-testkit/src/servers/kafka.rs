@@ -7,6 +7,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::error::KafkaError;
 use rustix::process::Signal;
 use tokio::sync::OnceCell;
 
@@ -152,6 +153,15 @@ impl Kafka {
 
     /// How many offsets the topic's partitions have given out, all together: without transactions, its records.
     pub async fn count(&self, topic: &str) -> i64 {
+        let counted = self.try_count(topic).await;
+        counted.unwrap_or_else(|error| panic!("the end of {topic}: {error}"))
+    }
+
+    /// The same while the broker may have no answer.
+    ///
+    /// # Errors
+    /// The broker has none for a long time, or one in other words.
+    pub async fn try_count(&self, topic: &str) -> Result<i64, KafkaError> {
         let (config, topic) = (self.client(), topic.to_owned());
         aside(move || kafka_records::count(config, &topic)).await
     }
