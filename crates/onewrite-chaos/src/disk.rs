@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use onewrite_testkit::wait;
+
 use crate::limits::SMALL_DISK;
 
 /// A file system in memory under a directory. Its size is what makes it full: no file has to be written for that.
@@ -29,17 +31,21 @@ impl Disk {
 
     /// Lets nothing more be written.
     pub fn fill(&self) {
-        let used = rustix::fs::statvfs(&self.0).map(|stat| (stat.f_blocks - stat.f_bfree) * stat.f_frsize);
-        self.resize(&used.expect("the file system's size").to_string());
+        // What is written between the look and the change makes the size too small, and it is refused.
+        wait::until_blocking("a file system becomes full", || {
+            let stat = rustix::fs::statvfs(&self.0).expect("the file system's size");
+            let used = (stat.f_blocks - stat.f_bfree) * stat.f_frsize;
+            self.resize(&used.to_string()).ok()
+        });
     }
 
     /// Makes room again.
     pub fn empty(&self) {
-        self.resize(SMALL_DISK);
+        self.resize(SMALL_DISK).unwrap_or_else(|words| panic!("{words}"));
     }
 
-    fn resize(&self, size: &str) {
-        run("mount", &["-o", &format!("remount,size={size}"), text(&self.0)]);
+    fn resize(&self, size: &str) -> Result<(), String> {
+        try_run("mount", &["-o", &format!("remount,size={size}"), text(&self.0)])
     }
 }
 
@@ -48,8 +54,15 @@ fn text(path: &Path) -> &str {
 }
 
 fn run(program: &str, arguments: &[&str]) {
+    try_run(program, arguments).unwrap_or_else(|words| panic!("{words}"));
+}
+
+fn try_run(program: &str, arguments: &[&str]) -> Result<(), String> {
     let output = Command::new(program).args(arguments).output();
-    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {complaint}");
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("{program} {arguments:?}: {complaint}")),
+    }
 }
