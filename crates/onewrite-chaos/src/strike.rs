@@ -38,12 +38,12 @@ impl Nemesis {
             | Fault::RelayFrozen
             | Fault::RelayHandsOver
             | Fault::RelayClock
-            | Fault::LeaderPartitioned => self.relay(fault, world).await,
-            Fault::DatabaseAnswersLost => Ok(world.set_database_links(ProxyMode::DropReplies)),
-            Fault::DatabaseSlow => Ok(world.set_database_links(ProxyMode::Delay(Duration::from_millis(100)))),
-            Fault::DatabaseCut => Ok(world.set_database_links(ProxyMode::Reset)),
+            | Fault::LeaderPartitioned => self.relay(fault, world).await?,
+            Fault::DatabaseAnswersLost => world.set_database_links(ProxyMode::DropReplies),
+            Fault::DatabaseSlow => world.set_database_links(ProxyMode::Delay(Duration::from_millis(100))),
+            Fault::DatabaseCut => world.set_database_links(ProxyMode::Reset),
             Fault::SlotDropped | Fault::SlotOutgrown | Fault::SlotWaits | Fault::WalsenderEnded => {
-                self.slot(fault, world).await
+                self.slot(fault, world).await?;
             }
             Fault::SessionsEnded
             | Fault::DatabaseStopped
@@ -52,35 +52,36 @@ impl Nemesis {
             | Fault::DatabaseDiskFull
             | Fault::CertificateRotated
             | Fault::CertificateUntrusted
-            | Fault::TransactionHeld => self.database(fault, world).await,
+            | Fault::TransactionHeld => self.database(fault, world).await?,
             Fault::AcknowledgementsLost
             | Fault::BrokerSlow
             | Fault::BrokerNarrow
             | Fault::BrokerSliced
             | Fault::BrokerHalfOpen
             | Fault::BrokerLimited
-            | Fault::BrokerPartitioned => Ok(world.broker_link.set(link_mode(fault))),
+            | Fault::BrokerPartitioned => world.broker_link.set(link_mode(fault)),
             Fault::BrokerKilled
             | Fault::BrokerDown
             | Fault::BrokerRefuses
             | Fault::BrokerDiskFull
-            | Fault::Unroutable => broker(fault, world).await,
-            Fault::Poison => Ok(writers.odd(Odd {
+            | Fault::Unroutable => broker(fault, world).await?,
+            Fault::Poison => writers.odd(Odd {
                 poison: 1,
                 by_size: world.broker.refuses_large(),
                 large: 0,
-            })),
-            Fault::LargePayloads => Ok(writers.odd(Odd {
+            }),
+            Fault::LargePayloads => writers.odd(Odd {
                 large: 20,
                 ..Odd::default()
-            })),
-            Fault::LargeTransactions => self.large_transactions(world).await,
-            Fault::OperatorPauses => world.operate(&["pause", "orders"]).map(drop),
+            }),
+            Fault::LargeTransactions => self.large_transactions(world).await?,
+            Fault::OperatorPauses => drop(world.operate(&["pause", "orders"])?),
             Fault::OperatorReplays => {
                 let replay = ["replay", "--route", "orders", "--since", "1m ago"];
-                world.operate(&replay).map(drop)
+                world.operate(&replay)?;
             }
         }
+        Ok(())
     }
 
     /// Ends what [`begin`](Self::begin) began.
