@@ -30,8 +30,8 @@ const LOAD: Load = Load {
     ..Load::ENDLESS
 };
 
-/// Runs the windows of a seed and judges; `say` hears of the plan, and of each window as it ends. Only these faults are dealt, as far as they can befall
-/// a world of this setting.
+/// Runs the windows of a seed and judges; `say` hears of the plan, and of each window as it ends. Only these faults are dealt, as far
+/// as they can befall a world of this setting.
 pub async fn run(setting: Setting, seed: u64, windows: u32, faults: &[Fault], mut say: impl FnMut(&str)) -> Report {
     let (possible, skipped) = possible(&setting, faults);
     let windows = plan(seed, windows, &possible);
@@ -299,7 +299,7 @@ impl Campaign {
             }
         }
         let deliveries = self.world.broker.delivered(TOPIC).await;
-        let mut parked = self.world.parked_ids().await;
+        let mut parked = judge::parked(&self.world.database).await;
         parked.extend(&self.given_up);
         self.ever_parked.extend(&parked);
         let effects = judge::effects(&self.world.database, &deliveries).await;

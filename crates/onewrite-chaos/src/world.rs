@@ -1,7 +1,6 @@
 //! The world of a campaign: PostgreSQL with a synchronous standby, a broker, two relays of one name, and a proxy in every
 //! connection that is to suffer.
 
-use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -267,11 +266,6 @@ impl World {
         rows.iter()
             .map(|row| (row.get(0), crate::judge::id(row.get(1))))
             .collect()
-    }
-
-    /// The same as a set of ids.
-    pub async fn parked_ids(&self) -> HashSet<Uuid> {
-        self.parked().await.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Kills the primary for good; the standby takes its place under the same address, and gets a standby of its own.
