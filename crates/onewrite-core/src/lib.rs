@@ -3,9 +3,11 @@
 
 pub mod alarm;
 pub mod backoff;
+pub mod catalogue;
 pub mod envelope;
 pub mod error;
 pub mod event;
+pub mod failpoint;
 pub mod lanes;
 pub mod ledger;
 pub mod limits;

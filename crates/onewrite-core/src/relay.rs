@@ -12,6 +12,7 @@ use crate::alarm::{AlarmNews, AlarmWatch};
 use crate::backoff::Backoff;
 use crate::error::{SinkError, StoreError, StoreFailure, chain};
 use crate::event::Event;
+use crate::failpoint;
 use crate::limits::{BACKOFF_FIRST, BACKOFF_MAX, LEASE_RENEWAL, LEASE_TTL, MAINTENANCE_INTERVAL};
 use crate::machine::{Machine, OnPoison, RouteBehaviour};
 use crate::route::{self, RouteDriver};
@@ -91,6 +92,7 @@ impl Relay {
             };
             let wait = match acquired {
                 Ok(Some(lease)) => {
+                    failpoint::reach("lease.after");
                     (failures, stood_by) = (0, false);
                     tracing::info!(relay = %self.name, epoch = lease.epoch, "this relay leads");
                     match self.lead(lease, &stop).await {
@@ -137,7 +139,10 @@ impl Relay {
             held = self.hold(&lease, &led, &mut drivers) => held?,
             () = self.keep_tidy(&lease) => {}
         }
-        self.outbox.release(&lease).await
+        failpoint::reach("release.before");
+        let released = self.outbox.release(&lease).await;
+        failpoint::reach("release.after");
+        released
     }
 
     fn shares(&self) -> Vec<Share> {

@@ -7,6 +7,15 @@ use onewrite_core::{Outbox, SinkConnector};
 use onewrite_testkit::faults::{SinkBug, SourceBug, buggy_connector, buggy_outbox};
 use onewrite_testkit::memory::MemoryDatabase;
 
+/// What the simulation of PostgreSQL does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedBug {
+    /// The bound of sequences is read after the fence, and not before it.
+    BoundAfterFence,
+    /// A queue counts as complete although the log broke off.
+    KeepsBrokenQueue,
+}
+
 /// A relay with a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
@@ -14,8 +23,12 @@ pub enum Mutant {
     Sink(SinkBug),
     /// Of its feeds.
     Source(SourceBug),
+    /// Of how it follows snapshots and the log.
+    Feed(FeedBug),
     /// Of its database, which takes progress also from a relay whose lease is another's by now.
     Unfenced,
+    /// Of its database, whose replays are through without what was delivered and is not recorded yet.
+    HastyReplays,
 }
 
 impl Mutant {
@@ -31,26 +44,38 @@ impl Mutant {
         Self::Source(SourceBug::LosesParked),
         Self::Source(SourceBug::AdvancesBeforeSeen),
         Self::Source(SourceBug::OrderByTransaction),
+        Self::Feed(FeedBug::BoundAfterFence),
+        Self::Feed(FeedBug::KeepsBrokenQueue),
         Self::Unfenced,
+        Self::HastyReplays,
     ];
 
     pub(crate) fn connector(self, inner: Arc<dyn SinkConnector>) -> Arc<dyn SinkConnector> {
         match self {
             Self::Sink(bug) => buggy_connector(inner, bug),
-            Self::Source(_) | Self::Unfenced => inner,
+            Self::Source(_) | Self::Feed(_) | Self::Unfenced | Self::HastyReplays => inner,
         }
     }
 
     pub(crate) fn outbox(self, inner: Arc<dyn Outbox>) -> Arc<dyn Outbox> {
         match self {
             Self::Source(bug) => buggy_outbox(inner, bug),
-            Self::Sink(_) | Self::Unfenced => inner,
+            Self::Sink(_) | Self::Feed(_) | Self::Unfenced | Self::HastyReplays => inner,
+        }
+    }
+
+    pub(crate) fn feed(self) -> Option<FeedBug> {
+        match self {
+            Self::Feed(bug) => Some(bug),
+            Self::Sink(_) | Self::Source(_) | Self::Unfenced | Self::HastyReplays => None,
         }
     }
 
     pub(crate) fn database(self, database: &MemoryDatabase) {
-        if self == Self::Unfenced {
-            database.take_unfenced_writes();
+        match self {
+            Self::Unfenced => database.take_unfenced_writes(),
+            Self::HastyReplays => database.finish_replays_early(),
+            Self::Sink(_) | Self::Source(_) | Self::Feed(_) => {}
         }
     }
 }
@@ -69,7 +94,10 @@ impl fmt::Display for Mutant {
             Self::Source(SourceBug::LosesParked) => "loses what is set aside",
             Self::Source(SourceBug::AdvancesBeforeSeen) => "moves its place before it has seen what lies there",
             Self::Source(SourceBug::OrderByTransaction) => "orders by transactions instead of by the lock of the key",
+            Self::Feed(FeedBug::BoundAfterFence) => "bounds sequences by what was drawn after its fence",
+            Self::Feed(FeedBug::KeepsBrokenQueue) => "goes on with a queue after the log broke off",
             Self::Unfenced => "writes progress without a fence",
+            Self::HastyReplays => "replays only what is recorded as delivered already",
         };
         formatter.write_str(words)
     }

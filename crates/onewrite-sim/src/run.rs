@@ -20,7 +20,8 @@ use crate::application::{Application, POISON};
 use crate::mutant::Mutant;
 use crate::network::Network;
 use crate::operator::{Operator, RELAY};
-use crate::plan::{Plan, RoutePlan};
+use crate::plan::{Feed, Plan, RoutePlan};
+use crate::postgres::{Registry, SnapshotOutbox};
 use crate::process::{Process, Window, Writes};
 use crate::trace::Trace;
 
@@ -78,14 +79,17 @@ pub fn run(seed: u64, mutant: Option<Mutant>, trace: &Trace) -> Result<Outcome, 
             Ok(()) if world.writes.unfenced().is_some() => {
                 format!("a zombie wrote: {}", world.writes.unfenced().unwrap_or_default())
             }
-            Ok(()) => {
-                return Ok(Outcome {
-                    seed,
-                    verdict,
-                    time: world.began.elapsed(),
-                    story: trace.sum(),
-                });
-            }
+            Ok(()) => match world.operator.not_replayed() {
+                Some(words) => words,
+                None => {
+                    return Ok(Outcome {
+                        seed,
+                        verdict,
+                        time: world.began.elapsed(),
+                        story: trace.sum(),
+                    });
+                }
+            },
         };
         Err(Violation { seed, words })
     })
@@ -98,6 +102,7 @@ struct World {
     mutant: Option<Mutant>,
     began: Instant,
     database: MemoryDatabase,
+    registry: Registry,
     application: Application,
     operator: Operator,
     brokers: Vec<MemoryBroker>,
@@ -129,7 +134,7 @@ impl World {
             .collect();
         Self {
             application: Application::new(&database, trace, &plan, random.u64(..)),
-            operator: Operator::new(&database, trace, random.u64(..)),
+            operator: Operator::new(&database, &brokers, trace, random.u64(..)),
             processes: (0..plan.processes)
                 .map(|number| Process::new(number, trace, &writes))
                 .collect(),
@@ -139,6 +144,7 @@ impl World {
             mutant,
             began: Instant::now(),
             database,
+            registry: Registry::default(),
             brokers,
             networks,
             refusing,
@@ -170,7 +176,7 @@ impl World {
     async fn misfortune(&mut self) {
         let number = self.random.usize(0..self.processes.len());
         let broker = self.random.usize(0..self.brokers.len());
-        match self.random.u32(0..13) {
+        match self.random.u32(0..14) {
             0 | 1 if self.processes[number].runs() => self.processes[number].kill(),
             0..=3 if !self.processes[number].runs() => self.start(number),
             2 => self.processes[number].freeze(true),
@@ -194,13 +200,17 @@ impl World {
                 self.trace.note(format_args!("every lease runs out"));
                 self.database.expire_leases();
             }
+            13 => {
+                self.trace.note(format_args!("the slot is lost"));
+                self.database.lose_slots();
+            }
             _ => {}
         }
     }
 
     fn start(&mut self, number: usize) {
         let (plan, mutant) = (&self.plan, self.mutant);
-        let (database, networks) = (&self.database, &self.networks);
+        let (database, networks) = ((&self.database, &self.registry), &self.networks);
         self.processes[number].start(|holder, window| relay(plan, mutant, holder, window, database, networks));
     }
 
@@ -295,10 +305,16 @@ fn relay(
     mutant: Option<Mutant>,
     holder: &str,
     window: &Window,
-    database: &MemoryDatabase,
+    database: (&MemoryDatabase, &Registry),
     networks: &[Network],
 ) -> Relay {
-    let mut outbox: Arc<dyn Outbox> = Arc::new(database.clone());
+    let mut outbox: Arc<dyn Outbox> = match plan.feed {
+        Feed::Counts => Arc::new(database.0.clone()),
+        feed => {
+            let bug = mutant.and_then(Mutant::feed);
+            Arc::new(SnapshotOutbox::new(database, window, feed == Feed::FollowsLog, bug))
+        }
+    };
     if let Some(mutant) = mutant {
         outbox = mutant.outbox(outbox);
     }

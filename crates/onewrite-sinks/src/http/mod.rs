@@ -76,7 +76,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{Field, Kind, Options, field};
-use onewrite_core::sink::Finding;
+use onewrite_core::sink::{CloudEventsBinding, Finding};
 use onewrite_core::{Sink, SinkConnector};
 
 pub use self::egress::{Lookup, SystemLookup};
@@ -171,13 +171,21 @@ impl SinkConnector for HttpConnector {
         "http"
     }
 
+    /// As the binding for HTTP has it (CloudEvents, HTTP protocol binding 1.0.2, section 3.1.3).
+    fn cloudevents(&self) -> CloudEventsBinding {
+        CloudEventsBinding {
+            percent_encoded: true,
+            ..CloudEventsBinding::prefixed("ce-")
+        }
+    }
+
     fn writes_documents(&self) -> bool {
         self.0.mode != settings::Mode::Event
     }
 
     /// Looks the name up, checks that the addresses may be connected to, and that one of them takes a connection.
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {
-        let client = client::client(Arc::clone(&self.0), false).await?;
+        let client = client::client(&self.0, false).await?;
         egress::reach(&self.0).await?;
         Ok(Box::new(sink::HttpSink::new(Arc::clone(&self.0), client)))
     }

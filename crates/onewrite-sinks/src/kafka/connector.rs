@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use onewrite_core::error::SinkError;
-use onewrite_core::sink::Finding;
+use onewrite_core::sink::{CloudEventsBinding, Finding};
 use onewrite_core::{Sink, SinkConnector};
 use rdkafka::ClientConfig;
 use rdkafka::client::Client;
@@ -46,8 +46,8 @@ impl SinkConnector for KafkaConnector {
     }
 
     /// As CloudEvents' Kafka protocol binding 1.0.2 (3.2.3.1) has it.
-    fn cloudevents_prefix(&self) -> &'static str {
-        "ce_"
+    fn cloudevents(&self) -> CloudEventsBinding {
+        CloudEventsBinding::prefixed("ce_")
     }
 
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {

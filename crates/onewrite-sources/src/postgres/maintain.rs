@@ -7,7 +7,7 @@ use std::time::Duration;
 use onewrite::schema::postgres::SEGMENTS;
 use onewrite_core::alarm::AlarmThresholds;
 use onewrite_core::store::Maintenance;
-use onewrite_core::{Lease, StoreError};
+use onewrite_core::{Lease, StoreError, failpoint};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
@@ -42,6 +42,9 @@ pub(super) async fn maintain(client: Client, lease: &Lease, retention: Duration)
         if keeper.empty(&name).await.map_err(wrong)? {
             emptied.push(name);
         }
+    }
+    if !emptied.is_empty() {
+        keeper.forget_skipped().await.map_err(wrong)?;
     }
     let alarms = alarms::look(&keeper.client, retention, &AlarmThresholds::default()).await?;
     Ok(Maintenance { emptied, alarms })
@@ -85,9 +88,14 @@ impl Keeper<'_> {
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => false,
             other => other?,
         };
-        let end = if emptied { "COMMIT" } else { "ROLLBACK" };
-        self.client.batch_execute(end).await?;
-        Ok(emptied)
+        if !emptied {
+            self.client.batch_execute("ROLLBACK").await?;
+            return Ok(false);
+        }
+        failpoint::reach("truncate.before");
+        self.client.batch_execute("COMMIT").await?;
+        failpoint::reach("truncate.after");
+        Ok(true)
     }
 
     /// The same once more under the lock, where nothing can be added: only then is the answer true. Each look here is a few
@@ -114,6 +122,13 @@ impl Keeper<'_> {
              WHERE relay.name = $1 AND relay.epoch = $2"
         );
         Ok(self.client.execute_typed(&note, &self.lease_parameters()).await? > 0)
+    }
+
+    /// Forgets that events were skipped which are gone.
+    async fn forget_skipped(&self) -> Result<(), Error> {
+        const FORGET: &str = "DELETE FROM onewrite.skipped_event AS skipped WHERE NOT EXISTS \
+                              (SELECT FROM onewrite.outbox WHERE outbox.sequence = skipped.sequence)";
+        self.client.execute_typed(FORGET, &[]).await.map(|_| ())
     }
 
     fn lease_parameters(&self) -> Parameters<'_> {

@@ -12,14 +12,16 @@ macro_rules! still_held {
 
 mod adopt;
 mod alarms;
+mod asked;
 mod blocked;
 pub(crate) mod connection;
 pub(crate) mod error;
-mod feed;
+pub mod feed;
 mod filter;
 mod foreign;
 mod log;
 mod maintain;
+mod native;
 mod operations;
 mod outbox;
 mod parking;

@@ -58,6 +58,7 @@ pub(super) fn event_of(row: &Row<'_>, position: Position) -> rusqlite::Result<So
         headers: read_headers(&headers, &mut defect),
         payload: Bytes::from(bytes(row.get_ref(6)?).into_owned()),
         occurred_at: read_time(&occurred_at, &mut defect),
+        replay: None,
         headers_complete: false,
         verbatim: None,
     };

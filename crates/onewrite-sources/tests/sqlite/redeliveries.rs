@@ -3,7 +3,6 @@
 use onewrite_core::routing::UNROUTED;
 use onewrite_core::source::ParkReason;
 use onewrite_core::store::{ParkedEdit, ParkedFilter, ReplayRequest};
-use onewrite_core::wire::HEADER_REPLAY;
 use onewrite_core::{BatchLimit, Lease};
 
 use super::fixture::{DELIVERED, Fixture, LIMIT, Reader, everything, parking, payloads, poison, routes};
@@ -194,10 +193,7 @@ async fn a_replay_brings_what_it_names_marks_it_and_ends() {
         let events = redeliveries.batch().await;
         assert_eq!(payloads(&events), expected, "{request:?}");
         for sourced in &events {
-            assert_eq!(
-                sourced.event.headers,
-                [(HEADER_REPLAY.into(), number.to_string().into())]
-            );
+            assert_eq!(sourced.event.replay, Some(number));
         }
         redeliveries.settle(&events).await;
         assert!(redeliveries.batch().await.is_empty());
@@ -270,7 +266,7 @@ fn replays_and_what_they_bring(fixture: &Fixture) -> [(ReplayRequest, Vec<&'stat
 async fn a_replay_goes_on_where_it_stood_and_reads_a_bounded_stretch_at_a_time() {
     let fixture = Fixture::new();
     let lease = fixture.begin(&everything()).await;
-    let fill = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 60000) \
+    let fill = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 110000) \
                 INSERT INTO onewrite_outbox (topic, payload) SELECT 'common', 'x' FROM n";
     fixture.append("rare", None, "1");
     fixture.sql(fill);

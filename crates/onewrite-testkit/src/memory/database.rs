@@ -73,9 +73,20 @@ impl MemoryDatabase {
         }
     }
 
+    /// Loses every replication slot, whoever reads it.
+    pub fn lose_slots(&self) {
+        self.state().server.slots.clear();
+        self.changed();
+    }
+
     /// A planted bug: from now on progress is taken from whoever sends it, also from a relay whose lease is another's by now.
     pub fn take_unfenced_writes(&self) {
         self.state().unfenced = true;
+    }
+
+    /// A planted bug: from now on a replay is through without what was not recorded as settled when it came there.
+    pub fn finish_replays_early(&self) {
+        self.state().hasty_replays = true;
     }
 
     /// The epoch of a relay's last lease; 0 before the first.
@@ -93,10 +104,10 @@ impl MemoryDatabase {
     }
 
     /// One call of an adapter: fails as the test asked for, and can be dropped before it does anything.
-    pub(super) async fn call<T>(
-        &self,
-        work: impl FnOnce(&mut State) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    ///
+    /// # Errors
+    /// `Unavailable`, as the test asked for, also when the work was done; and what the work returns.
+    pub async fn call<T>(&self, work: impl FnOnce(&mut State) -> Result<T, StoreError>) -> Result<T, StoreError> {
         tokio::task::yield_now().await;
         let trouble = self.trouble();
         if trouble == Trouble::Unreachable {
@@ -113,12 +124,12 @@ impl MemoryDatabase {
     }
 
     /// Wakes everybody who waits for something new.
-    pub(super) fn changed(&self) {
+    pub fn changed(&self) {
         self.shared.changes.tell();
     }
 
     /// Something to wait on: it changes with the database.
-    pub(super) fn changes(&self) -> Watcher {
+    pub fn changes(&self) -> Watcher {
         self.shared.changes.watch()
     }
 

@@ -11,6 +11,8 @@ use onewrite_core::{Event, Position, Sourced, StoreError, StoreFailure};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::server::Server;
+
 /// A row as any program may insert it, past every check of a library: its headers can be any JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlainRow {
@@ -46,30 +48,42 @@ impl From<&onewrite::Event> for PlainRow {
 
 /// A committed row of the outbox.
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub struct Row {
     /// Which commit brought it, counted from 1.
     pub commit: u64,
+    /// The transaction that wrote it.
+    pub xid: u64,
+    /// What was written.
     pub plain: PlainRow,
+    /// When it was committed.
     pub occurred_at: Timestamp,
 }
 
+/// What the database holds.
 #[derive(Default)]
-pub(super) struct State {
+pub struct State {
     /// The outbox, by sequence.
     pub rows: BTreeMap<u64, Row>,
+    /// The last sequence that was drawn.
     pub last_sequence: u64,
+    /// How many commits there were.
     pub commits: u64,
-    pub transactions: u64,
+    /// Transactions and the log, for those who read them as PostgreSQL's.
+    pub server: Server,
     /// Keys that an open transaction has appended to, and which one.
-    pub locked_keys: HashMap<String, u64>,
-    pub relays: BTreeMap<String, RelayRow>,
+    pub(super) locked_keys: HashMap<String, u64>,
+    pub(super) relays: BTreeMap<String, RelayRow>,
     /// By relay and name.
-    pub routes: BTreeMap<(String, String), RouteRow>,
-    pub parked: BTreeMap<i64, ParkedRow>,
-    pub last_parked: i64,
+    pub(super) routes: BTreeMap<(String, String), RouteRow>,
+    pub(super) parked: BTreeMap<i64, ParkedRow>,
+    pub(super) last_parked: i64,
+    /// Events that were given up, by relay and sequence.
+    pub(super) skipped: BTreeSet<(String, u64)>,
     /// A planted bug: nobody is a zombie.
-    pub unfenced: bool,
-    pub replays: BTreeMap<i64, ReplayRow>,
+    pub(super) unfenced: bool,
+    pub(super) replays: BTreeMap<i64, ReplayRow>,
+    /// A planted bug: what is not recorded as settled is no part of a replay.
+    pub(super) hasty_replays: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -80,21 +94,22 @@ pub(super) struct RelayRow {
     pub expires_at: Option<Instant>,
 }
 
-/// A snapshot is the count of commits that it sees.
+/// A route of a relay.
 #[derive(Clone, Debug)]
-pub(super) struct RouteRow {
-    pub definition: String,
+pub struct RouteRow {
+    pub(super) definition: String,
+    /// How far it is; a snapshot is the count of commits that it sees.
     pub progress: Progress<u64>,
-    pub state: RouteState,
-    pub paused: bool,
-    pub halted: Option<String>,
-    pub delivered: u64,
-    pub failed: u64,
-    pub last_error: Option<String>,
+    pub(super) state: RouteState,
+    pub(super) paused: bool,
+    pub(super) halted: Option<String>,
+    pub(super) delivered: u64,
+    pub(super) failed: u64,
+    pub(super) last_error: Option<String>,
 }
 
 impl RouteRow {
-    pub fn new(definition: String, floor: u64, pending: Vec<u64>) -> Self {
+    pub(super) fn new(definition: String, floor: u64, pending: Vec<u64>) -> Self {
         Self {
             definition,
             progress: Progress {
@@ -160,7 +175,19 @@ pub(super) struct ReplayRow {
     pub request: ReplayRequest,
     pub requested_at: Timestamp,
     pub events: i64,
+    /// Handed out and settled, or passed over for good.
     pub settled: BTreeSet<u64>,
+}
+
+/// How an event of a replay stands, as far as is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Delivered: it is replayed.
+    Settled,
+    /// Not settled yet, or under retry: perhaps delivered, perhaps not.
+    Waits,
+    /// Set aside until a person decides, and left to its retry; or given up.
+    Aside,
 }
 
 impl ReplayRow {
@@ -202,6 +229,7 @@ impl Row {
             content_type: plain.content_type.as_str().into(),
             headers,
             occurred_at: self.occurred_at,
+            replay: None,
             headers_complete: false,
             verbatim: None,
         };
@@ -210,6 +238,7 @@ impl Row {
         sourced
     }
 
+    /// Whether the route takes it.
     pub fn is_taken_by(&self, share: &Share) -> bool {
         share.takes(&self.plain.topic, self.plain.event_type.as_deref())
     }
@@ -217,6 +246,9 @@ impl Row {
 
 impl State {
     /// Refuses whoever holds an older epoch than the lease's last holder.
+    ///
+    /// # Errors
+    /// `Fenced`.
     pub fn fence(&self, lease: &Lease) -> Result<(), StoreError> {
         let epoch = self.relays.get(&lease.relay).map_or(0, |relay| relay.epoch);
         if epoch == lease.epoch || self.unfenced {
@@ -229,6 +261,47 @@ impl State {
         Err(StoreError::new(StoreFailure::Fenced, words))
     }
 
+    /// What a replay is still to bring under the route's share, with how it stands.
+    pub(super) fn left_of<'a>(
+        &'a self,
+        replay: &ReplayRow,
+        share: &Share,
+    ) -> impl Iterator<Item = (u64, &'a Row, Standing)> {
+        let events = replay.events(&self.rows, share);
+        let left = events.filter(|(sequence, _)| !replay.settled.contains(sequence));
+        left.map(|(sequence, row)| (sequence, row, self.standing(share, sequence, row)))
+    }
+
+    /// How an event stands under a route's share.
+    fn standing(&self, share: &Share, sequence: u64, row: &Row) -> Standing {
+        let name = (share.relay.clone(), share.route.clone());
+        let mut parked = self.parked.values();
+        let aside =
+            parked.find(|aside| (aside.sequence, &aside.relay, &aside.route) == (sequence, &share.relay, &share.route));
+        match aside {
+            _ if self.skipped.contains(&(share.relay.clone(), sequence)) => Standing::Aside,
+            Some(aside) if aside.state == Aside::Parked || (aside.state == Aside::Held && self.is_blocked(aside)) => {
+                Standing::Aside
+            }
+            None if self.routes.get(&name).is_some_and(|route| route.covers(sequence, row)) => Standing::Settled,
+            _ => Standing::Waits,
+        }
+    }
+
+    /// Whether a poison event of its key is still parked.
+    pub(super) fn is_blocked(&self, held: &ParkedRow) -> bool {
+        self.parked.values().any(|parked| {
+            parked.state == Aside::Parked
+                && parked.relay == held.relay
+                && parked.route == held.route
+                && parked.row.plain.key == held.row.plain.key
+        })
+    }
+
+    /// A route's row.
+    ///
+    /// # Errors
+    /// `Refused`, when it was never adopted.
     pub fn route(&mut self, relay: &str, route: &str) -> Result<&mut RouteRow, StoreError> {
         let words = || format!("route {route:?} of relay {relay:?} was never adopted");
         self.routes

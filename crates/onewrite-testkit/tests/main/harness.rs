@@ -125,6 +125,7 @@ fn event(payload: bytes::Bytes) -> Event {
         content_type: "text/plain".into(),
         headers: Vec::new(),
         occurred_at: Default::default(),
+        replay: None,
         headers_complete: false,
         verbatim: None,
     }
@@ -134,6 +135,8 @@ fn event(payload: bytes::Bytes) -> Event {
 pub struct DatabaseHarness {
     pub name: &'static str,
     pub wrap: Wrap<dyn Outbox>,
+    /// What is done to each database before it is used.
+    pub prepare: fn(&MemoryDatabase),
 }
 
 impl DatabaseHarness {
@@ -147,6 +150,7 @@ impl DatabaseHarness {
         Self {
             name,
             wrap: Box::new(wrap),
+            prepare: |_| (),
         }
     }
 }
@@ -159,6 +163,7 @@ impl SourceHarness for DatabaseHarness {
 
     async fn fresh(&mut self) -> Result<Subject, BoxError> {
         let database = MemoryDatabase::new();
+        (self.prepare)(&database);
         Ok(Subject {
             outbox: (self.wrap)(Arc::new(database.clone())),
             operations: Arc::new(database.clone()),

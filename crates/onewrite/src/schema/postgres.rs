@@ -26,6 +26,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "history",
         sql: include_str!("postgres/0003_history.sql"),
     },
+    Migration {
+        version: 4,
+        name: "skipped",
+        sql: include_str!("postgres/0004_skipped.sql"),
+    },
 ];
 
 /// The publication that the log feed follows.

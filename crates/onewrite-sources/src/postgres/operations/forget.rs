@@ -77,6 +77,7 @@ async fn remove(transaction: &Transaction<'_>, relay: &str, slot: Option<String>
     let parked = transaction.execute_typed(parked, &of_relay).await?;
     for rest in [
         "DELETE FROM onewrite.replay WHERE relay = $1",
+        "DELETE FROM onewrite.skipped_event WHERE relay = $1",
         "DELETE FROM onewrite.relay WHERE name = $1",
     ] {
         transaction.execute_typed(rest, &of_relay).await?;

@@ -10,6 +10,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, GenericClient, Row};
 
+use super::super::asked::{ASKED, WANTED};
 use super::super::error::failed;
 use super::super::filter::Filter;
 use super::super::rows::Microseconds;
@@ -63,15 +64,12 @@ fn replay(row: &Row) -> ReplayStatus {
     }
 }
 
-/// How many events of a replay are beyond its progress; `None` when counting them takes too long.
+/// How many events of a replay are beyond its progress, but for what is set aside or was given up; `None` when counting them takes too long.
 pub(super) async fn count(client: &mut impl GenericClient, id: i64, share: &Share) -> Result<Option<i64>, Error> {
     let filter = Filter::new(share, 3);
     let sql = format!(
-        "SELECT count(*) FROM onewrite.replay r, LATERAL (SELECT 1 FROM onewrite.outbox \
-             WHERE sequence > r.progress AND sequence <= r.up_to \
-             AND (r.since IS NULL OR occurred_at >= r.since) AND (r.until IS NULL OR occurred_at < r.until) \
-             AND (r.topic IS NULL OR topic COLLATE \"C\" = r.topic) AND (r.key IS NULL OR key COLLATE \"C\" = r.key) \
-             AND (coalesce(cardinality(r.ids), 0) = 0 OR id = ANY (r.ids)) AND {} LIMIT $2) AS counted WHERE r.id = $1",
+        "{ASKED} SELECT count(*) FROM asked CROSS JOIN LATERAL (SELECT 1 FROM onewrite.outbox \
+         WHERE sequence > asked.progress AND {WANTED} AND {} LIMIT $2) AS counted",
         filter.sql
     );
     let mut binds: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&id, Type::INT8), (&UNSETTLED_COUNT_MAX, Type::INT8)];
