@@ -313,6 +313,7 @@ impl Campaign {
         self.report.latency = latency(&self.world, &self.calm_times).await;
         self.report.rate = median(self.calm);
         self.report.sizes = self.timeline.sizes();
+        self.timeline.stop().await;
         self.report.resident = self.world.resident;
         self.report.ended = self.world.ended;
         self.report

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use onewrite_testkit::servers::Database;
 use serde::Serialize;
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::broker::Broker;
@@ -29,7 +30,8 @@ type Sample = (f64, u64);
 pub struct Timeline {
     began: Instant,
     seen: Arc<Mutex<Seen>>,
-    _watching: [AbortOnDropHandle<()>; 2],
+    stop: CancellationToken,
+    watching: [AbortOnDropHandle<()>; 2],
 }
 
 #[derive(Default)]
@@ -43,16 +45,26 @@ impl Timeline {
     /// Begins to look.
     pub fn start(broker: Arc<dyn Broker>, database: &Database, committed: Arc<AtomicU64>) -> Self {
         let (began, seen) = (Instant::now(), Arc::<Mutex<Seen>>::default());
-        let arrivals = watch_arrivals(broker, database.url.clone(), committed, began, Arc::clone(&seen));
+        let stop = CancellationToken::new();
+        let arrivals = watch_arrivals(broker, database.url.clone(), committed, stop.clone(), Arc::clone(&seen));
         let sizes = watch_sizes(database.url.clone(), Arc::clone(&seen));
         Self {
             began,
             seen,
-            _watching: [
+            stop,
+            watching: [
                 AbortOnDropHandle::new(tokio::spawn(arrivals)),
                 AbortOnDropHandle::new(tokio::spawn(sizes)),
             ],
         }
+    }
+
+    /// Ends looking, before the broker ends.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let [arrivals, _sizes] = self.watching;
+        // It has ended by itself or by a panic that was told.
+        let _ = arrivals.await;
     }
 
     /// Seconds since the beginning.
@@ -121,12 +133,14 @@ async fn watch_arrivals(
     broker: Arc<dyn Broker>,
     url: String,
     committed: Arc<AtomicU64>,
-    began: Instant,
+    stop: CancellationToken,
     seen: Arc<Mutex<Seen>>,
 ) {
+    let began = Instant::now();
     let mut looks = tokio::time::interval(BUCKET);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    // The look that is under way comes to its end: what it asks must not be gone before.
+    while !stop.is_cancelled() {
         looks.tick().await;
         let count = match broker.counts() {
             true => broker.count(TOPIC).await,
