@@ -2,7 +2,7 @@
 
 BUILD_PACKAGES=(build-essential ca-certificates)
 BROKER_CLIENT_PACKAGES=(pkg-config libssl-dev libsasl2-dev zlib1g-dev)
-SERVER_PACKAGES=(maven unzip xz-utils sqlite3 mosquitto rabbitmq-server redis-server)
+SERVER_PACKAGES=(maven unzip xz-utils sqlite3 mosquitto rabbitmq-server redis-server libfaketime)
 # For pg_recvlogical.
 BENCH_PACKAGES=(postgresql-client)
 CARGO_DENY_VERSION=0.20.2

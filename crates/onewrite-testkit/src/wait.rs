@@ -6,6 +6,9 @@ use std::time::Duration;
 /// first.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long a server may take to start: a virtual machine of its own on a machine that is busy with many others takes minutes.
+pub(crate) const START_PATIENCE: Duration = Duration::from_secs(300);
+
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -42,8 +45,13 @@ pub fn until_blocking<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Whether the fact comes to hold in time, for those who have more to tell when it does not.
-pub(crate) fn holds(mut fact: impl FnMut() -> bool) -> bool {
-    let deadline = std::time::Instant::now() + PATIENCE;
+pub(crate) fn holds(fact: impl FnMut() -> bool) -> bool {
+    holds_within(PATIENCE, fact)
+}
+
+/// The same with another patience.
+pub(crate) fn holds_within(patience: Duration, mut fact: impl FnMut() -> bool) -> bool {
+    let deadline = std::time::Instant::now() + patience;
     while !fact() {
         if std::time::Instant::now() > deadline {
             return false;

@@ -28,6 +28,8 @@ pub enum ProxyMode {
     Delay(Duration),
     /// Passes on at most so many bytes a second in each direction of each connection.
     Bandwidth(u32),
+    /// Passes everything on in writes of at most so many bytes.
+    Slice(u16),
     /// Passes on so many bytes more in each direction of each connection, then resets it.
     Limit(u64),
 }
@@ -302,6 +304,11 @@ impl<'a> Pump<'a> {
                     // Ten slices a second.
                     self.pause(Duration::from_millis(100)).await?;
                     bytes.len().min((each_second as usize / 10).max(1))
+                }
+                ProxyMode::Slice(most) => {
+                    // Others run in between, so that the slices do not meet again in the socket's buffer.
+                    tokio::task::yield_now().await;
+                    bytes.len().min(usize::from(most).max(1))
                 }
                 ProxyMode::Limit(most) => {
                     let left = most.saturating_sub(self.passed);

@@ -13,6 +13,8 @@ use crate::wait;
 /// ends the server and removes its directory. A signal on the parent's death would not do: the kernel sends it when the
 /// *thread* that started the server ends, and tests are threads.
 ///
+/// What a test mounted in there goes as well, since a directory in use stays.
+///
 /// The gentle signal first: PostgreSQL then gives back its System V segment, of which the kernel has a limited number.
 const GUARDIAN: &str = r#"
 trap '' HUP INT TERM
@@ -33,6 +35,7 @@ if [ -f "$home/data/postmaster.pid" ]; then
   segment=$(sed -n '7s/.* //p' "$home/data/postmaster.pid")
   [ -z "$segment" ] || ipcrm -m "$segment" 2> /dev/null
 fi
+grep -F " $home/" /proc/mounts | cut -d' ' -f2 | while read -r mounted; do umount -l "$mounted"; done
 rm -rf "$home"
 "#;
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::error::KafkaError;
 use rustix::process::Signal;
 use tokio::sync::OnceCell;
 
@@ -79,6 +80,16 @@ impl Kafka {
         self.broker.libraries().to_owned()
     }
 
+    /// The port of [`client_bootstrap`](Self::client_bootstrap), for a test that stands in between.
+    pub fn client_port(&self) -> u16 {
+        self.broker.client_port()
+    }
+
+    /// The directory of everything that the broker keeps.
+    pub fn data_directory(&self) -> PathBuf {
+        self.broker.process().home().data()
+    }
+
     /// The process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.broker.process().pid()
@@ -118,6 +129,21 @@ impl Kafka {
         );
     }
 
+    /// Gives a topic these settings, and for all others the broker's.
+    pub async fn configure_topic(&self, name: &str, settings: &[(&str, &str)]) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
+        let mut topic = AlterConfig::new(ResourceSpecifier::Topic(name));
+        for (name, value) in settings {
+            topic = topic.set(name, value);
+        }
+        let options = AdminOptions::new().request_timeout(Some(wait::PATIENCE));
+        let results = admin.alter_configs([&topic], &options).await;
+        let results = results.unwrap_or_else(|error| panic!("configure the topic {name}: {error}"));
+        for result in results {
+            result.unwrap_or_else(|(_, code)| panic!("configure the topic {name}: {code}"));
+        }
+    }
+
     /// Everything in a topic, read by a consumer of its own to the end that it finds, by partition and offset; of
     /// transactions only what is committed.
     pub async fn read_all(&self, topic: &str) -> Vec<Record> {
@@ -127,6 +153,15 @@ impl Kafka {
 
     /// How many offsets the topic's partitions have given out, all together: without transactions, its records.
     pub async fn count(&self, topic: &str) -> i64 {
+        let counted = self.try_count(topic).await;
+        counted.unwrap_or_else(|error| panic!("the end of {topic}: {error}"))
+    }
+
+    /// The same while the broker may have no answer.
+    ///
+    /// # Errors
+    /// The broker has none for a long time, or one in other words.
+    pub async fn try_count(&self, topic: &str) -> Result<i64, KafkaError> {
         let (config, topic) = (self.client(), topic.to_owned());
         aside(move || kafka_records::count(config, &topic)).await
     }

@@ -85,15 +85,12 @@ pub(super) fn read_all(mut config: ClientConfig, topic: &str) -> Vec<Record> {
     records
 }
 
-pub(super) fn count(config: ClientConfig, topic: &str) -> i64 {
-    let consumer: BaseConsumer = config.create().expect("a consumer");
-    let ends = partitions(&consumer, topic).into_iter().map(|partition| {
-        let marks = consumer.fetch_watermarks(topic, partition, PATIENCE);
-        marks
-            .unwrap_or_else(|error| panic!("the end of {topic}, partition {partition}: {error}"))
-            .1
-    });
-    ends.sum()
+pub(super) fn count(config: ClientConfig, topic: &str) -> Result<i64, KafkaError> {
+    let consumer: BaseConsumer = config.create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE)?;
+    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    let ends = partitions.map(|partition| consumer.fetch_watermarks(topic, partition.id(), PATIENCE));
+    ends.map(|marks| marks.map(|(_, end)| end)).sum()
 }
 
 fn partitions(consumer: &BaseConsumer, topic: &str) -> Vec<i32> {

@@ -68,6 +68,11 @@ impl Nats {
         self.server.address()
     }
 
+    /// The directory of everything that the server keeps.
+    pub fn data_directory(&self) -> PathBuf {
+        self.server.process().home().data()
+    }
+
     /// The file with the server's own messages.
     pub fn log(&self) -> PathBuf {
         self.server.process().home().log()
@@ -78,6 +83,12 @@ impl Nats {
     pub async fn create_stream(&self, name: &str, subjects: &[&str], settings: Value) {
         let body = stream(name, subjects, settings);
         self.api(&format!("STREAM.CREATE.{name}"), body).await;
+    }
+
+    /// Gives a stream other subjects and settings; what it holds stays.
+    pub async fn update_stream(&self, name: &str, subjects: &[&str], settings: Value) {
+        let body = stream(name, subjects, settings);
+        self.api(&format!("STREAM.UPDATE.{name}"), body).await;
     }
 
     /// Deletes a stream and all it holds.

@@ -8,7 +8,8 @@ use tokio::sync::OnceCell;
 
 use super::aside::aside;
 use super::database::{self, Database};
-use super::postgres_process::Server;
+use super::postgres_process::{Server, write_private};
+use crate::wait;
 
 /// A PostgreSQL server of the test's own, with `wal_level = logical`. Clones are the same server; it ends with the last.
 ///
@@ -93,6 +94,25 @@ impl Postgres {
     /// The data directory.
     pub fn data_directory(&self) -> PathBuf {
         self.server.process().home().data()
+    }
+
+    /// Replaces files of the data directory, such as a certificate and its key, and has the running server take them: new
+    /// sessions have them when this returns.
+    pub async fn replace_files(&self, files: &[(&str, &[u8])]) {
+        for (name, content) in files {
+            write_private(&self.data_directory().join(name), content);
+        }
+        let before = self.loaded_at().await;
+        self.tell("SELECT pg_reload_conf()").await;
+        wait::until("the server reads its files again", async || {
+            (self.loaded_at().await != before).then_some(())
+        })
+        .await;
+    }
+
+    async fn loaded_at(&self) -> String {
+        let row = self.asked("SELECT pg_conf_load_time()::text").await;
+        row.expect("the server tells when it read its files").get(0)
     }
 
     /// The file with the server's own messages.

@@ -187,7 +187,8 @@ fn lines(settings: &[(String, String)]) -> String {
     settings.iter().map(line).collect()
 }
 
-fn write_private(path: &Path, content: &[u8]) {
+/// Writes a file that the server alone can read.
+pub fn write_private(path: &Path, content: &[u8]) {
     let mut file = OpenOptions::new()
         .create(true)
         .write(true)

@@ -54,7 +54,7 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("{} cannot be started: {command:?}: {error}", self.name));
         let mut started = false;
-        wait::holds(|| {
+        wait::holds_within(wait::START_PATIENCE, || {
             started = ready(child.id());
             started || !matches!(child.try_wait(), Ok(None))
         });

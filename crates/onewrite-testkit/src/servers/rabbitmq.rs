@@ -1,6 +1,7 @@
 //! RabbitMQ, one node.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
@@ -114,6 +115,24 @@ impl RabbitMq {
     pub async fn bind(&self, queue: &str, exchange: &str, routing_key: &str) {
         let (queue, exchange, key) = (queue.to_owned(), exchange.to_owned(), routing_key.to_owned());
         self.ask(move |client| client.bind(&queue, &exchange, &key)).await;
+    }
+
+    /// Ends a binding of a queue to an exchange.
+    pub async fn unbind(&self, queue: &str, exchange: &str, routing_key: &str) {
+        let (queue, exchange, key) = (queue.to_owned(), exchange.to_owned(), routing_key.to_owned());
+        self.ask(move |client| client.unbind(&queue, &exchange, &key)).await;
+    }
+
+    /// How many messages are in a queue that nobody consumes; none while the node does not answer.
+    pub async fn length(&self, queue: &str) -> Option<u64> {
+        let (port, queue) = (self.port(), queue.to_owned());
+        let counted = aside(move || Client::connect(port)?.count(&queue)).await;
+        counted.ok().map(|(messages, _)| messages.into())
+    }
+
+    /// The directory of everything that the node keeps.
+    pub fn data_directory(&self) -> PathBuf {
+        self.node.process().home().data()
     }
 
     /// Whether a queue of this name is there.

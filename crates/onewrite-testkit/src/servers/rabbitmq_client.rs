@@ -34,6 +34,8 @@ const QUEUE_DECLARE: Method = (50, 10);
 const QUEUE_DECLARE_OK: Method = (50, 11);
 const QUEUE_BIND: Method = (50, 20);
 const QUEUE_BIND_OK: Method = (50, 21);
+const QUEUE_UNBIND: Method = (50, 50);
+const QUEUE_UNBIND_OK: Method = (50, 51);
 const QUEUE_DELETE: Method = (50, 40);
 const QUEUE_DELETE_OK: Method = (50, 41);
 const BASIC_QOS: Method = (60, 10);
@@ -175,6 +177,18 @@ impl Client {
             .u8(0)
             .table(&Table::new());
         self.call(1, QUEUE_BIND, words, QUEUE_BIND_OK)?;
+        Ok(())
+    }
+
+    /// Ends such a binding.
+    pub fn unbind(&mut self, queue: &str, exchange: &str, routing_key: &str) -> Result<(), String> {
+        let words = Bytes::new()
+            .u16(0)
+            .short(queue)
+            .short(exchange)
+            .short(routing_key)
+            .table(&Table::new());
+        self.call(1, QUEUE_UNBIND, words, QUEUE_UNBIND_OK)?;
         Ok(())
     }
 

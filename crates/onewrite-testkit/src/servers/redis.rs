@@ -1,6 +1,7 @@
 //! Redis: one server that synchronises its log to disk for each write, and clusters of three.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -82,6 +83,21 @@ impl Redis {
     pub async fn command(&self, words: &[&str]) -> Reply {
         let (port, words) = (self.port(), strings(words));
         aside(move || Connection::open(port).command(&words)).await
+    }
+
+    /// How many entries a stream has; none while the server does not answer.
+    pub async fn length(&self, stream: &str) -> Option<u64> {
+        let (port, words) = (self.port(), strings(&["XLEN", stream]));
+        let reply = aside(move || Connection::try_open(port)?.try_command(&words)).await;
+        match reply {
+            Ok(Reply::Integer(length)) => u64::try_from(length).ok(),
+            _ => None,
+        }
+    }
+
+    /// The directory of everything that the server keeps.
+    pub fn data_directory(&self) -> PathBuf {
+        self.server.process.home().data()
     }
 
     /// Everything in a stream, in its order. Nothing is consumed.

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use onewrite_testkit::servers::{Artemis, ArtemisSettings, Kafka, Nats, RabbitMq, Redis};
-use serde_json::json;
+use onewrite_testkit::servers::{Artemis, ArtemisSettings, Kafka, RabbitMq, Redis};
 
-use crate::end_to_end::broker::{Broker, Stream, Subscribed};
-use crate::end_to_end::receiver::Receiver;
-use crate::end_to_end::shop::{Load, Writers, prepare};
-use crate::end_to_end::world::{IN_FLIGHT, Setup, World};
+use crate::end_to_end::world::{Setup, World};
+use onewrite_chaos::broker::{Broker, Stream, Subscribed};
+use onewrite_chaos::limits::IN_FLIGHT;
+use onewrite_chaos::receiver::Receiver;
+use onewrite_chaos::shop::{Load, Writers, prepare};
 
 /// Kills of the relay, and as many of the broker.
 const KILLS: u64 = 3;
@@ -21,11 +21,10 @@ const TOPIC: &str = "shop.accounts";
 
 /// The writers stop when the events are there.
 const LOAD: Load = Load {
-    writers: 8,
     events: EVENTS,
     keys: 500,
     long: 1,
-    synchronous_commit: "on",
+    ..Load::ENDLESS
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,11 +43,7 @@ async fn to_rabbitmq() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn to_nats() {
-    let nats = Nats::start("").await;
-    // A window of duplicates would hide what the relay repeats.
-    let settings = json!({"duplicate_window": 100_000_000});
-    nats.create_stream(Stream::NAME, &[TOPIC], settings).await;
-    nothing_is_lost_invented_or_reordered_on_the_way(Stream(nats)).await;
+    nothing_is_lost_invented_or_reordered_on_the_way(Stream::start(TOPIC).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +97,7 @@ async fn nothing_is_lost_invented_or_reordered_on_the_way(broker: impl Broker) {
     }
     let rolled_back = writers.finish().await;
     world.drained().await;
-    relay.stop(&world).await;
+    world.stop(relay).await;
     let verdict = world.judge(&rolled_back).await;
     println!("{KILLS} kills of the relay, {KILLS} of the broker\n{verdict}");
     assert!(verdict.holds(), "{verdict}");

@@ -1,17 +1,14 @@
 //! What a database forgets in a crash must not be at the broker.
 
-use crate::end_to_end::shop::{Load, Writers, prepare};
 use crate::end_to_end::world::{Setup, World};
+use onewrite_chaos::shop::{Load, Writers, prepare};
 
 const CRASHES: u64 = 5;
 
 /// Endless; the test stops the writers.
 const LOAD: Load = Load {
-    writers: 8,
-    events: u64::MAX,
-    keys: 200,
-    long: 0,
     synchronous_commit: "off",
+    ..Load::ENDLESS
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +39,7 @@ async fn nothing_is_at_the_broker_that_the_database_forgot(feed: &'static str) {
     writers.stop();
     let rolled_back = writers.finish().await;
     world.drained().await;
-    relay.stop(&world).await;
+    world.stop(relay).await;
     let verdict = world.judge(&rolled_back).await;
     println!("{CRASHES} crashes of PostgreSQL under synchronous_commit = off\n{verdict}");
     assert!(verdict.holds() && verdict.committed > 1_000, "{verdict}");

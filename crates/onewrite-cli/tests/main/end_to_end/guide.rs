@@ -19,7 +19,7 @@ async fn a_plain_insert_is_in_kafka_a_moment_later_as_it_was_written() {
         .await
         .expect("the append");
     world.wait("both events are delivered", || world.delivered() == 2).await;
-    relay.stop(&world).await;
+    world.stop(relay).await;
     let records = world.broker.read_all("shop.orders").await;
     let bodies: Vec<&[u8]> = records.iter().filter_map(|record| record.value.as_deref()).collect();
     assert_eq!(bodies, [body.as_bytes(), b"{\"order\": 43}"]);

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use onewrite::Event;
 use onewrite::limits::PAYLOAD_BYTES_MAX;
 
-use crate::end_to_end::memory::resident;
 use crate::end_to_end::scale::scaled;
 use crate::end_to_end::world::{Setup, World};
 
@@ -54,12 +53,12 @@ async fn a_very_large_transaction_arrives_whole_or_not_at_all(feed: &'static str
     world
         .wait("the whole transaction is delivered", || world.delivered() == 1 + events)
         .await;
-    let memory = resident(&relay);
+    let memory = relay.resident().expect("the relay runs");
     println!(
         "a transaction of {events} events, feed {feed}: relay at most {} MB resident",
         memory.peak / 1_000_000
     );
-    relay.stop(&world).await;
+    world.stop(relay).await;
     let records = world.broker.read_all("shop.events").await;
     assert_eq!(records.len() as u64, 1 + events);
     let mut last: HashMap<&[u8], u64> = HashMap::new();
@@ -123,9 +122,9 @@ async fn large_events_arrive_intact(feed: &'static str) {
         .await;
     println!(
         "payloads of 1, 16 and 64 MiB, feed {feed}: relay at most {} MB resident",
-        resident(&relay).peak / 1_000_000
+        relay.resident().expect("the relay runs").peak / 1_000_000
     );
-    relay.stop(&world).await;
+    world.stop(relay).await;
     let records = world.broker.read_all("shop.events").await;
     let lengths: Vec<usize> = records
         .iter()

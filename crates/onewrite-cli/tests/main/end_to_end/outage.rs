@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use onewrite_testkit::servers::{Database, Slot};
 
-use crate::end_to_end::memory::resident;
 use crate::end_to_end::scale::scaled;
-use crate::end_to_end::world::{IN_FLIGHT, Setup, World};
+use crate::end_to_end::world::{Setup, World};
+use onewrite_chaos::limits::IN_FLIGHT;
 
 /// Events written while the broker is away, usually and in full.
 const EVENTS: (u64, u64) = (200_000, 2_000_000);
@@ -55,7 +55,8 @@ async fn nothing_grows_while_the_broker_is_away(feed: &'static str) {
     world
         .wait("the relay delivers", || world.delivered() == WARMING / 2)
         .await;
-    let before = resident(&relay);
+    let resident = || relay.resident().expect("the relay runs");
+    let before = resident();
     world.broker.shut_down().await;
     let writing = tokio::spawn(write(world.database.clone(), events, progress.clone()));
     let (mut retained, mut unconfirmed, mut halfway) = (0, 0, None);
@@ -63,7 +64,7 @@ async fn nothing_grows_while_the_broker_is_away(feed: &'static str) {
     while !writing.is_finished() {
         look.tick().await;
         if halfway.is_none() && progress.load(Ordering::SeqCst) >= WARMING + events / 2 {
-            halfway = Some(resident(&relay).peak);
+            halfway = Some(resident().peak);
         }
         if let Some(slot) = &slot {
             let seen: Slot = world.postgres.slot(slot).await.expect("the slot");
@@ -78,7 +79,7 @@ async fn nothing_grows_while_the_broker_is_away(feed: &'static str) {
             world.delivered_by("audit") == written / 2
         })
         .await;
-    let away = resident(&relay);
+    let away = resident();
     let growth = away.peak - halfway.expect("half of it was written");
     println!(
         "{events} events written while Kafka was away, feed {feed}: relay {} MB before, {} MB after, its peak grew by {} MB in the \
@@ -99,7 +100,7 @@ async fn nothing_grows_while_the_broker_is_away(feed: &'static str) {
     );
     world.broker.restart().await;
     world.drained().await;
-    relay.stop(&world).await;
+    world.stop(relay).await;
     let arrived = world.broker.count("shop.events").await.cast_unsigned();
     assert!(
         (written / 2..=written / 2 + IN_FLIGHT).contains(&arrived),

@@ -1,17 +1,16 @@
 //! Two processes of one name: one leads, the other stands by, and a leader that was held up harms nothing when it goes on.
 
-use crate::end_to_end::shop::{Load, Writers, prepare};
 use crate::end_to_end::world::{Setup, World};
+use onewrite_chaos::shop::{Load, Writers, prepare};
 
 const TAKEOVERS: u64 = 4;
 
 /// Endless; the test stops the writers.
 const LOAD: Load = Load {
     writers: 4,
-    events: u64::MAX,
     keys: 50,
     long: 5,
-    synchronous_commit: "on",
+    ..Load::ENDLESS
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +53,7 @@ async fn a_leader_that_is_held_up_is_replaced(feed: &'static str) {
     let rolled_back = writers.finish().await;
     world.drained().await;
     for relay in relays {
-        relay.stop(&world).await;
+        world.stop(relay).await;
     }
     let verdict = world.judge(&rolled_back).await;
     println!("{TAKEOVERS} takeovers\n{verdict}");

@@ -1,25 +1,19 @@
 //! The servers, the configuration, the relay's process, and what the checker needs.
 
-use std::collections::HashSet;
-use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use onewrite_core::promise::{Found, Ledger, Verdict};
-use onewrite_testkit::faults::FaultProxy;
+use onewrite_chaos::broker::Broker;
+use onewrite_chaos::judge;
+use onewrite_chaos::limits::IN_FLIGHT;
+use onewrite_chaos::process::Relay;
+use onewrite_core::promise::{Found, Verdict};
 use onewrite_testkit::servers::{Database, Kafka, Postgres};
-use rustix::process::{Pid, Signal, kill_process};
 use uuid::Uuid;
 
-use crate::end_to_end::broker::Broker;
 use crate::program::Program;
 
 /// How long anything may take that must come to pass.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// The relay's limit of events between being read and being recorded as settled; duplicates after a kill stay below it.
-pub const IN_FLIGHT: u64 = 5_000;
 
 /// What a world is made of.
 pub struct Setup<'a> {
@@ -36,8 +30,6 @@ pub struct Setup<'a> {
     pub route: &'a str,
     /// More sinks and routes, as the configuration has them.
     pub more: &'a str,
-    /// Whether a synchronous standby can take over.
-    pub standby: bool,
 }
 
 impl Setup<'_> {
@@ -50,30 +42,19 @@ impl Setup<'_> {
             kafka: &[],
             route: "",
             more: "",
-            standby: false,
         }
     }
 }
 
 pub struct World<B = Kafka> {
-    /// The primary.
+    /// The server.
     pub postgres: Postgres,
-    standby: Option<Standby>,
-    /// Where applications and the relay find it, whoever is the primary.
+    /// The shop's.
     pub database: Database,
     pub broker: B,
     pub topic: &'static str,
     program: Program,
 }
-
-/// What takes over when the primary is gone, and the one address of both.
-struct Standby {
-    server: Postgres,
-    proxy: FaultProxy,
-}
-
-/// A relay's process; dropping it kills it.
-pub struct Relay(Child);
 
 impl World {
     /// A shop with its outbox, an empty topic in Kafka, and a configuration from one to the other.
@@ -88,13 +69,7 @@ impl<B: Broker> World<B> {
     /// The same with a broker that has the topic.
     pub async fn with(broker: B, setup: Setup<'_>) -> Self {
         let postgres = Postgres::start(setup.version, &[]).await;
-        let mut database = postgres.database().await;
-        let mut standby = None;
-        if setup.standby {
-            let taking_over = Standby::of(&postgres).await;
-            database = database.through(taking_over.proxy.address().port());
-            standby = Some(taking_over);
-        }
+        let database = postgres.database().await;
         let program = Program::with(&format!(
             "name = \"shop\"\n[source]\ntype = \"postgres\"\nurl = \"{}\"\nfeed = \"{}\"\n\
              [sinks.events]\n{}\n\
@@ -102,7 +77,7 @@ impl<B: Broker> World<B> {
              [lease]\nttl = \"2s\"\n{}",
             database.url,
             setup.feed,
-            broker.sink(setup.topic),
+            broker.sink(),
             setup.route,
             setup.more
         ));
@@ -110,7 +85,6 @@ impl<B: Broker> World<B> {
         assert_eq!(migrated.code, 0, "{}", migrated.err);
         Self {
             postgres,
-            standby,
             database,
             broker,
             topic: setup.topic,
@@ -118,30 +92,16 @@ impl<B: Broker> World<B> {
         }
     }
 
-    /// Kills the primary for good; the standby takes its place, under the same address.
-    pub async fn fail_over(&mut self) {
-        let standby = self.standby.as_ref().expect("a world with a standby");
-        self.postgres.kill9().await;
-        standby.server.promote().await;
-        standby.proxy.forward_to(local(&standby.server));
-        self.postgres = standby.server.clone();
-    }
-
     /// Starts the relay; what it logs goes to a file.
     pub fn start_relay(&self) -> Relay {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.program.path("relay.log"))
-            .expect("a log file");
-        let mut command = self.program.command(&["run"]);
-        Relay(
-            command
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()
-                .expect("the program starts"),
-        )
+        Relay::start(&self.program)
+    }
+
+    /// Asks the relay to end by SIGTERM; it must end by itself, and well.
+    pub async fn stop(&self, mut relay: Relay) {
+        relay.terminate();
+        let status = self.until("the relay ends after SIGTERM", async || relay.ended()).await;
+        assert!(status.success(), "the relay ended with {status:?}:\n{}", self.log());
     }
 
     /// What the relay logged.
@@ -231,99 +191,13 @@ impl<B: Broker> World<B> {
 
     /// The checker's word: the ledger in the database against the broker's log.
     pub async fn judge(&self, rolled_back: &[Uuid]) -> Verdict {
-        let client = self.database.connect().await;
-        let rows = client
-            .query("SELECT event_id::text, key, number FROM ledger", &[])
-            .await
-            .expect("the ledger");
-        let mut ledger = Ledger::default();
-        for row in rows {
-            let number: i64 = row.get(2);
-            ledger.committed(id(row.get(0)), Some((row.get(1), number.cast_unsigned())));
-        }
-        rolled_back.iter().for_each(|id| ledger.rolled_back(*id));
-        let deliveries = self.broker.delivered(self.topic).await;
-        let parked = client
-            .query("SELECT event_id::text FROM onewrite.parked_event", &[])
-            .await
-            .expect("parked events");
-        let parked: HashSet<Uuid> = parked.iter().map(|row| id(row.get(0))).collect();
-        ledger.judge(&Found {
-            deliveries,
+        let parked = judge::parked(&self.database).await;
+        let found = Found {
+            deliveries: self.broker.delivered(self.topic).await,
             ever_parked: parked.clone(),
             parked,
             effects: None,
-        })
+        };
+        judge::judge(&self.database, rolled_back, &found).await
     }
-}
-
-impl Standby {
-    async fn of(primary: &Postgres) -> Self {
-        let server = primary.standby(&[]).await;
-        primary.wait_for_standby().await;
-        let proxy = FaultProxy::start(local(primary)).await.expect("a port");
-        Self { server, proxy }
-    }
-}
-
-fn local(server: &Postgres) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, server.port()).into()
-}
-
-impl Relay {
-    /// `kill -9`.
-    pub fn kill(mut self) {
-        self.0.kill().expect("the relay can be killed");
-        self.0.wait().expect("the relay ends");
-    }
-
-    /// The number of the process.
-    pub fn process(&self) -> u32 {
-        self.0.id()
-    }
-
-    /// SIGSTOP: it stands still wherever it is.
-    pub fn pause(&self) {
-        self.signal(Signal::STOP);
-    }
-
-    /// SIGCONT.
-    pub fn resume(&self) {
-        self.signal(Signal::CONT);
-    }
-
-    /// SIGTERM; it must end by itself, and well.
-    pub async fn stop<B: Broker>(mut self, world: &World<B>) {
-        self.signal(Signal::TERM);
-        let mut status = None;
-        world
-            .wait("the relay ends after SIGTERM", || {
-                status = self.0.try_wait().expect("the relay's status");
-                status.is_some()
-            })
-            .await;
-        assert!(
-            status.is_some_and(|status| status.success()),
-            "the relay ended with {status:?}:\n{}",
-            world.log()
-        );
-    }
-}
-
-impl Relay {
-    fn signal(&self, signal: Signal) {
-        let process = Pid::from_raw(self.0.id().cast_signed()).expect("a process number");
-        kill_process(process, signal).expect("the relay can be signalled");
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _it_may_have_ended = self.0.kill();
-        let _it_may_have_ended = self.0.wait();
-    }
-}
-
-fn id(text: &str) -> Uuid {
-    text.parse().expect("an id is a UUID")
 }

@@ -1,28 +1,37 @@
 //! An HTTP endpoint that keeps what it is sent, and can be killed in the middle of a request.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::end_to_end::broker::Broker;
+use crate::broker::Broker;
+use crate::limits::POISON_PAYLOAD;
 
 /// The endpoint. What it has kept outlives its being killed, as what a server has written to its disk does.
 pub struct Receiver {
     address: SocketAddr,
-    kept: Arc<Mutex<Vec<Uuid>>>,
+    kept: Arc<Kept>,
     serving: Mutex<JoinSet<()>>,
 }
 
+#[derive(Default)]
+struct Kept {
+    ids: Mutex<Vec<Uuid>>,
+    refusing: AtomicBool,
+}
+
 impl Receiver {
+    /// One that has kept nothing yet.
     pub async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let receiver = Self {
@@ -40,7 +49,7 @@ impl Receiver {
     }
 }
 
-async fn serve(listener: TcpListener, kept: Arc<Mutex<Vec<Uuid>>>) {
+async fn serve(listener: TcpListener, kept: Arc<Kept>) {
     // Connections end with the task that holds them.
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
@@ -50,20 +59,38 @@ async fn serve(listener: TcpListener, kept: Arc<Mutex<Vec<Uuid>>>) {
     }
 }
 
-async fn keep(request: Request<Incoming>, kept: Arc<Mutex<Vec<Uuid>>>) -> Result<Response<Empty<Bytes>>, hyper::Error> {
+async fn keep(request: Request<Incoming>, kept: Arc<Kept>) -> Result<Response<Empty<Bytes>>, hyper::Error> {
     let (head, body) = request.into_parts();
-    body.collect().await?;
+    let body = body.collect().await?.to_bytes();
+    let answer = |status| {
+        let mut response = Response::new(Empty::new());
+        *response.status_mut() = status;
+        Ok(response)
+    };
+    if kept.refusing.load(Ordering::SeqCst) {
+        return answer(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    if body.len() >= POISON_PAYLOAD {
+        return answer(StatusCode::PAYLOAD_TOO_LARGE);
+    }
     let id = head.headers["onewrite-id"].to_str().ok().and_then(|id| id.parse().ok());
-    kept.lock().expect("nobody panics").push(id.expect("an id is a UUID"));
+    kept.ids
+        .lock()
+        .expect("nobody panics")
+        .push(id.expect("an id is a UUID"));
     // Killed here, it has kept what it never acknowledged.
     tokio::task::yield_now().await;
-    Ok(Response::new(Empty::new()))
+    answer(StatusCode::OK)
 }
 
 #[async_trait]
 impl Broker for Receiver {
-    fn sink(&self, _topic: &str) -> String {
-        format!("type = \"http\"\nurl = \"http://{}/\"", self.address)
+    fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    fn sink_at(&self, port: u16) -> String {
+        format!("type = \"http\"\nurl = \"http://127.0.0.1:{port}/\"")
     }
 
     async fn kill(&self) {
@@ -76,6 +103,18 @@ impl Broker for Receiver {
     }
 
     async fn delivered(&self, _topic: &str) -> Vec<Uuid> {
-        self.kept.lock().expect("nobody panics").clone()
+        self.kept.ids.lock().expect("nobody panics").clone()
+    }
+
+    async fn count(&self, _topic: &str) -> Option<u64> {
+        Some(self.kept.ids.lock().expect("nobody panics").len() as u64)
+    }
+
+    async fn refuse(&self, _topic: &str, on: bool) {
+        self.kept.refusing.store(on, Ordering::SeqCst);
+    }
+
+    fn refuses_large(&self) -> bool {
+        true
     }
 }
