@@ -145,6 +145,17 @@ impl Running {
         assert!(status.success(), "it is gone already");
     }
 
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.err).unwrap_or_default()
+    }
+
+    /// What it was started with, as everybody on the machine can read it.
+    pub fn arguments(&self) -> String {
+        let line = fs::read(format!("/proc/{}/cmdline", self.child.id())).expect("it runs");
+        String::from_utf8_lossy(&line).replace('\0', " ")
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub fn stop(self) -> Said {
         self.signal("TERM");

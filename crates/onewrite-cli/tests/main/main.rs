@@ -13,5 +13,6 @@ mod operations;
 mod postgres;
 mod program;
 mod relay;
+mod security;
 mod shop;
 mod verify;
