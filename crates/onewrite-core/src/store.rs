@@ -13,20 +13,36 @@ use crate::alarm::Alarm;
 use crate::error::{StoreError, StoreFailure};
 use crate::event::headers_from_json;
 use crate::limits::CONTENT_TYPE_BYTES_MAX;
-use crate::routing::Share;
+use crate::routing::{Group, Share};
 use crate::sink::Finding;
 use crate::source::Source;
+use crate::spread::Standing;
 
-/// The right to relay under a name. Its epoch grows with every holder, and every write of progress is refused to a
-/// holder of an older epoch.
+/// The right to relay a group of lanes under a name. Its epoch grows with every holder of any group of the relay, so that it
+/// tells holders and groups apart; every write of progress is refused to whoever is not the group's last holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The relay's name.
     pub relay: String,
+    /// The group of lanes.
+    pub group: Group,
     /// Who holds it, for people: host and process.
     pub holder: String,
     /// The fence.
     pub epoch: i64,
+}
+
+/// A process of a relay, as the others of its name see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The relay's name.
+    pub relay: String,
+    /// Which process, told apart from every other of the relay.
+    pub id: String,
+    /// The same for people: host and process.
+    pub holder: String,
+    /// Into how many groups of lanes it cuts the key space: the relay's **layout**.
+    pub groups: u32,
 }
 
 /// What the engine needs of the database that holds an outbox.
@@ -34,10 +50,31 @@ pub struct Lease {
 /// All times are the database's own: the clocks of relays never matter.
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// Takes the lease of `relay` for `ttl` if nobody holds it or its time ran out; `None` when somebody holds it.
-    async fn acquire(&self, relay: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError>;
+    /// Takes the lease of a group for `ttl` if nobody holds it or its time ran out; `None` when somebody holds it, and also while
+    /// anybody holds a group of the relay in another layout: two layouts never run at once. From then on whoever held a group in
+    /// another layout is fenced, as the group's own last holder is.
+    async fn claim(&self, member: &Member, group: u32, ttl: Duration) -> Result<Option<Lease>, StoreError>;
 
-    /// Extends the lease by `ttl`, stores what the routes report, and returns what operators ask of each route.
+    /// Claims the one group of a relay that is not spread.
+    async fn acquire(&self, relay: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        let member = Member {
+            relay: relay.to_owned(),
+            id: holder.to_owned(),
+            holder: holder.to_owned(),
+            groups: 1,
+        };
+        self.claim(&member, 0, ttl).await
+    }
+
+    /// Counts the process among the members of its relay for `ttl`, and tells how the groups are spread over them. For relays
+    /// of several groups alone; `Refused` where the database's outbox cannot be spread.
+    async fn attend(&self, member: &Member, ttl: Duration) -> Result<Standing, StoreError>;
+
+    /// Counts the process among the members no longer, so that the others take what it gives up.
+    async fn leave(&self, member: &Member) -> Result<(), StoreError>;
+
+    /// Extends the lease by `ttl`, stores what the routes report, and returns what operators ask of each route; a route that
+    /// halted in one group is halted in all.
     /// [`StoreFailure::Fenced`] when the lease is another's by now.
     async fn renew(
         &self,
@@ -49,9 +86,12 @@ pub trait Outbox: Send + Sync {
     /// Gives the lease up, so that a standby need not wait for its time to run out.
     async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
 
-    /// Makes the recorded progress fit the routes. A route that is new or takes other events than before starts at the
-    /// lowest floor of all routes recorded under this relay (at the beginning of the table where there are none), with
-    /// all their pending events: some events may come twice, none is missed. Progress of routes that are gone is removed.
+    /// Makes the recorded progress of the lease's group fit the routes. A route that is new or takes other events than before
+    /// starts at the lowest floor of all routes recorded in this group (at the beginning of the table where there are none),
+    /// with all their pending events: some events may come twice, none is missed. Progress of routes that are gone is removed.
+    ///
+    /// Where what is recorded is of another layout, the progress of all groups is made anew at once in the same way, from all
+    /// that is recorded under this relay, and nothing of the other layout is kept. `shares` are those of the lease's group.
     async fn adopt(&self, lease: &Lease, shares: &[Share]) -> Result<(), StoreError>;
 
     /// Opens the events of a share from its recorded progress on.
@@ -382,8 +422,8 @@ pub struct Forgotten {
     pub routes: Vec<String>,
     /// How many parked and held events went with them.
     pub parked: u64,
-    /// The replication slot that was dropped, where it had one.
-    pub slot: Option<String>,
+    /// The replication slots that were dropped: one for each group of lanes that followed the log.
+    pub slots: Vec<String>,
 }
 
 /// Everything that `onewrite status` shows.
@@ -410,18 +450,69 @@ pub struct Status {
 pub struct RelayStatus {
     /// Its name.
     pub name: String,
-    /// Who holds the lease; `None` when nobody does.
+    /// Who holds the lease, or those of its groups, separated by commas; `None` when nobody does.
+    pub holder: Option<String>,
+    /// The lease's epoch, or the highest of its groups'.
+    pub epoch: i64,
+    /// Seconds since the lease was renewed; of several the longest.
+    pub renewed_seconds_ago: Option<f64>,
+    /// How it finds new events, `wal` or `poll`; `None` until it has recorded that, and where its groups do not agree.
+    pub feed: Option<String>,
+    /// Why so, in its own words; of several groups each has its own.
+    pub feed_reason: Option<String>,
+    /// Its place in the database's log, where it has one; of several groups each has its own.
+    pub slot: Option<SlotStatus>,
+    /// Its groups of lanes, where it has several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupStatus>,
+}
+
+/// One group of lanes in a [`RelayStatus`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupStatus {
+    /// Which one, from 0 on.
+    pub index: u32,
+    /// Who holds its lease; `None` when nobody does.
     pub holder: Option<String>,
     /// The lease's epoch.
     pub epoch: i64,
     /// Seconds since the lease was renewed.
     pub renewed_seconds_ago: Option<f64>,
-    /// How it finds new events, `wal` or `poll`; `None` until it has recorded that.
+    /// Seconds until the lease runs out unless it is renewed; `None` when nobody holds it.
+    pub lease_seconds: Option<f64>,
+    /// How new events are found in it; see [`RelayStatus::feed`].
     pub feed: Option<String>,
-    /// Why so, in its own words.
+    /// Why so.
     pub feed_reason: Option<String>,
-    /// Its place in the database's log, where it has one.
+    /// Its place in the database's log.
     pub slot: Option<SlotStatus>,
+    /// Events of all routes that are not settled in it, counted as of a route; `None` until it has run.
+    pub unsettled: Option<i64>,
+    /// Age in seconds of the oldest event that is not settled in it.
+    pub lag_seconds: Option<f64>,
+}
+
+impl RelayStatus {
+    /// A relay of several groups as one, and them. There is at least one.
+    pub fn of_groups(name: String, groups: Vec<GroupStatus>) -> Self {
+        let mut holders: Vec<&str> = groups.iter().filter_map(|group| group.holder.as_deref()).collect();
+        holders.sort_unstable();
+        holders.dedup();
+        let feed = groups.first().and_then(|group| group.feed.clone());
+        Self {
+            name,
+            holder: (!holders.is_empty()).then(|| holders.join(", ")),
+            epoch: groups.iter().map(|group| group.epoch).max().unwrap_or_default(),
+            renewed_seconds_ago: groups
+                .iter()
+                .filter_map(|group| group.renewed_seconds_ago)
+                .reduce(f64::max),
+            feed: feed.filter(|feed| groups.iter().all(|group| group.feed.as_ref() == Some(feed))),
+            feed_reason: None,
+            slot: None,
+            groups,
+        }
+    }
 }
 
 /// A relay's replication slot in a [`RelayStatus`].
@@ -470,6 +561,27 @@ pub struct RouteStatus {
     pub held: i64,
     /// The latest error.
     pub last_error: Option<String>,
+}
+
+impl RouteStatus {
+    /// Adds what another group of lanes has to tell of the same route: sums, the worst state, the longest lag. What is parked
+    /// and held is the route's as a whole and stays.
+    pub fn absorb(&mut self, group: Self) {
+        const FROM_GOOD_TO_BAD: [&str; 4] = ["running", "retrying", "paused", "halted"];
+        let rank = |state: &str| FROM_GOOD_TO_BAD.iter().position(|known| *known == state);
+        if rank(&group.state) > rank(&self.state) {
+            self.state = group.state;
+        }
+        self.halted = self.halted.take().or(group.halted);
+        self.unsettled = self
+            .unsettled
+            .zip(group.unsettled)
+            .map(|(this, other)| (this + other).min(crate::limits::UNSETTLED_COUNT_MAX));
+        self.lag_seconds = [self.lag_seconds, group.lag_seconds].into_iter().flatten().reduce(f64::max);
+        self.delivered += group.delivered;
+        self.failed += group.failed;
+        self.last_error = self.last_error.take().or(group.last_error);
+    }
 }
 
 /// One stretch of the outbox in a [`Status`].

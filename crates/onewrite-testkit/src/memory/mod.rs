@@ -14,5 +14,5 @@ mod transaction;
 pub use broker::{MemoryBroker, MemoryConnector};
 pub use changes::{Changes, Watcher};
 pub use database::MemoryDatabase;
-pub use state::PlainRow;
+pub use state::{LeaseBug, PlainRow};
 pub use transaction::MemoryTransaction;

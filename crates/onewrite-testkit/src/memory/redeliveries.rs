@@ -90,7 +90,7 @@ impl Redeliveries {
 
     fn is_due(&self, state: &State, parked: &ParkedRow) -> bool {
         let Share { relay, route, .. } = &self.share;
-        if parked.relay != *relay {
+        if parked.relay != *relay || !parked.row.is_in(self.share.group) {
             return false;
         }
         match parked.state {
@@ -109,7 +109,7 @@ impl Redeliveries {
             return;
         }
         // What was not delivered yet is left to its first delivery: here it would overtake what comes before it.
-        let route = (self.share.relay.clone(), self.share.route.clone());
+        let route = (self.share.relay.clone(), self.share.route.clone(), self.share.group.index);
         let Some(route) = state.routes.get(&route) else { return };
         let is_aside = |sequence| {
             let mut parked = state.parked.values();

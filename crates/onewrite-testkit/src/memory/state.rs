@@ -1,10 +1,11 @@
 //! What the database in memory holds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 use onewrite_core::event::headers_from_json;
-use onewrite_core::routing::Share;
+use onewrite_core::routing::{Group, Share};
 use onewrite_core::store::{Lease, ReplayRequest, RouteState};
 use onewrite_core::windows::Progress;
 use onewrite_core::{Event, Position, Sourced, StoreError, StoreFailure};
@@ -62,28 +63,64 @@ pub(super) struct State {
     pub transactions: u64,
     /// Keys that an open transaction has appended to, and which one.
     pub locked_keys: HashMap<String, u64>,
-    pub relays: BTreeMap<String, RelayRow>,
-    /// By relay and name.
-    pub routes: BTreeMap<(String, String), RouteRow>,
+    /// By relay and group. Rows of groups that a smaller layout has not are kept for their epochs.
+    pub relays: BTreeMap<(String, u32), RelayRow>,
+    /// By relay and id.
+    pub members: BTreeMap<(String, String), MemberRow>,
+    /// By relay, name and group.
+    pub routes: BTreeMap<RouteKey, RouteRow>,
     pub parked: BTreeMap<i64, ParkedRow>,
     pub last_parked: i64,
-    /// A planted bug: nobody is a zombie.
-    pub unfenced: bool,
+    /// A planted bug in the leases.
+    pub bug: Option<LeaseBug>,
     pub replays: BTreeMap<i64, ReplayRow>,
 }
 
+/// Relay, name and group.
+pub(super) type RouteKey = (String, String, u32);
+
+/// A bug that a database's leases can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseBug {
+    /// Progress is taken from whoever sends it.
+    Unfenced,
+    /// A group is given away while another layout is held, and those who hold it are not fenced.
+    MixesLayouts,
+    /// Progress is taken from whoever holds, or held, any group of the relay under an epoch that is not older than the oldest
+    /// that is held.
+    UnfencedByGroup,
+}
+
+/// The lease of a group.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RelayRow {
     pub epoch: i64,
+    /// How many groups the layout has to which it belongs.
+    pub groups: u32,
     pub holder: Option<String>,
+    pub member: String,
     pub renewed_at: Option<Instant>,
     pub expires_at: Option<Instant>,
+}
+
+impl RelayRow {
+    pub fn is_held(&self, now: Instant) -> bool {
+        self.holder.is_some() && self.expires_at.is_some_and(|at| at > now)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct MemberRow {
+    pub groups: u32,
+    pub expires_at: Instant,
 }
 
 /// A snapshot is the count of commits that it sees.
 #[derive(Clone, Debug)]
 pub(super) struct RouteRow {
     pub definition: String,
+    /// How many groups the layout has to which it belongs.
+    pub groups: u32,
     pub progress: Progress<u64>,
     pub state: RouteState,
     pub paused: bool,
@@ -94,9 +131,10 @@ pub(super) struct RouteRow {
 }
 
 impl RouteRow {
-    pub fn new(definition: String, floor: u64, pending: Vec<u64>) -> Self {
+    pub fn new(share: &Share, floor: u64, pending: Vec<u64>) -> Self {
         Self {
-            definition,
+            definition: share.definition(),
+            groups: share.group.count,
             progress: Progress {
                 floor,
                 window: None,
@@ -211,28 +249,53 @@ impl Row {
     }
 
     pub fn is_taken_by(&self, share: &Share) -> bool {
-        share.takes(&self.plain.topic, self.plain.event_type.as_deref())
+        share.takes(&self.plain.topic, self.plain.event_type.as_deref()) && self.is_in(share.group)
+    }
+
+    pub fn is_in(&self, group: Group) -> bool {
+        let mut hash = DefaultHasher::new();
+        match &self.plain.key {
+            Some(key) => key.hash(&mut hash),
+            None => self.plain.id.hash(&mut hash),
+        }
+        group.holds(hash.finish())
     }
 }
 
 impl State {
-    /// Refuses whoever holds an older epoch than the lease's last holder.
+    /// Refuses whoever is not the last holder of the lease's group.
     pub fn fence(&self, lease: &Lease) -> Result<(), StoreError> {
-        let epoch = self.relays.get(&lease.relay).map_or(0, |relay| relay.epoch);
-        if epoch == lease.epoch || self.unfenced {
+        let own = self.leases(&lease.relay);
+        let held = match self.bug {
+            Some(LeaseBug::Unfenced) => true,
+            Some(LeaseBug::UnfencedByGroup) => own.map(|row| row.epoch).min() <= Some(lease.epoch),
+            None | Some(LeaseBug::MixesLayouts) => self.holds(lease),
+        };
+        if held {
             return Ok(());
         }
         let words = format!(
-            "another process holds the lease of relay {:?}: epoch {epoch}, this one had {}",
-            lease.relay, lease.epoch
+            "another process holds the lease of relay {:?} (group {}; this one had epoch {})",
+            lease.relay, lease.group, lease.epoch
         );
         Err(StoreError::new(StoreFailure::Fenced, words))
     }
 
-    pub fn route(&mut self, relay: &str, route: &str) -> Result<&mut RouteRow, StoreError> {
-        let words = || format!("route {route:?} of relay {relay:?} was never adopted");
+    /// Whether this is the last lease of its group.
+    pub fn holds(&self, lease: &Lease) -> bool {
+        let row = self.relays.get(&(lease.relay.clone(), lease.group.index));
+        row.is_some_and(|row| row.epoch == lease.epoch)
+    }
+
+    /// The leases of a relay.
+    pub fn leases(&self, relay: &str) -> impl Iterator<Item = &RelayRow> {
+        self.relays.iter().filter(move |((of, _), _)| of == relay).map(|(_, row)| row)
+    }
+
+    pub fn route(&mut self, relay: &str, route: &str, group: Group) -> Result<&mut RouteRow, StoreError> {
+        let words = || format!("route {route:?} of relay {relay:?} was never adopted in group {group}");
         self.routes
-            .get_mut(&(relay.to_owned(), route.to_owned()))
+            .get_mut(&(relay.to_owned(), route.to_owned(), group.index))
             .ok_or_else(|| StoreError::new(StoreFailure::Refused, words()))
     }
 }
