@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod envelope;
 pub mod error;
 pub mod event;
+pub mod failpoint;
 pub mod lanes;
 pub mod ledger;
 pub mod limits;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alarm::{AlarmNews, AlarmWatch};
 use crate::error::{SinkError, StoreError, StoreFailure, chain};
 use crate::event::Event;
+use crate::failpoint;
 use crate::limits::{LEASE_RENEWAL, LEASE_TTL, MAINTENANCE_INTERVAL};
 use crate::machine::{Machine, OnPoison, RouteBehaviour};
 use crate::route::{self, RouteDriver};
@@ -97,7 +98,10 @@ impl Relay {
             held = self.hold(&lease, &led, &mut drivers) => held?,
             () = self.keep_tidy(&lease), if lease.group.index == 0 => {}
         }
-        self.outbox.release(&lease).await
+        failpoint::reach("release.before");
+        let released = self.outbox.release(&lease).await;
+        failpoint::reach("release.after");
+        released
     }
 
     fn shares(&self, lease: &Lease) -> Vec<Share> {

@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{SinkError, StoreError};
 use crate::event::Event;
+use crate::failpoint;
 use crate::limits::{CONNECT_TIMEOUT, DRAIN_TIMEOUT};
 use crate::machine::{Effect, FEED, Machine};
 use crate::position::Settlement;
@@ -217,12 +218,20 @@ async fn wait(seat: usize, mut source: Box<dyn Source>, call_back: Arc<Notify>) 
 }
 
 async fn settle(seat: usize, mut source: Box<dyn Source>, settlement: Settlement) -> Done {
+    let (before, after) = match seat {
+        FEED => ("settle.before", "settle.after"),
+        _ => ("redelivery.settle.before", "redelivery.settle.after"),
+    };
+    failpoint::reach(before);
     let result = source.settle(&settlement).await;
+    failpoint::reach(after);
     Done::Settled(seat, source, result)
 }
 
 async fn park(seat: usize, mut source: Box<dyn Source>, events: Vec<Parking>) -> Done {
+    failpoint::reach("park.before");
     let result = source.park(&events).await;
+    failpoint::reach("park.after");
     Done::Parked(seat, source, events, result)
 }
 
@@ -252,7 +261,9 @@ async fn deliver(delivery: usize, sink: Arc<dyn Sink>, events: Arc<Vec<Event>>, 
     let length = events.len();
     let task = AbortOnDropHandle::new(tokio::spawn(async move {
         let mut report = DeliveryReport::new(length);
+        failpoint::reach("deliver.before");
         let result = tokio::time::timeout(limit, sink.deliver(&events, &mut report)).await;
+        failpoint::reach("deliver.after");
         let result = result.unwrap_or_else(|_| {
             Err(SinkError::reconnect(format!(
                 "the sink did not answer within {limit:?}; whether it took the events is unknown"

@@ -4,6 +4,7 @@ mod configuration;
 mod contracts;
 mod docs;
 mod end_to_end;
+mod failpoints;
 mod formats;
 mod help;
 mod import_debezium;

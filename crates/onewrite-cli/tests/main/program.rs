@@ -1,6 +1,7 @@
 //! The binary in a directory of its own.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -102,10 +103,16 @@ pub struct Running {
 impl Program {
     /// Starts `onewrite run`.
     pub fn start(&self) -> Running {
+        self.start_with(&[])
+    }
+
+    /// The same with further environment variables.
+    pub fn start_with(&self, variables: &[(&str, &str)]) -> Running {
         let (out, err) = (self.path("run.out"), self.path("run.err"));
         let file = |path| fs::File::create(path).expect("the file can be written");
         let mut command = self.command(&["run"]);
         let child = command
+            .envs(variables.iter().copied())
             .stdout(file(&out))
             .stderr(file(&err))
             .spawn()
@@ -138,6 +145,15 @@ impl Running {
                 .is_ok_and(|text| text.contains(words))
                 .then_some(())
         });
+    }
+
+    /// Waits until it has ended itself at a failpoint.
+    pub fn aborted(mut self) {
+        let status = until_blocking("the program to end", || {
+            self.child.try_wait().expect("it can be asked for")
+        });
+        let log = fs::read_to_string(&self.err).unwrap_or_default();
+        assert_eq!(status.signal(), Some(6), "{status}: {log}");
     }
 
     /// Waits for the end.

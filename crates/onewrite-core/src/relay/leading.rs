@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Relay;
 use crate::backoff::Backoff;
 use crate::error::{StoreError, StoreFailure, chain};
+use crate::failpoint;
 use crate::limits::{BACKOFF_FIRST, BACKOFF_MAX};
 use crate::routing::Group;
 use crate::spread::{Move, Standing};
@@ -92,6 +93,7 @@ impl Relay {
                 leads.tell(self, lease.is_none() && self.groups == 1, "another process leads this relay; standing by");
                 match lease {
                     Some(lease) => {
+                        failpoint::reach("lease.after");
                         leads.begin(self.clone(), lease, stop);
                         Ok(if self.groups == 1 { interval } else { Duration::ZERO })
                     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use onewrite_core::routing::Share;
-use onewrite_core::{Lease, StoreError};
+use onewrite_core::{Lease, StoreError, failpoint};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
 
@@ -36,7 +36,10 @@ pub(super) async fn adopt(client: Client, lease: &Lease, shares: &[Share]) -> Re
         adopted.map_err(wrong)?;
     }
     remove_others(&client, lease, shares).await.map_err(wrong)?;
-    client.batch_execute("COMMIT").await.map_err(wrong)
+    failpoint::reach("adopt.before");
+    client.batch_execute("COMMIT").await.map_err(wrong)?;
+    failpoint::reach("adopt.after");
+    Ok(())
 }
 
 /// Where a route that is new or takes other events begins.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use onewrite::schema::postgres::SEGMENTS;
 use onewrite_core::alarm::AlarmThresholds;
 use onewrite_core::store::Maintenance;
-use onewrite_core::{Lease, StoreError};
+use onewrite_core::{Lease, StoreError, failpoint};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
@@ -85,9 +85,14 @@ impl Keeper<'_> {
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => false,
             other => other?,
         };
-        let end = if emptied { "COMMIT" } else { "ROLLBACK" };
-        self.client.batch_execute(end).await?;
-        Ok(emptied)
+        if !emptied {
+            self.client.batch_execute("ROLLBACK").await?;
+            return Ok(false);
+        }
+        failpoint::reach("truncate.before");
+        self.client.batch_execute("COMMIT").await?;
+        failpoint::reach("truncate.after");
+        Ok(true)
     }
 
     /// The same once more under the lock, where nothing can be added: only then is the answer true. Each look here is a few

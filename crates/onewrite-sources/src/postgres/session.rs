@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use onewrite_core::{Lease, StoreError, StoreFailure};
+use onewrite_core::{Lease, StoreError, StoreFailure, failpoint};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
@@ -97,6 +97,7 @@ impl Session {
         begin: &str,
         body: impl Future<Output = Result<T, Error>>,
     ) -> Result<(T, i64), StoreError> {
+        failpoint::reach("fence.before");
         let (relay, epoch) = (&self.lease.relay, &self.lease.epoch);
         let (value, low, held) = self
             .transaction(doing, begin, async {
@@ -110,6 +111,7 @@ impl Session {
                 Ok((value?, low, held?))
             })
             .await?;
+        failpoint::reach("fence.after");
         self.held(held)?;
         Ok((value, low))
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, Bytes, BytesMut};
-use onewrite_core::{StoreError, StoreFailure};
+use onewrite_core::{StoreError, StoreFailure, failpoint};
 use postgres_protocol::message::backend::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -170,10 +170,13 @@ impl Driver {
             self.link.socket.flush().await
         };
         self.told_at = Instant::now();
+        failpoint::reach("slot.before");
         match tokio::time::timeout(WRITE_TIMEOUT, write).await {
-            Ok(written) => written.map_err(unavailable),
-            Err(_) => Err(unavailable(io::ErrorKind::TimedOut.into())),
+            Ok(written) => written.map_err(unavailable)?,
+            Err(_) => return Err(unavailable(io::ErrorKind::TimedOut.into())),
         }
+        failpoint::reach("slot.after");
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use onewrite_core::{Lease, StoreError, StoreFailure};
+use onewrite_core::{Lease, StoreError, StoreFailure, failpoint};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::types::Type;
 
@@ -123,6 +123,7 @@ async fn write(session: &Session, writer: i64, number: u64) -> Result<(), StoreE
         (&writer, Type::INT8),
         (&number, Type::INT8),
     ];
+    failpoint::reach("tick.before");
     let held = session
         .transaction("writing a tick", BEGIN, async {
             let client = session.client();
@@ -133,6 +134,7 @@ async fn write(session: &Session, writer: i64, number: u64) -> Result<(), StoreE
             sequence.and(held)
         })
         .await?;
+    failpoint::reach("tick.after");
     session.held(held)
 }
 
