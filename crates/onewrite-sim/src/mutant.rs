@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use onewrite_core::{Outbox, SinkConnector};
 use onewrite_testkit::faults::{SinkBug, SourceBug, buggy_connector, buggy_outbox};
-use onewrite_testkit::memory::MemoryDatabase;
+use onewrite_testkit::memory::{LeaseBug, MemoryDatabase};
 
 /// A relay with a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +14,8 @@ pub enum Mutant {
     Sink(SinkBug),
     /// Of its feeds.
     Source(SourceBug),
-    /// Of its database, which takes progress also from a relay whose lease is another's by now.
-    Unfenced,
+    /// Of its database's leases.
+    Lease(LeaseBug),
 }
 
 impl Mutant {
@@ -31,26 +31,28 @@ impl Mutant {
         Self::Source(SourceBug::LosesParked),
         Self::Source(SourceBug::AdvancesBeforeSeen),
         Self::Source(SourceBug::OrderByTransaction),
-        Self::Unfenced,
+        Self::Lease(LeaseBug::Unfenced),
+        Self::Lease(LeaseBug::MixesLayouts),
+        Self::Lease(LeaseBug::UnfencedByGroup),
     ];
 
     pub(crate) fn connector(self, inner: Arc<dyn SinkConnector>) -> Arc<dyn SinkConnector> {
         match self {
             Self::Sink(bug) => buggy_connector(inner, bug),
-            Self::Source(_) | Self::Unfenced => inner,
+            Self::Source(_) | Self::Lease(_) => inner,
         }
     }
 
     pub(crate) fn outbox(self, inner: Arc<dyn Outbox>) -> Arc<dyn Outbox> {
         match self {
             Self::Source(bug) => buggy_outbox(inner, bug),
-            Self::Sink(_) | Self::Unfenced => inner,
+            Self::Sink(_) | Self::Lease(_) => inner,
         }
     }
 
     pub(crate) fn database(self, database: &MemoryDatabase) {
-        if self == Self::Unfenced {
-            database.take_unfenced_writes();
+        if let Self::Lease(bug) = self {
+            database.plant(bug);
         }
     }
 }
@@ -69,7 +71,9 @@ impl fmt::Display for Mutant {
             Self::Source(SourceBug::LosesParked) => "loses what is set aside",
             Self::Source(SourceBug::AdvancesBeforeSeen) => "moves its place before it has seen what lies there",
             Self::Source(SourceBug::OrderByTransaction) => "orders by transactions instead of by the lock of the key",
-            Self::Unfenced => "writes progress without a fence",
+            Self::Lease(LeaseBug::Unfenced) => "writes progress without a fence",
+            Self::Lease(LeaseBug::MixesLayouts) => "takes a group while another layout is held",
+            Self::Lease(LeaseBug::UnfencedByGroup) => "does not fence by group",
         };
         formatter.write_str(words)
     }

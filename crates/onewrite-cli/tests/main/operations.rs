@@ -1,6 +1,6 @@
 //! The commands for operators, against an SQLite outbox.
 
-use onewrite_core::routing::{Match, Share};
+use onewrite_core::routing::{Group, Match, Share};
 use onewrite_testkit::wait::until_blocking;
 use serde_json::{Value, json};
 
@@ -351,6 +351,7 @@ fn shop_with_an_old_relay() -> Shop {
     let everything = Share {
         relay: "shop-old".to_owned(),
         route: "all".to_owned(),
+        group: Group::ALL,
         wanted: Match::default(),
         taken: Vec::new(),
     };

@@ -22,6 +22,7 @@ mod worker;
 use onewrite_core::options::{Field, Kind};
 
 pub use operations::SqliteOperations;
+pub(crate) use outbox::NOT_SPREAD;
 pub use outbox::SqliteOutbox;
 pub use place::Place;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use onewrite_core::StoreError;
 use onewrite_core::limits::{REPLAY_COUNT_TIMEOUT, REPLAY_SHOWN, UNSETTLED_COUNT_MAX};
-use onewrite_core::routing::Share;
+use onewrite_core::routing::{Group, Share};
 use onewrite_core::store::{ReplayStatus, Retained};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
@@ -31,7 +31,7 @@ pub(super) async fn retained(client: &impl GenericClient) -> Result<Retained, Er
 pub(super) async fn replays(client: &mut Client) -> Result<Vec<ReplayStatus>, StoreError> {
     const LISTED: &str = "\
         SELECT replay.id, replay.relay, replay.route, replay.events, requested_at, finished_at, coalesce(route.definition, '') \
-        FROM onewrite.replay LEFT JOIN onewrite.route ON route.relay = replay.relay AND route.name = replay.route \
+        FROM onewrite.replay LEFT JOIN onewrite.route ON route.relay = replay.relay AND route.name = replay.route AND lane_group = 0 \
         WHERE finished_at IS NULL OR finished_at > clock_timestamp() - make_interval(secs => $1) \
         ORDER BY finished_at IS NULL DESC, replay.id DESC LIMIT $2";
     let wrong = |error| failed("reading the replays", error);
@@ -43,7 +43,7 @@ pub(super) async fn replays(client: &mut Client) -> Result<Vec<ReplayStatus>, St
         if replay.finished_at.is_none()
             && let Some(share) = Share::from_definition(&replay.relay, &replay.route, row.get(6))
         {
-            replay.left = count(client, replay.id, &share).await.map_err(wrong)?;
+            replay.left = count(client, replay.id, &share.in_group(Group::ALL)).await.map_err(wrong)?;
         }
     }
     replays.sort_by_key(|replay| replay.id);
