@@ -409,7 +409,7 @@ fn a_relay_that_nobody_runs_is_an_alarm_until_it_is_given_up() {
     );
     assert_eq!(
         shop.program.json(&["forget", "--relay", "shop-old", "--yes", "--json"]),
-        json!({"relay": "shop-old", "forgotten": {"routes": ["all"], "parked": 0, "slot": null}})
+        json!({"relay": "shop-old", "forgotten": {"routes": ["all"], "parked": 0, "slots": []}})
     );
     assert_eq!(shop.program.json(&["status", "--json"])["alarms"], json!([]));
     let said = shop.program.run(&["forget", "--relay", "shop-old", "--yes"]);

@@ -86,7 +86,7 @@ fn bare(sql: &str) -> String {
 const SAMPLES: [&str; 5] = ["", "key-1", "größe", "鍵鍵鍵鍵", "a key of more than one block, to be sure"];
 
 async fn hashes_agree(client: &Client) -> Result<bool, StoreError> {
-    let hashes = format!("SELECT {} FROM unnest($1::text[]) WITH ORDINALITY AS s (key, place) ORDER BY place", hash("key", "''"));
+    let hashes = format!("SELECT {} FROM unnest($1::text[]) WITH ORDINALITY AS s (key, place) ORDER BY place", hash("key", "NULL"));
     let samples: &[&str] = &SAMPLES;
     let rows = match client.query_typed(&hashes, &[(&samples, Type::TEXT_ARRAY)]).await {
         Ok(rows) => rows,
@@ -98,15 +98,12 @@ async fn hashes_agree(client: &Client) -> Result<bool, StoreError> {
     Ok(theirs.eq(SAMPLES.iter().map(|key| of_bytes(key.as_bytes()))))
 }
 
-/// The hash by which an event's group is decided: of its key's bytes, or of its id's text.
+/// The hash by which an event's group is decided: of its key's bytes, or of its id's.
 pub(super) fn of_event(key: Option<&[u8]>, id: Uuid) -> u64 {
-    match key {
-        Some(key) => of_bytes(key),
-        None => of_bytes(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes()),
-    }
+    of_bytes(key.unwrap_or(id.as_bytes()))
 }
 
-/// PostgreSQL's `hashtextextended(…, 0)` of a text of these bytes, without its sign: Bob Jenkins' lookup3 as it is in
+/// PostgreSQL's `hashtextextended(…, 0)` of a text of these bytes (and `uuid_hash_extended` of such an id), without its sign: Bob Jenkins' lookup3 as it is in
 /// `src/common/hashfn.c`.
 fn of_bytes(bytes: &[u8]) -> u64 {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -159,4 +156,55 @@ fn finish([mut a, mut b, mut c]: [u32; 3]) -> [u32; 3] {
     step(&mut b, a, 14);
     step(&mut c, b, 24);
     [a, b, c]
+}
+
+#[cfg(test)]
+mod tests {
+    use onewrite::postgres::{MigrateOptions, migrate};
+    use onewrite_testkit::servers::Postgres;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_server_and_the_reader_of_the_log_hash_alike() {
+        let mut keys: Vec<String> = (0..40).map(|length| "k".repeat(length)).collect();
+        keys.extend((1..60).map(|length| "größe鍵\u{1f980}".chars().cycle().take(length).collect()));
+        let ids: Vec<Uuid> = (0..20).map(|number| Uuid::from_u128(number << 101 | number)).collect();
+        for version in [14, 15, 16, 17, 18] {
+            let client = Postgres::shared(version).await.database().await.connect().await;
+            assert!(hashes_agree(&client).await.expect("an answer"), "PostgreSQL {version}");
+            let sql = format!("SELECT {} FROM unnest($1::text[], $2::uuid[]) AS row (key, id)", hash("key", "id"));
+            let texts: Vec<Option<&str>> = keys.iter().map(|key| Some(&**key)).chain(ids.iter().map(|_| None)).collect();
+            let own: Vec<Uuid> = keys.iter().map(|_| Uuid::nil()).chain(ids.iter().copied()).collect();
+            let rows = client.query(&sql, &[&texts, &own]).await.expect("hashes");
+            for ((row, key), id) in rows.iter().zip(&texts).zip(&own) {
+                let ours = of_event(key.map(str::as_bytes), *id);
+                assert_eq!(row.get::<_, i64>(0).cast_unsigned(), ours, "PostgreSQL {version}: {key:?} {id}");
+            }
+            assert_eq!(rows.len(), 119);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_publication_counts_where_it_filters_exactly_the_group() {
+        let group = Group { index: 1, count: 3 };
+        for version in [14, 15, 16, 17, 18] {
+            let mut client = Postgres::shared(version).await.database().await.connect().await;
+            migrate(&mut client, &MigrateOptions::default().groups(3)).await.expect("the schema");
+            assert_eq!(is_published(&client, group).await.expect("an answer"), version >= 15, "PostgreSQL {version}");
+            let published = Published::of(&client, group, "onewrite").await.expect("a publication");
+            let expected = if version >= 15 { "onewrite_1_of_3" } else { "onewrite" };
+            assert_eq!((&*published.publication, published.picks), (expected, group));
+            if version < 15 {
+                continue;
+            }
+            for other in ["key IS NOT NULL", &condition(2, 3, "id"), &condition(1, 4, "id"), &format!("NOT {}", condition(1, 3, "id"))] {
+                let change = format!("ALTER PUBLICATION onewrite_1_of_3 SET TABLE onewrite.outbox WHERE ({other})");
+                client.batch_execute(&change).await.expect("another filter");
+                assert!(!is_published(&client, group).await.expect("an answer"), "PostgreSQL {version}: {other}");
+            }
+            let published = Published::of(&client, group, "onewrite").await.expect("a publication");
+            assert_eq!((&*published.publication, published.picks), ("onewrite", group));
+        }
+    }
 }
