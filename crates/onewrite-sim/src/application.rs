@@ -1,10 +1,12 @@
 //! Applications that write, and the book of what they did.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use onewrite::Event;
 use onewrite_core::promise::Ledger;
 use onewrite_testkit::memory::{MemoryDatabase, MemoryTransaction};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::plan::Plan;
@@ -32,6 +34,8 @@ struct Open {
     transaction: MemoryTransaction,
     events: Vec<Event>,
     rounds_left: u32,
+    /// Its commit is in the log, and nobody sees it yet: it waits for a standby.
+    logged: bool,
 }
 
 impl Application {
@@ -51,12 +55,17 @@ impl Application {
     /// Begins some transactions, and ends some.
     pub async fn write(&mut self) {
         for _ in 0..self.random.usize(0..6) {
+            self.pause().await;
             self.begin().await;
         }
         let mut at = 0;
         while at < self.open.len() {
             let open = &mut self.open[at];
-            if open.rounds_left == 0 {
+            let ends = open.rounds_left == 0;
+            if ends && !open.logged && self.random.u32(0..8) == 0 {
+                open.transaction.log();
+                (open.logged, open.rounds_left) = (true, self.random.u32(0..4));
+            } else if ends {
                 let open = self.open.swap_remove(at);
                 self.end(open);
             } else {
@@ -70,6 +79,13 @@ impl Application {
     pub fn finish(&mut self) {
         for open in std::mem::take(&mut self.open) {
             self.end(open);
+        }
+    }
+
+    /// Relays act between two transactions, or they do not.
+    async fn pause(&mut self) {
+        if self.random.bool() {
+            sleep(Duration::from_millis(self.random.u64(0..40))).await;
         }
     }
 
@@ -93,6 +109,7 @@ impl Application {
             transaction,
             events,
             rounds_left,
+            logged: false,
         });
     }
 
@@ -121,7 +138,7 @@ impl Application {
     }
 
     fn end(&mut self, open: Open) {
-        if self.random.u32(0..100) < self.plan.rolled_back {
+        if !open.logged && self.random.u32(0..100) < self.plan.rolled_back {
             open.transaction.rollback();
             open.events.iter().for_each(|event| self.ledger.rolled_back(event.id));
             return;

@@ -7,6 +7,15 @@ use onewrite_core::{Outbox, SinkConnector};
 use onewrite_testkit::faults::{SinkBug, SourceBug, buggy_connector, buggy_outbox};
 use onewrite_testkit::memory::{LeaseBug, MemoryDatabase};
 
+/// What the simulation of PostgreSQL does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedBug {
+    /// The bound of sequences is read after the fence, and not before it.
+    BoundAfterFence,
+    /// A queue counts as complete although the log broke off.
+    KeepsBrokenQueue,
+}
+
 /// A relay with a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
@@ -16,6 +25,8 @@ pub enum Mutant {
     Source(SourceBug),
     /// Of its database's leases.
     Lease(LeaseBug),
+    /// Of how it follows snapshots and the log.
+    Feed(FeedBug),
 }
 
 impl Mutant {
@@ -31,6 +42,8 @@ impl Mutant {
         Self::Source(SourceBug::LosesParked),
         Self::Source(SourceBug::AdvancesBeforeSeen),
         Self::Source(SourceBug::OrderByTransaction),
+        Self::Feed(FeedBug::BoundAfterFence),
+        Self::Feed(FeedBug::KeepsBrokenQueue),
         Self::Lease(LeaseBug::Unfenced),
         Self::Lease(LeaseBug::MixesLayouts),
         Self::Lease(LeaseBug::UnfencedByGroup),
@@ -39,14 +52,21 @@ impl Mutant {
     pub(crate) fn connector(self, inner: Arc<dyn SinkConnector>) -> Arc<dyn SinkConnector> {
         match self {
             Self::Sink(bug) => buggy_connector(inner, bug),
-            Self::Source(_) | Self::Lease(_) => inner,
+            Self::Source(_) | Self::Feed(_) | Self::Lease(_) => inner,
         }
     }
 
     pub(crate) fn outbox(self, inner: Arc<dyn Outbox>) -> Arc<dyn Outbox> {
         match self {
             Self::Source(bug) => buggy_outbox(inner, bug),
-            Self::Sink(_) | Self::Lease(_) => inner,
+            Self::Sink(_) | Self::Feed(_) | Self::Lease(_) => inner,
+        }
+    }
+
+    pub(crate) fn feed(self) -> Option<FeedBug> {
+        match self {
+            Self::Feed(bug) => Some(bug),
+            Self::Sink(_) | Self::Source(_) | Self::Lease(_) => None,
         }
     }
 
@@ -71,6 +91,8 @@ impl fmt::Display for Mutant {
             Self::Source(SourceBug::LosesParked) => "loses what is set aside",
             Self::Source(SourceBug::AdvancesBeforeSeen) => "moves its place before it has seen what lies there",
             Self::Source(SourceBug::OrderByTransaction) => "orders by transactions instead of by the lock of the key",
+            Self::Feed(FeedBug::BoundAfterFence) => "bounds sequences by what was drawn after its fence",
+            Self::Feed(FeedBug::KeepsBrokenQueue) => "goes on with a queue after the log broke off",
             Self::Lease(LeaseBug::Unfenced) => "writes progress without a fence",
             Self::Lease(LeaseBug::MixesLayouts) => "takes a group while another layout is held",
             Self::Lease(LeaseBug::UnfencedByGroup) => "does not fence by group",

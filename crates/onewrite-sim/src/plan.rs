@@ -11,6 +11,7 @@ use onewrite_core::source::BatchLimit;
 pub struct Plan {
     /// Processes of the one relay.
     pub processes: usize,
+    pub feed: Feed,
     /// Routes; each has a broker and topics of its own.
     pub routes: Vec<RoutePlan>,
     /// Rounds of writing and misfortune.
@@ -32,6 +33,17 @@ pub struct Plan {
     pub lease: Duration,
 }
 
+/// How relays find new events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// By counting commits: the reference implementation.
+    Counts,
+    /// By PostgreSQL's snapshots.
+    Polls,
+    /// By PostgreSQL's log.
+    FollowsLog,
+}
+
 /// A route's shape.
 #[derive(Clone, Debug)]
 pub struct RoutePlan {
@@ -47,6 +59,7 @@ impl Plan {
         let routes = random.usize(1..=3);
         Self {
             processes: random.usize(1..=3),
+            feed: *pick(random, &[Feed::Counts, Feed::Polls, Feed::FollowsLog, Feed::FollowsLog]),
             routes: (0..routes).map(|number| RoutePlan::of(number, random)).collect(),
             rounds: random.usize(20..80),
             keys: *pick(random, &[1, 3, 12, 60]),

@@ -194,7 +194,8 @@ impl Window {
         self.trace.note(format_args!("process {} {words}", self.name));
     }
 
-    async fn thaw(&self) {
+    /// Returns when the process is not frozen.
+    pub async fn thaw(&self) {
         let mut thawing = self.thawing.watch();
         while !self.thawed.load(Ordering::SeqCst) {
             thawing.changed().await;

@@ -20,7 +20,8 @@ use crate::application::{Application, POISON};
 use crate::mutant::Mutant;
 use crate::network::Network;
 use crate::operator::{Operator, RELAY};
-use crate::plan::{Plan, RoutePlan};
+use crate::plan::{Feed, Plan, RoutePlan};
+use crate::postgres::{Registry, SnapshotOutbox};
 use crate::process::{Process, Window, Writes};
 use crate::trace::Trace;
 
@@ -101,6 +102,7 @@ struct World {
     mutant: Option<Mutant>,
     began: Instant,
     database: MemoryDatabase,
+    registry: Registry,
     application: Application,
     operator: Operator,
     brokers: Vec<MemoryBroker>,
@@ -149,6 +151,7 @@ impl World {
             mutant,
             began: Instant::now(),
             database,
+            registry: Registry::default(),
             brokers,
             networks,
             refusing,
@@ -183,7 +186,7 @@ impl World {
     async fn misfortune(&mut self) {
         let number = self.random.usize(0..self.processes.len());
         let broker = self.random.usize(0..self.brokers.len());
-        match self.random.u32(0..13) {
+        match self.random.u32(0..14) {
             0 | 1 if self.processes[number].runs() => self.processes[number].kill(),
             0..=3 if !self.processes[number].runs() => self.start(number),
             2 => self.processes[number].freeze(true),
@@ -206,6 +209,10 @@ impl World {
             12 => {
                 self.trace.note(format_args!("every lease runs out"));
                 self.database.expire_leases();
+            }
+            13 => {
+                self.trace.note(format_args!("the slot is lost"));
+                self.database.lose_slots();
             }
             _ => {}
         }
@@ -231,7 +238,7 @@ impl World {
 
     fn start(&mut self, number: usize) {
         let (plan, mutant, groups) = (&self.plan, self.mutant, self.groups);
-        let (database, networks) = (&self.database, &self.networks);
+        let (database, networks) = ((&self.database, &self.registry), &self.networks);
         self.processes[number].start(|holder, window| Relay {
             groups,
             ..relay(plan, mutant, holder, window, database, networks)
@@ -329,10 +336,16 @@ fn relay(
     mutant: Option<Mutant>,
     holder: &str,
     window: &Window,
-    database: &MemoryDatabase,
+    database: (&MemoryDatabase, &Registry),
     networks: &[Network],
 ) -> Relay {
-    let mut outbox: Arc<dyn Outbox> = Arc::new(database.clone());
+    let mut outbox: Arc<dyn Outbox> = match plan.feed {
+        Feed::Counts => Arc::new(database.0.clone()),
+        feed => {
+            let bug = mutant.and_then(Mutant::feed);
+            Arc::new(SnapshotOutbox::new(database, window, feed == Feed::FollowsLog, bug))
+        }
+    };
     if let Some(mutant) = mutant {
         outbox = mutant.outbox(outbox);
     }

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use onewrite_core::error::{Action, SinkError, chain};
+use onewrite_core::error::SinkError;
 use onewrite_core::options::Options;
+use onewrite_core::sink::Finding;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::registry::BuildError;
+pub use crate::rotation::first_of;
 
 /// Where a broker listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,8 +51,26 @@ impl Endpoint {
             SinkError::reconnect(format!("{self} is no name that a certificate is for")).because(error)
         })?;
         let encrypted = TlsConnector::from(tls).connect(name, stream).await;
-        let refused = |error| SinkError::reconnect(format!("no TLS with {self}")).because(error);
+        let refused = |error| {
+            SinkError::reconnect(format!(
+                "no TLS with {self}; check ca_file and the certificates of both sides"
+            ))
+            .because(error)
+        };
         Ok(Box::new(encrypted.map_err(refused)?))
+    }
+
+    /// The warning that others can read along, unless it is this machine: connections to here have the scheme `plain`, where
+    /// `encrypted` is better.
+    pub fn in_the_open(&self, plain: &str, encrypted: &str) -> Option<Finding> {
+        (!self.is_local()).then(|| {
+            Finding::warning(
+                format!("url {plain}://{self}"),
+                format!(
+                    "is not encrypted: whoever carries the traffic can read the events and the password; use {encrypted}://"
+                ),
+            )
+        })
     }
 
     /// Whether it is this machine.
@@ -87,6 +107,24 @@ pub struct Scheme {
     pub port: u16,
 }
 
+/// Reads `HOST`, `HOST:PORT` or `[IPv6]:PORT`, as a URL has it; without a port, `port` is meant.
+pub fn authority(text: &str, port: u16) -> Option<Endpoint> {
+    let (host, digits) = match text.strip_prefix('[') {
+        Some(bracketed) => {
+            let (host, after) = bracketed.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, after.strip_prefix(':').or(after.is_empty().then_some(""))?)
+        }
+        None => text.split_once(':').unwrap_or((text, "")),
+    };
+    let port = match digits {
+        "" => port,
+        digits => digits.parse().ok().filter(|port| *port > 0)?,
+    };
+    let host = host.to_owned();
+    (!host.is_empty()).then_some(Endpoint { host, port })
+}
+
 /// Reads the option `urls`: addresses that all have the scheme `plain`, or all `encrypted`. Returns them, and whether they are
 /// encrypted.
 ///
@@ -112,32 +150,6 @@ pub fn read(options: &Options, plain: Scheme, encrypted: Scheme) -> Result<(Vec<
     Ok((endpoints, scheme == Some(encrypted.name)))
 }
 
-/// What the first of several tries gives that gives anything; one is begun when the one before it has failed.
-///
-/// # Errors
-/// The one that a person must do something about, if there is one, since it will not pass by itself; else all of them.
-pub async fn first_of<T, F>(tries: Vec<F>) -> Result<T, SinkError>
-where
-    F: Future<Output = Result<T, SinkError>>,
-{
-    let mut failures = Vec::new();
-    for one in tries {
-        match one.await {
-            Ok(opened) => return Ok(opened),
-            Err(error) => failures.push(error),
-        }
-    }
-    let halts = |error: &SinkError| error.action == Action::Halt;
-    if let Some(at) = failures.iter().position(halts) {
-        return Err(failures.swap_remove(at));
-    }
-    if failures.len() == 1 {
-        return Err(failures.remove(0));
-    }
-    let all: Vec<_> = failures.iter().map(|error| chain(error)).collect();
-    Err(SinkError::reconnect(all.join("; and ")))
-}
-
 fn one(text: &str, plain: Scheme, encrypted: Scheme) -> Result<(&'static str, Endpoint), String> {
     // What stands before an "@" may be a password, so it is not shown.
     if text.contains('@') {
@@ -157,32 +169,12 @@ fn one(text: &str, plain: Scheme, encrypted: Scheme) -> Result<(&'static str, En
     if rest.contains(['/', '?', '#']) {
         return Err(format!("holds {text:?} with more than a host and a port; {expected}"));
     }
-    let (host, port) = match rest.strip_prefix('[') {
-        Some(bracketed) => {
-            let (host, after) = bracketed
-                .split_once(']')
-                .ok_or_else(|| format!("holds {text:?}, whose bracket nothing closes; {expected}"))?;
-            (host, after.strip_prefix(':').or((after.is_empty()).then_some("")))
-        }
-        None => match rest.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (rest, Some("")),
-        },
-    };
-    let port = match port {
-        Some("") => Some(scheme.port),
-        Some(digits) => digits.parse().ok().filter(|port| *port > 0),
-        None => None,
-    };
-    match port {
-        Some(port) if !host.is_empty() => Ok((
-            scheme.name,
-            Endpoint {
-                host: host.to_owned(),
-                port,
-            },
-        )),
-        _ => Err(format!("holds {text:?}, which has no host or no such port; {expected}")),
+    if rest.starts_with('[') && !rest.contains(']') {
+        return Err(format!("holds {text:?}, whose bracket nothing closes; {expected}"));
+    }
+    match authority(rest, scheme.port) {
+        Some(endpoint) => Ok((scheme.name, endpoint)),
+        None => Err(format!("holds {text:?}, which has no host or no such port; {expected}")),
     }
 }
 

@@ -5,8 +5,10 @@
 
 #[cfg(any(feature = "sqs", feature = "sns"))]
 mod aws;
-#[cfg(any(feature = "redis", feature = "mqtt"))]
+#[cfg(any(feature = "redis", feature = "mqtt", feature = "rabbitmq"))]
 mod endpoint;
+#[cfg(any(feature = "http", feature = "sqs", feature = "sns"))]
+mod hex;
 #[cfg(any(
     feature = "rabbitmq",
     feature = "nats",
@@ -23,11 +25,22 @@ pub mod limits;
     feature = "amqp1",
     feature = "ibmmq",
     feature = "mqtt",
+    feature = "redis",
     feature = "sqs",
     feature = "sns"
 ))]
 mod lines;
 pub mod registry;
+#[cfg(any(
+    feature = "http",
+    feature = "rabbitmq",
+    feature = "ibmmq",
+    feature = "sqs",
+    feature = "sns"
+))]
+mod room;
+#[cfg(any(feature = "redis", feature = "mqtt", feature = "rabbitmq", feature = "ibmmq"))]
+mod rotation;
 /// TLS of every sink, under the path by which sinks know it.
 #[cfg(feature = "tls")]
 mod tls {

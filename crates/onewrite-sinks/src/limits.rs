@@ -82,14 +82,14 @@ pub const NATS_GUARDED_SUBJECTS: usize = 20_000;
 /// people at work on it.
 pub const NATS_DUPLICATE_WINDOW: Duration = Duration::from_secs(3600);
 
-/// How long connecting to one Redis server may take: the connection, TLS, and the commands that a connection begins with.
+/// How long connecting to one Redis server may take: the connection, TLS, and all that is asked before it is used.
 /// Three addresses in turn stay within core's own limit.
 pub const REDIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// The shortest time that a Redis answer can be waited for: below it every slow moment would be a failure.
 pub const REDIS_TIMEOUT_MIN: Duration = Duration::from_millis(50);
 
-/// The longest time that a Redis answer can be waited for. With [`REDIS_WAIT_MAX`] it stays within
+/// The longest time that a Redis answer can be waited for, within
 /// [`DELIVERY_TIMEOUT`](onewrite_core::limits::DELIVERY_TIMEOUT).
 pub const REDIS_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
@@ -100,13 +100,17 @@ pub const REDIS_WAIT_MAX: Duration = Duration::from_secs(20);
 /// millisecond.
 pub const REDIS_CHUNK_EVENTS: usize = 512;
 
+/// Most entries that are written at once to one stream of Redis without a transaction: enough that writing costs little for each, and
+/// few enough that the server has something to do while the next are put together.
+pub const REDIS_PIPELINE_EVENTS: usize = 128;
+
 /// Payload bytes after which a Redis transaction takes no further entry, for the same reason.
 pub const REDIS_CHUNK_BYTES: usize = 1024 * 1024;
 
 /// Redis takes no lower value than this for `proto-max-bulk-len`, in bytes: a shorter argument is never refused for its length.
 pub const REDIS_BULK_BYTES_ALWAYS: usize = 1024 * 1024;
 
-/// Redis transactions of one delivery under way at once, on one connection: past a handful it only fills buffers.
+/// Writes of one delivery to Redis under way at once, on one connection: past a handful it only fills buffers.
 pub const REDIS_CHUNKS_UNDER_WAY: usize = 64;
 
 /// Connections to each Redis server where replicas or disks are waited for, since the wait holds up what follows it on its

@@ -1,8 +1,70 @@
 //! What sinks share that speak HTTP.
 
-use reqwest::{Response, StatusCode};
+use std::time::Duration;
 
-use crate::limits::RESPONSE_WORDS_MAX;
+use onewrite_core::error::SinkError;
+use reqwest::{Client, ClientBuilder, Response, StatusCode};
+use rustls::ClientConfig;
+
+use crate::limits::{HTTP_CONNECT_TIMEOUT, RESPONSE_WORDS_MAX};
+
+/// A client that goes nowhere but where it is sent, and sends everything once: no redirects, no proxy, no repetition of its own. A request
+/// may take `timeout`, from connecting to the end of the answer.
+pub(crate) fn client(tls: ClientConfig, timeout: Duration) -> ClientBuilder {
+    Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .referer(false)
+        .user_agent(concat!("onewrite/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(HTTP_CONNECT_TIMEOUT.min(timeout))
+        .timeout(timeout)
+}
+
+/// The client.
+///
+/// # Errors
+/// To connect anew later.
+pub(crate) fn built(client: ClientBuilder) -> Result<Client, SinkError> {
+    let client = client.build();
+    client.map_err(|error| SinkError::reconnect("cannot make an HTTP client").because(error))
+}
+
+/// A request without an answer.
+#[derive(Debug)]
+pub(crate) struct NoAnswer {
+    /// Whether it may have arrived all the same.
+    pub may_have_arrived: bool,
+    /// To connect anew, with what happened.
+    pub error: SinkError,
+}
+
+impl NoAnswer {
+    /// Of a request to `server` that could take `timeout`.
+    pub(crate) fn new(server: &str, timeout: Duration, error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        let never = |words: String, error| Self {
+            may_have_arrived: false,
+            error: SinkError::reconnect(words).because(error),
+        };
+        if error.is_connect() {
+            return never(format!("cannot connect to {server}"), error);
+        }
+        if error.is_builder() {
+            return never("cannot make the HTTP request".to_owned(), error);
+        }
+        let what = if error.is_timeout() {
+            format!("{server} did not answer within {timeout:?}")
+        } else {
+            format!("the connection to {server} broke before the answer was complete")
+        };
+        Self {
+            may_have_arrived: true,
+            error: SinkError::reconnect(format!("{what}; whether the events arrived is unknown")).because(error),
+        }
+    }
+}
 
 /// The part of a body that was read.
 #[derive(Debug, Default)]

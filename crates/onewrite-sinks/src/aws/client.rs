@@ -9,10 +9,12 @@ use reqsign_aws_v4::{Credential, DefaultCredentialProvider, RequestSigner, Stati
 use reqsign_core::{Context, FileRead, HttpSend, OsEnv, Signer};
 use reqwest::{Client, StatusCode};
 use sha2::{Digest, Sha256};
+use tokio::time::{Instant, timeout};
 
 use super::settings::{Credentials, Settings};
-use crate::limits::{BATCH_RESPONSE_BYTES_MAX, HTTP_CONNECT_TIMEOUT};
-use crate::web::Body;
+use crate::hex::hex;
+use crate::limits::BATCH_RESPONSE_BYTES_MAX;
+use crate::web::{self, Body, NoAnswer};
 
 /// A request, still to be signed.
 pub(crate) struct Request {
@@ -29,29 +31,10 @@ pub(super) struct AwsClient {
     signer: Signer<Credential>,
 }
 
-/// Why there is no answer.
-pub(super) enum NoAnswer {
-    /// Nothing can have arrived.
-    Unsent(SinkError),
-    /// It may have arrived.
-    Unknown(SinkError),
-}
-
 impl AwsClient {
     /// A client of the service that goes by this name in signatures.
     pub(super) async fn new(service: &'static str, settings: Arc<Settings>) -> Result<Self, SinkError> {
-        let tls = settings.tls.client_aside().await?;
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .user_agent(concat!("onewrite/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(HTTP_CONNECT_TIMEOUT.min(settings.timeout))
-            .timeout(settings.timeout)
-            .build()
-            .map_err(|error| SinkError::reconnect("cannot make an HTTP client").because(error))?;
+        let client = web::built(web::client(settings.tls.client_aside().await?, settings.timeout))?;
         let signer = signer(service, &settings, client.clone());
         Ok(Self {
             settings,
@@ -60,23 +43,29 @@ impl AwsClient {
         })
     }
 
-    /// Signs a request and sends it.
-    pub(super) async fn call(&self, request: Request) -> Result<(StatusCode, Body), NoAnswer> {
-        let request = self.signed(request).await.map_err(NoAnswer::Unsent)?;
-        let mut response = self
-            .client
-            .execute(request)
-            .await
-            .map_err(|error| self.no_answer(error))?;
+    /// Signs a request and sends it. All of it has the time of one request: fetching credentials can take several of their own.
+    ///
+    /// # Errors
+    /// To connect anew, with what happened, and whether the events may have arrived.
+    pub(super) async fn call(&self, request: Request) -> Result<(StatusCode, Body), SinkError> {
+        let patience = self.settings.timeout;
+        let begun = Instant::now();
+        let signed = timeout(patience, self.signed(request)).await;
+        let mut request = signed.unwrap_or_else(|_| {
+            Err(SinkError::reconnect(format!(
+                "the AWS credentials could not be fetched within {patience:?}; nothing was sent"
+            )))
+        })?;
+        *request.timeout_mut() = Some(patience.saturating_sub(begun.elapsed()));
+        let no_answer = |error| NoAnswer::new(&self.settings.origin, patience, error).error;
+        let mut response = self.client.execute(request).await.map_err(no_answer)?;
         let body = Body::read(&mut response, BATCH_RESPONSE_BYTES_MAX).await;
-        body.map(|body| (response.status(), body))
-            .map_err(|error| self.no_answer(error))
+        Ok((response.status(), body.map_err(no_answer)?))
     }
 
     async fn signed(&self, request: Request) -> Result<reqwest::Request, SinkError> {
         let unusable = "cannot make a request of the settings";
-        let hash = Sha256::digest(&request.body);
-        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(&Sha256::digest(&request.body));
         let mut head = http::Request::post(self.settings.endpoint.as_str())
             .header("content-type", request.content_type)
             .header("x-amz-content-sha256", hash);
@@ -94,21 +83,6 @@ impl AwsClient {
         })?;
         let request = http::Request::from_parts(parts, body);
         reqwest::Request::try_from(request).map_err(|error| SinkError::reconnect(unusable).because(error))
-    }
-
-    fn no_answer(&self, error: reqwest::Error) -> NoAnswer {
-        let origin = &self.settings.origin;
-        let error = error.without_url();
-        if error.is_connect() {
-            return NoAnswer::Unsent(SinkError::reconnect(format!("cannot connect to {origin}")).because(error));
-        }
-        let what = if error.is_timeout() {
-            format!("{origin} did not answer within {:?}", self.settings.timeout)
-        } else {
-            format!("the connection to {origin} broke before the answer was complete")
-        };
-        let words = format!("{what}; whether the events arrived is unknown");
-        NoAnswer::Unknown(SinkError::reconnect(words).because(error))
     }
 }
 
@@ -171,5 +145,60 @@ impl HttpSend for Web {
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;
         Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use onewrite_core::error::Action;
+    use onewrite_core::options::Options;
+    use onewrite_core::template::Template;
+    use reqsign_core::ProvideCredential;
+    use reqwest::Url;
+
+    use super::*;
+    use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE, TlsFiles};
+
+    /// Credentials that nobody hands out.
+    #[derive(Debug)]
+    struct Never;
+
+    impl ProvideCredential for Never {
+        type Credential = Credential;
+
+        async fn provide_credential(&self, _: &Context) -> reqsign_core::Result<Option<Credential>> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_have_no_more_time_than_the_request_that_needs_them() {
+        let options = Options::from_texts("sinks.x", &[CA_FILE, CERTIFICATE_FILE, KEY_FILE], &[]).unwrap();
+        let settings = Settings {
+            address: Template::parse("q").unwrap(),
+            region: "eu-west-1".to_owned(),
+            endpoint: Url::parse("http://127.0.0.1:1/").unwrap(),
+            origin: "http://127.0.0.1:1".to_owned(),
+            credentials: Credentials::Chain(None),
+            message_bytes_max: 1,
+            timeout: Duration::from_millis(50),
+            concurrency: 1,
+            tls: TlsFiles::read(&options, None).unwrap(),
+        };
+        let mut client = AwsClient::new("sqs", Arc::new(settings)).await.unwrap();
+        client.signer = Signer::new(Context::new(), Never, RequestSigner::new("sqs", "eu-west-1"));
+        let request = Request {
+            content_type: "application/x-amz-json-1.0",
+            target: None,
+            body: Vec::new(),
+        };
+        let error = client.call(request).await.err().unwrap();
+        assert_eq!(error.action, Action::Reconnect);
+        assert!(
+            error.to_string().contains("could not be fetched within 50ms"),
+            "{error}"
+        );
     }
 }

@@ -11,7 +11,7 @@ use onewrite_core::{Sink, SinkConnector};
 
 use super::Service;
 use super::answer::{is_denial, words};
-use super::client::{AwsClient, NoAnswer};
+use super::client::AwsClient;
 use super::settings::Settings;
 use super::sink::BatchSink;
 use crate::registry::BuildError;
@@ -42,7 +42,7 @@ impl<S: Service> Connector<S> {
         }
         let (status, body) = match client.call(S::question(address)).await {
             Ok(answered) => answered,
-            Err(NoAnswer::Unsent(error) | NoAnswer::Unknown(error)) => return Finding::broken(subject, chain(&error)),
+            Err(error) => return Finding::broken(subject, chain(&error)),
         };
         if status.is_success() {
             return S::finding(&self.settings, address, subject, &body.bytes);
@@ -74,7 +74,7 @@ impl<S: Service> SinkConnector for Connector<S> {
                 Err(SinkError::reconnect(words))
             }
             Ok(_) => Ok(Box::new(BatchSink::<S>::new(Arc::clone(&self.settings), client))),
-            Err(NoAnswer::Unsent(error) | NoAnswer::Unknown(error)) => Err(error),
+            Err(error) => Err(error),
         }
     }
 
@@ -87,7 +87,7 @@ impl<S: Service> SinkConnector for Connector<S> {
         let subject = format!("endpoint {}", self.settings.origin);
         match client.call(S::greeting()).await {
             Ok((status, _)) => findings.push(Finding::works(subject, format!("answers ({})", shown(status)))),
-            Err(NoAnswer::Unsent(error) | NoAnswer::Unknown(error)) => {
+            Err(error) => {
                 findings.push(Finding::broken(subject, chain(&error)));
                 return findings;
             }

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::Service;
 use super::settings::Settings;
+use crate::hex::hex;
 use crate::limits::{AWS_ATTRIBUTE_NAME_BYTES_MAX, AWS_ATTRIBUTES_MAX, AWS_GROUP_BYTES_MAX};
 
 /// The attribute that tells of a payload that travels in another form than it has.
@@ -119,7 +120,7 @@ fn group(event: &Event) -> String {
     match event.key.as_deref() {
         None => event.id.hyphenated().to_string(),
         Some(key) if fits(key) => key.to_owned(),
-        Some(key) => Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect(),
+        Some(key) => hex(&Sha256::digest(key)),
     }
 }
 

@@ -9,29 +9,28 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use onewrite_core::error::{Action, SinkError};
 use onewrite_core::{DeliveryReport, Event, Sink};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::Service;
 use super::answer::{Answer, Refusal, Scope, judge};
-use super::client::{AwsClient, NoAnswer};
+use super::client::AwsClient;
 use super::message::Message;
 use super::settings::Settings;
-use crate::limits::{AWS_BATCH_ENTRIES_MAX, FAILURES_IN_A_ROW, START_WINDOW};
+use crate::limits::{AWS_BATCH_ENTRIES_MAX, FAILURES_IN_A_ROW};
 use crate::lines::{Item, Lines};
+use crate::room::Room;
 
 pub(super) struct BatchSink<S> {
     settings: Arc<Settings>,
     client: AwsClient,
-    /// One permit for each request that may be under way, over all deliveries at once. Closed with the sink.
-    permits: Semaphore,
+    room: Room,
     service: PhantomData<S>,
 }
 
 impl<S: Service> BatchSink<S> {
     pub(super) fn new(settings: Arc<Settings>, client: AwsClient) -> Self {
         Self {
-            permits: Semaphore::new(settings.concurrency),
+            room: Room::new(settings.concurrency, &settings.origin, "; raise concurrency"),
             settings,
             client,
             service: PhantomData,
@@ -39,19 +38,15 @@ impl<S: Service> BatchSink<S> {
     }
 
     /// Sends one batch, once there is room and unless it is too late to begin by then.
-    async fn send(&self, parcel: Parcel, begun: Instant) -> (Parcel, Result<Answer, NoAnswer>) {
-        let result = match self.permits.acquire().await {
-            Err(_) => Err(NoAnswer::Unsent(SinkError::reconnect("the sink was closed"))),
-            Ok(_) if begun.elapsed() >= START_WINDOW => Err(NoAnswer::Unsent(SinkError::retry(format!(
-                "{} is too slow for the whole delivery: after {START_WINDOW:?} the rest was left for the next",
-                self.settings.origin
-            )))),
+    async fn send(&self, parcel: Parcel, begun: Instant) -> (Parcel, Result<Answer, SinkError>) {
+        let result = match self.room.enter(begun).await {
             Ok(_permit) => self.send_now(&parcel).await,
+            Err(error) => Err(error),
         };
         (parcel, result)
     }
 
-    async fn send_now(&self, parcel: &Parcel) -> Result<Answer, NoAnswer> {
+    async fn send_now(&self, parcel: &Parcel) -> Result<Answer, SinkError> {
         let messages: Vec<_> = parcel.iter().map(|(_, message)| message).collect();
         let request = S::batch(&messages[0].address, &messages);
         let (status, body) = self.client.call(request).await?;
@@ -69,7 +64,7 @@ impl<S: Service> Sink for BatchSink<S> {
         let mut course = Course::default();
         let mut under_way = FuturesUnordered::new();
         loop {
-            while course.stopped.is_none() && under_way.len() < self.settings.concurrency {
+            while course.stopped.is_none() && under_way.len() < self.room.size() {
                 let Some(parcel) = work.next::<S>(report) else { break };
                 under_way.push(self.send(parcel, begun));
             }
@@ -82,11 +77,7 @@ impl<S: Service> Sink for BatchSink<S> {
     }
 
     async fn close(&self) -> Result<(), SinkError> {
-        let all = u32::try_from(self.settings.concurrency).unwrap_or(u32::MAX);
-        // Holding all permits means that no request is under way. Closed already: nothing is, either.
-        if let Ok(_all) = self.permits.acquire_many(all).await {
-            self.permits.close();
-        }
+        self.room.close(self.settings.timeout).await;
         Ok(())
     }
 }
@@ -155,7 +146,7 @@ impl Course {
     fn note<S: Service>(
         &mut self,
         parcel: Parcel,
-        result: Result<Answer, NoAnswer>,
+        result: Result<Answer, SinkError>,
         work: &mut Work<'_>,
         report: &mut DeliveryReport,
     ) {
@@ -180,7 +171,7 @@ impl Course {
                 }
             }
             Ok(Answer::Refused(refusal)) => self.refused(&refusal, parcel, work, report),
-            Err(NoAnswer::Unsent(error) | NoAnswer::Unknown(error)) => {
+            Err(error) => {
                 self.stopped.get_or_insert(error);
             }
         }

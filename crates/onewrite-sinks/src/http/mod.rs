@@ -177,7 +177,7 @@ impl SinkConnector for HttpConnector {
 
     /// Looks the name up, checks that the addresses may be connected to, and that one of them takes a connection.
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {
-        let client = client::client(Arc::clone(&self.0), false).await?;
+        let client = client::client(&self.0, false).await?;
         egress::reach(&self.0).await?;
         Ok(Box::new(sink::HttpSink::new(Arc::clone(&self.0), client)))
     }

@@ -1,7 +1,5 @@
 //! What `onewrite check` says about an HTTP endpoint. No event is sent.
 
-use std::sync::Arc;
-
 use jiff::{Timestamp, Unit};
 use onewrite_core::error::chain;
 use onewrite_core::sink::Finding;
@@ -15,7 +13,7 @@ use crate::limits::CERTIFICATE_WARNING;
 use crate::tls::valid_until;
 
 /// Looks at everything that a delivery will need, up to the first thing that stands in the way of the rest.
-pub(super) async fn probe(settings: &Arc<Settings>) -> Vec<Finding> {
+pub(super) async fn probe(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     let host = format!("host {}", settings.egress.host());
     match settings.egress.addresses().await {
@@ -49,10 +47,8 @@ pub(super) async fn probe(settings: &Arc<Settings>) -> Vec<Finding> {
     findings
 }
 
-async fn ask(settings: &Arc<Settings>) -> Result<Response, String> {
-    let client = client(Arc::clone(settings), true)
-        .await
-        .map_err(|error| chain(&error))?;
+async fn ask(settings: &Settings) -> Result<Response, String> {
+    let client = client(settings, true).await.map_err(|error| chain(&error))?;
     let request = client
         .request(Method::OPTIONS, settings.url.clone())
         .headers(settings.headers.clone());

@@ -1,16 +1,32 @@
 //! What goes over the wire: headers, bodies, signatures.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use onewrite_core::Event;
 use onewrite_core::envelope::{is_cloudevent, write_document};
 use onewrite_core::error::SinkError;
-use onewrite_core::wire::{HEADER_CONTENT_TYPE, HEADER_KEY, RESERVED_HEADER_PREFIX, key_header, native_headers};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use onewrite_core::wire::{
+    HEADER_CONTENT_TYPE, HEADER_ID, HEADER_KEY, HEADER_OCCURRED_AT, HEADER_TOPIC, HEADER_TYPE, RESERVED_HEADER_PREFIX,
+    key_header, native_headers,
+};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderName};
+use reqwest::{Method, Request};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::settings::Settings;
+use crate::hex::hex;
+
+const ID: HeaderName = HeaderName::from_static(HEADER_ID);
+const TOPIC: HeaderName = HeaderName::from_static(HEADER_TOPIC);
+const TYPE: HeaderName = HeaderName::from_static(HEADER_TYPE);
+const OCCURRED_AT: HeaderName = HeaderName::from_static(HEADER_OCCURRED_AT);
+const KEY: HeaderName = HeaderName::from_static(HEADER_KEY);
+const IDEMPOTENCY: HeaderName = HeaderName::from_static(IDEMPOTENCY_KEY);
 
 /// The header by which a receiver knows a repeated request.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -52,23 +68,19 @@ pub(super) const NEVER_CONFIGURED: &[&str] = &[
     "upgrade",
 ];
 
-/// A request but for its URL.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
+/// What of an event's text cannot stand in one of Onewrite's own headers: all but visible ASCII, and what the encoding is made of.
+const OURS: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
 /// The request for one event: its payload as the body.
 ///
 /// # Errors
 /// When a header's name cannot be one; such an event is poison.
-pub(super) fn single(settings: &Settings, event: &Event, now: Timestamp) -> Result<Request, SinkError> {
-    let mut headers = HeaderMap::with_capacity(event.headers.len() + 8);
+pub(super) fn single(settings: &Settings, event: &Event) -> Result<Request, SinkError> {
+    let mut headers = HeaderMap::with_capacity(event.headers.len() + settings.headers.len() + 8);
     let mut problem = None;
-    native_headers(event, |name, text| match HeaderName::from_bytes(name.as_bytes()) {
+    native_headers(event, |name, text| match header_name(name) {
         Ok(header) if NEVER_FROM_EVENTS.contains(&header.as_str()) => {}
-        Ok(header) if header == HEADER_CONTENT_TYPE && text.is_empty() => {}
+        Ok(header) if header == CONTENT_TYPE && text.is_empty() => {}
         Ok(header) => {
             let value = value(&header, text);
             headers.append(header, value);
@@ -79,16 +91,18 @@ pub(super) fn single(settings: &Settings, event: &Event, now: Timestamp) -> Resu
         return Err(SinkError::park(format!("{name:?} cannot be the name of an HTTP header")).because(error));
     }
     if let Some(key) = key_header(event) {
-        let name = HeaderName::from_static(HEADER_KEY);
-        let value = value(&name, key);
-        headers.insert(name, value);
+        headers.insert(KEY, value(&KEY, key));
     }
-    let id = event.id.hyphenated().to_string();
-    Ok(finish(settings, headers, &id, event.payload.clone(), now))
+    let id = event
+        .id
+        .hyphenated()
+        .encode_lower(&mut Uuid::encode_buffer())
+        .to_owned();
+    Ok(finish(settings, headers, id, event.payload.clone()))
 }
 
 /// The request for several events: a JSON array of their documents.
-pub(super) fn many<'a>(settings: &Settings, events: impl Iterator<Item = &'a Event>, now: Timestamp) -> Request {
+pub(super) fn many<'a>(settings: &Settings, events: impl Iterator<Item = &'a Event>) -> Request {
     let mut body = vec![b'['];
     let mut ids = Sha256::new();
     let mut cloudevents = true;
@@ -110,25 +124,29 @@ pub(super) fn many<'a>(settings: &Settings, events: impl Iterator<Item = &'a Eve
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     // Half of the hash is as long as an id, and as safe from another batch having the same.
     let id = hex(&ids.finalize()[..16]);
-    finish(settings, headers, &id, body.into(), now)
+    finish(settings, headers, id, body.into())
 }
 
-fn finish(settings: &Settings, mut headers: HeaderMap, id: &str, body: Bytes, now: Timestamp) -> Request {
+fn finish(settings: &Settings, mut headers: HeaderMap, id: String, body: Bytes) -> Request {
     for (name, value) in &settings.headers {
         headers.insert(name, value.clone());
     }
-    headers.insert(IDEMPOTENCY_KEY, visible(id));
+    let id = HeaderValue::from_maybe_shared(Bytes::from(id));
+    headers.insert(IDEMPOTENCY, id.expect("hexadecimal digits make a header value"));
     if body.is_empty() {
         // The client sends no length then, and some servers refuse a POST without one.
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     if let Some(secret) = &settings.hmac_secret {
-        headers.insert(
-            SIGNATURE,
-            visible(&signature(secret.expose().as_bytes(), now.as_second(), &body)),
-        );
+        let now = Timestamp::now().as_second();
+        let signature = signature(secret.expose().as_bytes(), now, &body);
+        headers.insert(HeaderName::from_static(SIGNATURE), visible(&signature));
     }
-    Request { headers, body }
+    // Built as a whole: the client's builder would put every header into another map once more.
+    let mut request = Request::new(Method::POST, settings.url.clone());
+    *request.headers_mut() = headers;
+    *request.body_mut() = Some(body.into());
+    request
 }
 
 fn signature(secret: &[u8], seconds: i64, body: &[u8]) -> String {
@@ -139,42 +157,31 @@ fn signature(secret: &[u8], seconds: i64, body: &[u8]) -> String {
     format!("t={seconds},v1={}", hex(&mac.finalize().into_bytes()))
 }
 
+/// The name of a header. Those that every event has are not looked at letter by letter.
+fn header_name(name: &str) -> Result<HeaderName, InvalidHeaderName> {
+    Ok(match name {
+        HEADER_ID => ID,
+        HEADER_TOPIC => TOPIC,
+        HEADER_TYPE => TYPE,
+        HEADER_OCCURRED_AT => OCCURRED_AT,
+        HEADER_CONTENT_TYPE => CONTENT_TYPE,
+        other => HeaderName::from_bytes(other.as_bytes())?,
+    })
+}
+
 /// A header's value: Onewrite's own always decodable, others as they are where HTTP can carry them.
 fn value(header: &HeaderName, text: &str) -> HeaderValue {
-    let visible_byte = |byte: u8| matches!(byte, b'!'..=b'~');
+    let carried = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
     let ours = header.as_str().starts_with(RESERVED_HEADER_PREFIX);
     let trimmed = text.trim_matches([' ', '\t']).len() == text.len();
-    if !ours
-        && trimmed
-        && text
-            .bytes()
-            .all(|byte| visible_byte(byte) || matches!(byte, b' ' | b'\t'))
-    {
+    if !ours && trimmed && text.bytes().all(carried) {
         return visible(text);
     }
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if visible_byte(byte) && byte != b'%' {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push('%');
-            encoded.push_str(&hex(&[byte]).to_ascii_uppercase());
-        }
-    }
-    visible(&encoded)
+    visible(&Cow::from(utf8_percent_encode(text, OURS)))
 }
 
 fn visible(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("visible ASCII, blanks and tabs make a header value")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |four: u8| char::from(DIGITS[usize::from(four)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
 }
 
 #[cfg(test)]

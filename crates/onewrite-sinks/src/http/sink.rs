@@ -5,33 +5,35 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use jiff::Timestamp;
 use onewrite_core::error::{Action, SinkError};
 use onewrite_core::{DeliveryReport, Event, Sink};
-use reqwest::Client;
-use tokio::sync::Semaphore;
+use reqwest::{Client, Request};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::answer::{Answer, Refusal, judge, partial};
 use super::egress::NoAddress;
-use super::request::{self, Request};
+use super::request;
 use super::settings::{Mode, Settings};
-use crate::limits::{BATCH_RESPONSE_BYTES_MAX, FAILURES_IN_A_ROW, HTTP_BATCH_BYTES, RESPONSE_BYTES_MAX, START_WINDOW};
+use crate::limits::{BATCH_RESPONSE_BYTES_MAX, FAILURES_IN_A_ROW, HTTP_BATCH_BYTES, RESPONSE_BYTES_MAX};
 use crate::lines::{Item, Lines};
-use crate::web::Body;
+use crate::room::Room;
+use crate::web::{Body, NoAnswer};
 
 pub(super) struct HttpSink {
     settings: Arc<Settings>,
     client: Client,
-    /// One permit for each request that may be under way, over all deliveries at once. Closed with the sink.
-    permits: Semaphore,
+    room: Room,
 }
 
 impl HttpSink {
     pub(super) fn new(settings: Arc<Settings>, client: Client) -> Self {
         Self {
-            permits: Semaphore::new(settings.concurrency),
+            room: Room::new(
+                settings.concurrency,
+                &settings.origin,
+                "; raise concurrency, or use mode = \"batch\"",
+            ),
             settings,
             client,
         }
@@ -39,38 +41,28 @@ impl HttpSink {
 
     /// Sends one request, once there is room and unless it is too late to begin by then.
     async fn send(&self, batch: &[Event], parcel: Parcel, begun: Instant) -> Sent {
-        let result = match self.permits.acquire().await {
-            Err(_) => Fate::Unsent(SinkError::reconnect("the HTTP sink was closed")),
-            Ok(_) if begun.elapsed() >= START_WINDOW => Fate::Unsent(self.too_slow()),
+        let fate = match self.room.enter(begun).await {
             Ok(_permit) => match self.request(batch, &parcel) {
                 Ok(request) => self.post(batch, &parcel, request).await,
                 Err(error) => Fate::Poison(error),
             },
+            Err(error) => Fate::Unsent(error),
         };
-        Sent { parcel, fate: result }
+        Sent { parcel, fate }
     }
 
     fn request(&self, batch: &[Event], parcel: &Parcel) -> Result<Request, SinkError> {
-        let now = Timestamp::now();
         match (self.settings.mode, parcel.as_slice()) {
-            (Mode::Event, [only]) => request::single(&self.settings, &batch[only.event], now),
-            _ => Ok(request::many(
-                &self.settings,
-                parcel.iter().map(|item| &batch[item.event]),
-                now,
-            )),
+            (Mode::Event, [only]) => request::single(&self.settings, &batch[only.event]),
+            _ => {
+                let events = parcel.iter().map(|item| &batch[item.event]);
+                Ok(request::many(&self.settings, events))
+            }
         }
     }
 
     async fn post(&self, batch: &[Event], parcel: &Parcel, request: Request) -> Fate {
-        let Request { headers, body } = request;
-        let posted = self
-            .client
-            .post(self.settings.url.clone())
-            .headers(headers)
-            .body(body)
-            .send();
-        let mut response = match posted.await {
+        let mut response = match self.client.execute(request).await {
             Ok(response) => response,
             Err(error) => return self.no_answer(error),
         };
@@ -97,31 +89,19 @@ impl HttpSink {
 
     /// Tells what was certainly not sent from what may have arrived.
     fn no_answer(&self, error: reqwest::Error) -> Fate {
-        let origin = &self.settings.origin;
-        let error = error.without_url();
         if let Some(refusal) = NoAddress::refusal_in(&error) {
             return Fate::Unsent(SinkError::halt(refusal.to_string()));
         }
-        if error.is_connect() {
-            return Fate::Unsent(SinkError::reconnect(format!("cannot connect to {origin}")).because(error));
+        let NoAnswer {
+            may_have_arrived,
+            mut error,
+        } = NoAnswer::new(&self.settings.origin, self.settings.timeout, error);
+        if may_have_arrived {
+            // It is a matter of its own events, and the client has other connections.
+            error.action = Action::Retry { after: None };
+            return Fate::Unknown(error);
         }
-        if error.is_builder() {
-            return Fate::Unsent(SinkError::reconnect("cannot make the HTTP request").because(error));
-        }
-        let what = if error.is_timeout() {
-            format!("{origin} did not answer within {:?}", self.settings.timeout)
-        } else {
-            format!("the connection to {origin} broke before the answer was complete")
-        };
-        Fate::Unknown(SinkError::retry(format!("{what}; whether the events arrived is unknown")).because(error))
-    }
-
-    fn too_slow(&self) -> SinkError {
-        SinkError::retry(format!(
-            "{} is too slow for the whole delivery: after {START_WINDOW:?} the rest was left for the next; \
-             raise concurrency, or use mode = \"batch\"",
-            self.settings.origin
-        ))
+        Fate::Unsent(error)
     }
 }
 
@@ -137,7 +117,7 @@ impl Sink for HttpSink {
         let mut course = Course::default();
         let mut under_way = FuturesUnordered::new();
         loop {
-            while course.goes_on() && under_way.len() < self.settings.concurrency {
+            while course.goes_on() && under_way.len() < self.room.size() {
                 let Some(parcel) = work.next() else { break };
                 under_way.push(self.send(batch, parcel, begun));
             }
@@ -148,11 +128,7 @@ impl Sink for HttpSink {
     }
 
     async fn close(&self) -> Result<(), SinkError> {
-        let all = u32::try_from(self.settings.concurrency).unwrap_or(u32::MAX);
-        // Holding all permits means that no request is under way. Closed already: nothing is, either.
-        if let Ok(_all) = self.permits.acquire_many(all).await {
-            self.permits.close();
-        }
+        self.room.close(self.settings.timeout).await;
         Ok(())
     }
 }

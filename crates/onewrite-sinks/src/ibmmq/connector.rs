@@ -1,10 +1,9 @@
 //! Connecting, and the findings of `onewrite check`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use onewrite_core::error::{Action, SinkError, chain};
+use onewrite_core::error::{SinkError, chain};
 use onewrite_core::sink::Finding;
 use onewrite_core::{Sink, SinkConnector};
 use reqwest::{Client, StatusCode};
@@ -13,38 +12,27 @@ use super::answer;
 use super::request::{browse_path, credentials, login_path};
 use super::settings::{Destination, Settings, Version};
 use super::sink::MqSink;
-use crate::limits::{HTTP_CONNECT_TIMEOUT, IBMMQ_IDLE_TIMEOUT, RESPONSE_BYTES_MAX};
-use crate::web::{Body, shown};
+use crate::limits::{IBMMQ_IDLE_TIMEOUT, RESPONSE_BYTES_MAX};
+use crate::rotation::Rotation;
+use crate::web::{self, Body, shown};
 
 pub(super) struct MqConnector {
     settings: Arc<Settings>,
-    /// Which server is tried first; moved on by a sink whose server has failed.
-    first: Arc<AtomicUsize>,
+    /// Moved on by a sink whose server has failed.
+    rotation: Arc<Rotation>,
 }
 
 impl MqConnector {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
             settings: Arc::new(settings),
-            first: Arc::default(),
+            rotation: Arc::default(),
         }
     }
 
-    /// A client without redirects, proxy, or repetition of its own.
     async fn client(&self) -> Result<Client, SinkError> {
-        let tls = self.settings.tls.client_aside().await?;
-        Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .user_agent(concat!("onewrite/", env!("CARGO_PKG_VERSION")))
-            .pool_idle_timeout(IBMMQ_IDLE_TIMEOUT)
-            .connect_timeout(HTTP_CONNECT_TIMEOUT.min(self.settings.timeout))
-            .timeout(self.settings.timeout)
-            .build()
-            .map_err(|error| SinkError::reconnect("cannot make an HTTP client").because(error))
+        let client = web::client(self.settings.tls.client_aside().await?, self.settings.timeout);
+        web::built(client.pool_idle_timeout(IBMMQ_IDLE_TIMEOUT))
     }
 
     /// Asks a server who we are: it answers, and knows us.
@@ -152,21 +140,15 @@ impl SinkConnector for MqConnector {
         }
         let client = self.client().await?;
         let servers = &self.settings.servers;
-        let first = self.first.load(Ordering::Relaxed);
-        let mut failure: Option<SinkError> = None;
-        for at in (0..servers.len()).map(|step| (first + step) % servers.len()) {
-            match self.login(&client, &servers[at]).await {
-                Ok(_) => {
-                    self.first.store(at, Ordering::Relaxed);
-                    let first = Arc::clone(&self.first);
-                    return Ok(Box::new(MqSink::new(Arc::clone(&self.settings), client, at, first)));
-                }
-                // That a person is needed outweighs that another server cannot be reached.
-                Err(error) if failure.is_none() || error.action == Action::Halt => failure = Some(error),
-                Err(_) => {}
-            }
-        }
-        Err(failure.unwrap_or_else(|| SinkError::reconnect("there is no server to connect to")))
+        let login = |server: usize| self.login(&client, &servers[server]);
+        let (server, _) = self.rotation.connect(servers.len(), login).await?;
+        let rotation = Arc::clone(&self.rotation);
+        Ok(Box::new(MqSink::new(
+            Arc::clone(&self.settings),
+            client,
+            server,
+            rotation,
+        )))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

@@ -1,54 +1,7 @@
 //! The sink `ibmmq`: IBM MQ by its messaging REST API, which the mqweb server offers since IBM MQ 9.0.4 (`v3` since 9.2.5), or, built with
-//! the Cargo feature `ibmmq-mqi`, by IBM's own client library (module `ibmmq_mqi`). What follows is about the REST API.
+//! the Cargo feature `ibmmq-mqi`, by IBM's own client library (module `ibmmq_mqi`).
 //!
-//! # What was run, and what was not
-//! IBM MQ can be had from none of the places that this project builds from. The sink was written from IBM's published reference
-//! and is tested against a server that was written from the same reference and refuses what it does not allow. **It has never met
-//! a real queue manager.** Not read in IBM's own pages in full, but from general knowledge of them, are the values that the optional
-//! headers take, the form of `ibm-mq-usr` (the option `properties` chooses between its two readings), how the path of a topic is encoded,
-//! what 404, 405 and 502 to 504 mean, and `GET …/login` and `GET …/messagelist?limit=1`, which connecting and `onewrite check` use. The
-//! numbers of the reason codes were compared with IBM's own Java constants.
-//!
-//! # What acknowledged means
-//! Only 201 does: the queue manager took the message, and a persistent one (which is the default here, not at IBM MQ) is in its log.
-//! Any other 2xx settles nothing. A message that was put counts as delivered even where the queue manager moves it later, as to a
-//! remote queue or the dead-letter queue. A topic keeps nothing for those who have no subscription at that moment.
-//!
-//! # What a message looks like
-//! | part | holds |
-//! | --- | --- |
-//! | body | the payload as text; one that is not UTF-8 travels as base64, with the property `onewrite_payload_encoding` saying so |
-//! | correlation identifier | the event's id and eight zero bytes, as 48 hexadecimal digits: the same on every delivery |
-//! | persistence, expiry, priority | as the options say |
-//! | user properties (`v3`) | `onewrite_id`, `onewrite_topic`, `onewrite_type`, `onewrite_occurred_at`, `onewrite_key`, `content_type`, and the event's own headers |
-//!
-//! The name of a property is a Java identifier, so in a header's name `-` becomes `_`, and every other character that is no ASCII
-//! letter or digit, `_` and `$` among them, becomes `$` and two hexadecimal digits. A first character that makes a name which IBM MQ
-//! keeps for itself (`JMS…`, `mq…`, the words of selectors) or that is a digit is written in the same way. In values, everything that is
-//! not visible ASCII, and `%`, `;`, `,`, `"` and `\`, is percent-encoded: decoding always gives the text back.
-//!
-//! `v1` and `v2` carry no properties: only the body and the correlation identifier arrive, and a payload that is not UTF-8 is
-//! parked. A route that needs the rest there puts it into the body, by its format.
-//!
-//! # Answers
-//! A reason code of the queue manager (a number, or named in the words of the error) says more than the status and goes before it.
-//!
-//! | answer | what becomes of the event |
-//! | --- | --- |
-//! | 201 | delivered |
-//! | 2085, 2082, 2086, 2087, 2196 (no such queue); 404 of the messaging API | parked |
-//! | 2035 (no authority for this queue), 403 of the messaging API | parked |
-//! | 2030, 2031, 2218, 2478 (too large), 413, 400, 406, 415, and names or types that cannot be | parked |
-//! | 2053 (full), 2051 and 405 (put inhibited), 2056, 2192 (no space), 2052, 500 | tried again |
-//! | 2009, 2058, 2059, 2161, 2162, 2202, 2203, 2223 (queue manager away or ending), 502, 503, 504 | tried again by the next of `urls` |
-//! | 401; 403 that is not about a queue (the role MQWebUser is missing); a 400 about an option | the route halts |
-//! | any other 404 (path, version), 3xx, 408, 429, another 2xx | tried again, with the rest of the delivery |
-//! | none, or the connection broke | unknown, so put again under the same correlation identifier |
-//!
-//! # Order
-//! Events of one key go strictly one after another, the next only after the 201 to the one before. A request that was given up may
-//! still be carried out later, but what it puts is a repetition by then. IBM MQ keeps the order of what one application puts on one
-//! queue only among messages of one priority, and not across a cluster.
+#![doc = include_str!("guide.md")]
 
 pub(crate) mod answer;
 mod connector;

@@ -1,6 +1,11 @@
 //! User properties: what of a header's name and value IBM MQ can carry, and how the REST API takes it.
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
 use super::settings::Properties;
+
+/// What cannot stand in a value: all but visible ASCII, and what the header's syntax or the encoding is made of.
+const VALUE: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b';').add(b',').add(b'"').add(b'\\');
 
 /// Words of selectors, which are no names of properties (IBM MQ, "Property names").
 const KEYWORDS: &[&str] = &[
@@ -40,15 +45,7 @@ pub(crate) fn name(header: &str) -> String {
 /// The value without anything that the header's syntax, or HTTP, gives a meaning of its own. The MQI gives nothing a meaning, but a
 /// reader need not know by which transport a message came.
 pub(crate) fn encoded(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        if matches!(byte, b'!'..=b'~') && !b"%;,\"\\".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
+    utf8_percent_encode(value, VALUE).to_string()
 }
 
 #[cfg(test)]

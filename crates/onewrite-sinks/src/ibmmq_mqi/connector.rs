@@ -1,10 +1,10 @@
 //! Connecting, and the findings of `onewrite check`.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use onewrite_core::error::{Action, SinkError, chain};
+use onewrite_core::error::{SinkError, chain};
 use onewrite_core::sink::Finding;
 use onewrite_core::{Sink, SinkConnector};
 use tokio::task::spawn_blocking;
@@ -17,12 +17,13 @@ use super::settings::MqiSettings;
 use super::sink::MqiSink;
 use crate::ibmmq::request::is_name;
 use crate::ibmmq::settings::Destination;
+use crate::rotation::Rotation;
 
 pub(super) struct MqiConnector {
     settings: Arc<MqiSettings>,
     library: Arc<OnceLock<Arc<Library>>>,
-    /// Which server is tried first; moved on by a sink whose server has failed.
-    first: Arc<AtomicUsize>,
+    /// Moved on by a sink whose server has failed.
+    rotation: Arc<Rotation>,
     /// For each server, whether a thread is inside the library's call to connect to it.
     connecting: Vec<Arc<AtomicBool>>,
 }
@@ -33,7 +34,7 @@ impl MqiConnector {
             connecting: settings.servers.iter().map(|_| Arc::default()).collect(),
             settings: Arc::new(settings),
             library: Arc::default(),
-            first: Arc::default(),
+            rotation: Arc::default(),
         }
     }
 
@@ -88,34 +89,20 @@ impl SinkConnector for MqiConnector {
 
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {
         let library = self.library().await?;
-        let count = self.settings.servers.len();
-        let first = self.first.load(Ordering::Relaxed);
-        let mut failure: Option<SinkError> = None;
-        for server in (0..count).map(|step| (first + step) % count) {
-            match owner::start(
-                Arc::clone(&library),
-                Arc::clone(&self.settings),
-                server,
-                &self.connecting[server],
-            )
-            .await
-            {
-                Ok(owner) => {
-                    self.first.store(server, Ordering::Relaxed);
-                    return Ok(Box::new(MqiSink {
-                        settings: Arc::clone(&self.settings),
-                        owner,
-                        server,
-                        first: Arc::clone(&self.first),
-                        hangs: AtomicBool::new(false),
-                    }));
-                }
-                // That a person is needed outweighs that another server cannot be reached.
-                Err(error) if failure.is_none() || error.action == Action::Halt => failure = Some(error),
-                Err(_) => {}
-            }
-        }
-        Err(failure.unwrap_or_else(|| SinkError::reconnect("there is no server to connect to")))
+        let (server, owner) = self
+            .rotation
+            .connect(self.settings.servers.len(), |server| {
+                let (library, settings) = (Arc::clone(&library), Arc::clone(&self.settings));
+                owner::start(library, settings, server, &self.connecting[server])
+            })
+            .await?;
+        Ok(Box::new(MqiSink {
+            settings: Arc::clone(&self.settings),
+            owner,
+            server,
+            rotation: Arc::clone(&self.rotation),
+            hangs: AtomicBool::new(false),
+        }))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

@@ -1,7 +1,7 @@
 //! Delivery: handed to the thread that owns the connection, and waited for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -13,14 +13,15 @@ use tokio::time::timeout;
 
 use super::owner::{Job, Owner, Told};
 use super::settings::MqiSettings;
+use crate::rotation::Rotation;
 
 pub(super) struct MqiSink {
     pub settings: Arc<MqiSettings>,
     pub owner: Owner,
     /// Which of the servers it talks to.
     pub server: usize,
-    /// Which server the next connection tries first.
-    pub first: Arc<AtomicUsize>,
+    /// By which the next connection chooses its server.
+    pub rotation: Arc<Rotation>,
     /// Whether a call has not returned in time: nothing more is given to its thread.
     pub hangs: AtomicBool,
 }
@@ -82,11 +83,7 @@ impl Sink for MqiSink {
             Err(_) => Err(self.gone()),
         };
         if matches!(&result, Err(error) if error.action == Action::Reconnect) {
-            let next = (self.server + 1) % self.settings.servers.len();
-            // Of several deliveries that fail at once, one moves on.
-            let _ = self
-                .first
-                .compare_exchange(self.server, next, Ordering::Relaxed, Ordering::Relaxed);
+            self.rotation.leave(self.server, self.settings.servers.len());
         }
         result
     }

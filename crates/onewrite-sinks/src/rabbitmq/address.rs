@@ -1,7 +1,20 @@
 //! The URLs of brokers: `amqp://host:port/virtual-host`.
 
-use super::amqp::Address;
+use crate::endpoint::{Endpoint, authority};
 use crate::limits::AMQP_SHORT_TEXT_BYTES_MAX;
+
+/// Where a broker is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    /// Whether TLS is spoken.
+    pub encrypted: bool,
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// The virtual host.
+    pub virtual_host: String,
+    /// The URL for people.
+    pub shown: String,
+}
 
 /// Reads a URL. A port or virtual host that is left out is the usual one: 5672, encrypted 5671, and `/`.
 ///
@@ -18,8 +31,8 @@ pub(super) fn parse(url: &str) -> Result<Address, String> {
             "holds what does not begin with amqp:// or amqps://; {EXPECTED}"
         ));
     };
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if authority.contains('@') {
+    let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if place.contains('@') {
         return Err(
             "holds a user or a password, which would show up in logs; use the options user and password".to_owned(),
         );
@@ -28,7 +41,8 @@ pub(super) fn parse(url: &str) -> Result<Address, String> {
     if url.contains(['?', '#']) || url.chars().any(char::is_whitespace) {
         return problem("holds a blank, \"?\" or \"#\", which no URL of a broker has");
     }
-    let Some((host, port)) = host_and_port(authority) else {
+    let (scheme, port) = if encrypted { ("amqps", 5671) } else { ("amqp", 5672) };
+    let Some(endpoint) = authority(place, port) else {
         return problem("has no host and port that can be read");
     };
     let Some(virtual_host) = decode(path) else {
@@ -40,13 +54,6 @@ pub(super) fn parse(url: &str) -> Result<Address, String> {
     if virtual_host.len() > AMQP_SHORT_TEXT_BYTES_MAX {
         return problem("has a virtual host of more than 255 bytes");
     }
-    let scheme = if encrypted { "amqps" } else { "amqp" };
-    let port = port.unwrap_or(if encrypted { 5671 } else { 5672 });
-    let bracketed = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.clone()
-    };
     let shown_path = if path.is_empty() {
         String::new()
     } else {
@@ -54,34 +61,14 @@ pub(super) fn parse(url: &str) -> Result<Address, String> {
     };
     Ok(Address {
         encrypted,
-        host,
-        port,
         virtual_host: if virtual_host.is_empty() {
             "/".to_owned()
         } else {
             virtual_host
         },
-        shown: format!("{scheme}://{bracketed}:{port}{shown_path}"),
+        shown: format!("{scheme}://{endpoint}{shown_path}"),
+        endpoint,
     })
-}
-
-fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
-    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
-        let (host, after) = rest.split_once(']')?;
-        host.parse::<std::net::Ipv6Addr>().ok()?;
-        (host, after.strip_prefix(':').or(after.is_empty().then_some("")))
-    } else {
-        let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
-        (host, Some(port))
-    };
-    if host.is_empty() {
-        return None;
-    }
-    let port = match port? {
-        "" => None,
-        digits => Some(digits.parse().ok()?),
-    };
-    Some((host.to_owned(), port))
 }
 
 /// Percent-decoding, where it comes to text.
@@ -107,7 +94,8 @@ mod tests {
 
     fn parsed(url: &str) -> (String, u16, String, String) {
         let address = parse(url).unwrap();
-        (address.host, address.port, address.virtual_host, address.shown)
+        let Endpoint { host, port } = address.endpoint;
+        (host, port, address.virtual_host, address.shown)
     }
 
     #[test]

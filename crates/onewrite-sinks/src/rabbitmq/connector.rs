@@ -1,10 +1,9 @@
 //! Connecting: the addresses in turn.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use onewrite_core::error::{Action, SinkError};
+use onewrite_core::error::SinkError;
 use onewrite_core::sink::Finding;
 use onewrite_core::{Sink, SinkConnector};
 use tokio::time::timeout;
@@ -14,12 +13,13 @@ use super::settings::Settings;
 use super::sink::{RabbitSink, Suspects};
 use super::{judge, probe};
 use crate::limits::{RABBITMQ_CONNECT_TIMEOUT, RABBITMQ_CONNECT_TIMEOUT_EACH};
+use crate::rotation::Rotation;
 
 pub(super) struct RabbitConnector {
     settings: Arc<Settings>,
     suspects: Arc<Suspects>,
-    /// With which address the next connection begins: another after each that failed.
-    next: AtomicUsize,
+    /// Each connection begins with another address than the one before it found.
+    rotation: Rotation,
 }
 
 impl RabbitConnector {
@@ -27,7 +27,7 @@ impl RabbitConnector {
         Self {
             settings: Arc::new(settings),
             suspects: Arc::default(),
-            next: AtomicUsize::new(0),
+            rotation: Rotation::default(),
         }
     }
 }
@@ -39,8 +39,8 @@ impl SinkConnector for RabbitConnector {
     }
 
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let (connection, _) = connect(&self.settings, first).await?;
+        let (address, connection) = connect(&self.settings, &self.rotation).await?;
+        self.rotation.leave(address, self.settings.addresses.len());
         let sink = RabbitSink::new(Arc::clone(&self.settings), Arc::clone(&self.suspects), connection).await;
         Ok(Box::new(sink.map_err(|failure| judge::connection(&failure))?))
     }
@@ -56,37 +56,23 @@ impl SinkConnector for RabbitConnector {
     }
 }
 
-/// Connects to the first address that lets the client in, beginning with number `first`, and returns it for people.
-pub(super) async fn connect(settings: &Settings, first: usize) -> Result<(Connection, String), SinkError> {
+/// Connects to the first address that lets the client in, and returns its number.
+pub(super) async fn connect(settings: &Settings, rotation: &Rotation) -> Result<(usize, Connection), SinkError> {
     let count = settings.addresses.len();
     let each = RABBITMQ_CONNECT_TIMEOUT / u32::try_from(count).unwrap_or(u32::MAX);
     let each = each.min(RABBITMQ_CONNECT_TIMEOUT_EACH);
-    let mut worst: Option<SinkError> = None;
-    for step in 0..count {
-        let address = &settings.addresses[(first + step) % count];
-        let opening = Connection::open(
-            address,
-            &settings.login,
-            &settings.tls,
-            &settings.name,
-            settings.heartbeat,
-        );
-        let opened = timeout(each, opening).await.unwrap_or_else(|_| {
+    let open = |number: usize| async move {
+        let address = &settings.addresses[number];
+        let Settings { login, tls, name, .. } = settings;
+        let opening = Connection::open(address, login, tls, name, settings.heartbeat);
+        let slow = |_| {
             Err(Failure::ended(format!(
                 "{} did not answer within {each:?}",
                 address.shown
             )))
-        });
-        match opened {
-            Ok(connection) => return Ok((connection, address.shown.clone())),
-            Err(failure) => {
-                let error = judge::connection(&failure);
-                // One that names what a person must do weighs more than a machine that is down.
-                if error.action == Action::Halt || worst.as_ref().is_none_or(|worst| worst.action != Action::Halt) {
-                    worst = Some(error);
-                }
-            }
-        }
-    }
-    Err(worst.unwrap_or_else(|| SinkError::halt("urls names no broker")))
+        };
+        let opened = timeout(each, opening).await.unwrap_or_else(slow);
+        opened.map_err(|failure| judge::connection(&failure))
+    };
+    rotation.connect(count, open).await
 }

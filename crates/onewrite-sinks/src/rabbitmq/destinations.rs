@@ -33,6 +33,17 @@ impl Destination {
     }
 }
 
+/// What the broker was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// An exchange, or whether it is there.
+    Exchange,
+    /// A queue, or whether it is there.
+    Queue,
+    /// The queue to be bound to the exchange.
+    Binding,
+}
+
 /// What is known of a destination.
 pub(super) enum Known {
     /// The broker took a message for it.
@@ -113,6 +124,20 @@ impl Alone {
         !std::mem::replace(&mut self.used, true)
     }
 
+    /// Sees to it that what the broker closes the channel for from now on is what is done from now on. It may have been closed since
+    /// its last use, and the word of that be on its way.
+    pub(super) async fn refresh(&mut self, connection: &Connection) -> Result<(), Failure> {
+        let Some(channel) = &self.channel else { return Ok(()) };
+        match channel.confirm().await {
+            Err(Failure::Channel(close)) => {
+                tracing::warn!(%close, "RabbitMQ closed a channel on which nothing was under way; it is opened anew");
+                self.channel = Some(connection.channel(ALONE).await?);
+                Ok(())
+            }
+            confirmed => confirmed,
+        }
+    }
+
     /// Everything that was asked has been answered.
     pub(super) fn end(&mut self) {
         self.used = false;
@@ -144,28 +169,35 @@ impl Alone {
         connection: &Connection,
         settings: &Settings,
         destination: &Destination,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), (Asked, Failure)> {
         let name = &destination.exchange;
         if !name.is_empty() {
-            let found = self.ask(connection, exchange_is_there(name)).await;
-            if is_missing(&found) && settings.declare != Declare::Nothing {
-                self.ask(connection, make_exchange(name, &settings.exchange_type))
-                    .await?;
-            } else {
-                found?;
-            }
+            let making = (settings.declare != Declare::Nothing).then(|| make_exchange(name, &settings.exchange_type));
+            let made = self.look_or_make(connection, exchange_is_there(name), making).await;
+            made.map_err(|failure| (Asked::Exchange, failure))?;
         }
         let Some(queue) = &destination.queue else { return Ok(()) };
-        let found = self.ask(connection, queue_is_there(queue)).await;
-        if is_missing(&found) {
-            self.ask(connection, make_queue(queue, &settings.queue_type)).await?;
-        } else {
-            found?;
-        }
+        let making = Some(make_queue(queue, &settings.queue_type));
+        let made = self.look_or_make(connection, queue_is_there(queue), making).await;
+        made.map_err(|failure| (Asked::Queue, failure))?;
         if !name.is_empty() {
-            self.ask(connection, bind(queue, name)).await?;
+            let bound = self.ask(connection, bind(queue, name)).await;
+            bound.map_err(|failure| (Asked::Binding, failure))?;
         }
         Ok(())
+    }
+
+    async fn look_or_make(
+        &mut self,
+        connection: &Connection,
+        look: AMQPClass,
+        make: Option<AMQPClass>,
+    ) -> Result<AMQPClass, Failure> {
+        let found = self.ask(connection, look).await;
+        match make {
+            Some(make) if is_missing(&found) => self.ask(connection, make).await,
+            _ => found,
+        }
     }
 }
 

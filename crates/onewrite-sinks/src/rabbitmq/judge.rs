@@ -3,6 +3,7 @@
 use onewrite_core::error::SinkError;
 
 use super::amqp::{Close, Failure};
+use super::destinations::Asked;
 use super::settings::{Settings, Unroutable};
 
 /// `ACCESS_REFUSED`: the login, an exchange, or a topic of one.
@@ -41,8 +42,7 @@ pub(super) fn connection(failure: &Failure) -> SinkError {
         Failure::Mechanism { .. } => error(SinkError::halt(
             "there is no way to log in; enable the mechanism on the broker, or set user and password",
         )),
-        Failure::Tls(tls) => SinkError::reconnect(tls.context.clone()).because(failure.clone()),
-        Failure::Connection(_) | Failure::Channel(_) | Failure::Broken { .. } => {
+        Failure::Connecting(_) | Failure::Connection(_) | Failure::Channel(_) | Failure::Broken { .. } => {
             error(SinkError::reconnect("there is no connection to RabbitMQ"))
         }
     }
@@ -97,10 +97,21 @@ pub(super) fn unroutable(settings: &Settings, words: String) -> SinkError {
     }
 }
 
-/// What the sink was to make for an event could not be made.
-pub(super) fn undeclared(settings: &Settings, close: &Close) -> SinkError {
+/// What the sink was to look at or make for an event was refused. A queue that the event names is its own matter, whatever exchange
+/// it goes through.
+pub(super) fn undeclared(settings: &Settings, asked: Asked, close: &Close) -> SinkError {
+    let of_queue = match asked {
+        Asked::Exchange => false,
+        Asked::Queue => true,
+        Asked::Binding => close.words.contains("to queue"),
+    };
     match close.code {
-        ACCESS_REFUSED | NOT_FOUND => refused(settings, close),
+        ACCESS_REFUSED if of_queue && settings.routing_key.literal().is_some() => SinkError::halt(format!(
+            "{close}; give the user the permission for the queue, which every event of this sink needs"
+        )),
+        ACCESS_REFUSED if of_queue => SinkError::park(close.to_string()),
+        ACCESS_REFUSED => refused(settings, close),
+        NOT_FOUND if asked == Asked::Exchange => refused(settings, close),
         _ => SinkError::retry(format!("what declare asks for cannot be made: {close}")),
     }
 }

@@ -8,6 +8,7 @@ mod connector;
 mod destinations;
 mod judge;
 mod message;
+mod patience;
 mod probe;
 mod settings;
 mod sink;

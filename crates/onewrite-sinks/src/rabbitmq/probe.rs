@@ -14,6 +14,7 @@ use super::connector::connect;
 use super::destinations::{Alone, exchange_is_there, is_missing, plain_queue, queue_is_there};
 use super::judge::{self, ACCESS_REFUSED};
 use super::settings::{Declare, Settings};
+use crate::rotation::Rotation;
 
 /// How long the broker has to answer a message that goes nowhere; one that blocks publishers says so at once.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -24,14 +25,14 @@ const LOOKING: Duration = Duration::from_secs(20);
 /// Looks at everything that a delivery will need, up to the first thing that stands in the way of the rest.
 pub(super) async fn probe(settings: &Arc<Settings>, topics: &[String]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let (connection, shown) = match connect(settings, 0).await {
+    let (address, connection) = match connect(settings, &Rotation::default()).await {
         Ok(connected) => connected,
         Err(error) => {
             findings.push(Finding::broken(format!("broker {}", settings.shown()), chain(&error)));
             return findings;
         }
     };
-    let server = &connection.server;
+    let (server, shown) = (&connection.server, &settings.addresses[address].shown);
     let who = match &settings.login {
         Login::Plain { user, .. } => format!("the user {user}"),
         Login::External => "the client certificate".to_owned(),
@@ -48,6 +49,8 @@ pub(super) async fn probe(settings: &Arc<Settings>, topics: &[String]) -> Vec<Fi
         let words = format!("the broker did not answer all questions within {LOOKING:?}; look at its log");
         findings.push(Finding::broken(format!("broker {shown}"), words));
     }
+    let mut open = settings.addresses.iter().filter(|address| !address.encrypted);
+    findings.extend(open.find_map(|address| address.endpoint.in_the_open("amqp", "amqps")));
     findings
 }
 

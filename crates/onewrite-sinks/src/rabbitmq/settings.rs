@@ -5,8 +5,8 @@ use std::time::Duration;
 use onewrite_core::options::{Options, Secret};
 use onewrite_core::template::Template;
 
-use super::address;
-use super::amqp::{Address, Login};
+use super::address::{self, Address};
+use super::amqp::Login;
 use crate::limits::AMQP_SHORT_TEXT_BYTES_MAX;
 use crate::registry::BuildError;
 use crate::tls::TlsFiles;

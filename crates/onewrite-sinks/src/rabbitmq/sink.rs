@@ -7,20 +7,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use onewrite_core::error::{Action, SinkError};
 use onewrite_core::{DeliveryReport, Event, Sink};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::amqp::{Channel, Close, Connection, Failure, Message, Verdict};
-use super::destinations::{Alone, Destination, Destinations, Known, STREAM};
+use super::destinations::{Alone, Asked, Destination, Destinations, Known, STREAM};
 use super::judge::{self, CONNECTION_FORCED};
 use super::message::message;
+use super::patience::{self, Blocked};
 use super::settings::{Declare, Settings};
 use crate::keyed::{self, Fate};
 use crate::limits::{
     AMQP_CLOSE_TIMEOUT, RABBITMQ_BLOCKED_WAIT, RABBITMQ_CONFIRM_TIMEOUT, RABBITMQ_SILENCE, RABBITMQ_SUSPECTS_MAX,
-    START_WINDOW,
 };
+use crate::room::Room;
 
 /// Events that were on their way when the broker closed a channel over one of them. Each goes alone the next time, so that only
 /// the one that is refused alone is blamed. Outlives the connection, which such a close ends.
@@ -60,11 +61,11 @@ pub(super) struct RabbitSink {
     destinations: Destinations,
     /// The largest message that the broker takes, once it has said so.
     size_limit: AtomicUsize,
-    blocked: watch::Receiver<Option<String>>,
+    blocked: Blocked,
     /// How often the broker has said what became of a message.
     heard: AtomicU64,
-    /// One permit for each message that may be unconfirmed, over all deliveries at once. Closed with the sink.
-    permits: Semaphore,
+    /// For messages that are unconfirmed.
+    room: Room,
 }
 
 impl RabbitSink {
@@ -80,7 +81,7 @@ impl RabbitSink {
             size_limit: AtomicUsize::new(usize::MAX),
             blocked: connection.blocked(),
             heard: AtomicU64::new(0),
-            permits: Semaphore::new(settings.window),
+            room: Room::new(settings.window, "RabbitMQ", ""),
             settings,
             suspects,
             connection,
@@ -89,12 +90,13 @@ impl RabbitSink {
 
     /// Sends one event, once there is room and unless it is too late to begin by then.
     async fn send(&self, event: &Event, begun: Instant) -> Fate {
-        let Ok(_permit) = self.permits.acquire().await else {
-            return Fate::Lost(SinkError::reconnect("the RabbitMQ sink was closed"));
+        let _permit = match self.room.enter(begun).await {
+            Ok(permit) => permit,
+            Err(error) => return Fate::Lost(error),
         };
         self.unblocked().await;
-        if begun.elapsed() >= START_WINDOW {
-            return Fate::Lost(self.too_slow());
+        if let Err(error) = self.room.in_time(begun) {
+            return Fate::Lost(error);
         }
         let message = match message(&self.settings, event).and_then(|message| self.fits(message)) {
             Ok(message) => message,
@@ -125,8 +127,8 @@ impl RabbitSink {
     /// The same where what goes wrong can only be this event's doing, or that of its destination, which is looked at before.
     async fn send_alone(&self, message: Message, destination: Destination, begun: Instant) -> Fate {
         let mut alone = self.alone.lock().await;
-        if begun.elapsed() >= START_WINDOW {
-            return Fate::Lost(self.too_slow());
+        if let Err(error) = self.room.in_time(begun) {
+            return Fate::Lost(error);
         }
         let known = self.destinations.look(&destination);
         if matches!(known, Known::Open) && !self.suspects.holds(message.event) {
@@ -149,10 +151,13 @@ impl RabbitSink {
 
     async fn send_on(&self, alone: &mut Alone, message: Message, destination: Destination) -> Fate {
         let event = message.event;
+        if let Err(failure) = alone.refresh(&self.connection).await {
+            return Fate::Lost(judge::connection(&failure));
+        }
         if matches!(self.destinations.look(&destination), Known::Unknown)
-            && let Err(failure) = alone.prepare(&self.connection, &self.settings, &destination).await
+            && let Err((asked, failure)) = alone.prepare(&self.connection, &self.settings, &destination).await
         {
-            return self.unprepared(&failure, destination);
+            return self.unprepared(asked, &failure, destination);
         }
         let channel = match alone.channel(&self.connection).await {
             Ok(channel) => channel,
@@ -237,10 +242,10 @@ impl RabbitSink {
         refused(error)
     }
 
-    fn unprepared(&self, failure: &Failure, destination: Destination) -> Fate {
+    fn unprepared(&self, asked: Asked, failure: &Failure, destination: Destination) -> Fate {
         match failure {
             Failure::Channel(close) => {
-                let error = judge::undeclared(&self.settings, close);
+                let error = judge::undeclared(&self.settings, asked, close);
                 self.destinations.refused(destination, &error);
                 refused(error)
             }
@@ -258,47 +263,11 @@ impl RabbitSink {
         Ok(message)
     }
 
-    fn too_slow(&self) -> SinkError {
-        SinkError::retry(format!(
-            "RabbitMQ is too slow for the whole delivery: after {START_WINDOW:?} the rest was left for the next"
-        ))
-    }
-
-    /// Waits until the broker has said nothing of any message for too long, and not because it blocks.
-    async fn silent_for_long(&self) {
-        loop {
-            let before = self.heard.load(Ordering::Relaxed);
-            tokio::time::sleep(RABBITMQ_SILENCE).await;
-            if self.heard.load(Ordering::Relaxed) == before && self.blocked.borrow().is_none() {
-                return;
-            }
-        }
-    }
-
     /// Waits until the broker takes messages again.
     async fn unblocked(&self) {
         if self.blocked.borrow().is_some() {
             // A connection that ends blocks nobody: the message then learns what became of it.
             let _ = self.blocked.clone().wait_for(Option::is_none).await;
-        }
-    }
-
-    /// Waits until the broker has taken nothing for too long, and returns its reason.
-    async fn blocked_for_long(&self) -> String {
-        let mut blocked = self.blocked.clone();
-        loop {
-            let reason = blocked.wait_for(Option::is_some).await;
-            let reason = reason.ok().and_then(|reason| reason.clone());
-            let Some(reason) = reason else {
-                // There is no connection that could be blocked.
-                return std::future::pending().await;
-            };
-            if timeout(RABBITMQ_BLOCKED_WAIT, blocked.wait_for(Option::is_none))
-                .await
-                .is_err()
-            {
-                return reason;
-            }
         }
     }
 }
@@ -307,7 +276,7 @@ impl RabbitSink {
 impl Sink for RabbitSink {
     async fn deliver(&self, batch: &[Event], report: &mut DeliveryReport) -> Result<(), SinkError> {
         let begun = Instant::now();
-        let delivery = keyed::deliver(batch, self.settings.window, report, |event| self.send(event, begun));
+        let delivery = keyed::deliver(batch, self.room.size(), report, |event| self.send(event, begun));
         tokio::select! {
             biased;
             result = timeout(RABBITMQ_CONFIRM_TIMEOUT, delivery) => result.unwrap_or_else(|_| {
@@ -315,22 +284,18 @@ impl Sink for RabbitSink {
                     "RabbitMQ did not confirm all messages within {RABBITMQ_CONFIRM_TIMEOUT:?}; some of its queues may be unavailable"
                 )))
             }),
-            () = self.silent_for_long() => Err(SinkError::reconnect(format!(
+            () = patience::silent(&self.heard, self.blocked.clone(), RABBITMQ_SILENCE) => Err(SinkError::reconnect(format!(
                 "RabbitMQ confirmed no message within {RABBITMQ_SILENCE:?}; \
                  a quorum queue without a majority of its members confirms nothing"
             ))),
-            reason = self.blocked_for_long() => Err(SinkError::retry(format!(
+            reason = patience::blocked(self.blocked.clone(), RABBITMQ_BLOCKED_WAIT) => Err(SinkError::retry(format!(
                 "RabbitMQ blocks publishers ({reason}); it takes messages again when it has memory and disk space"
             ))),
         }
     }
 
     async fn close(&self) -> Result<(), SinkError> {
-        let all = u32::try_from(self.settings.window).unwrap_or(u32::MAX);
-        // Holding all permits means that no message is unconfirmed. Closed already: none is, either.
-        let resting = timeout(AMQP_CLOSE_TIMEOUT, self.permits.acquire_many(all)).await;
-        self.permits.close();
-        drop(resting);
+        self.room.close(AMQP_CLOSE_TIMEOUT).await;
         self.connection.close().await;
         Ok(())
     }

@@ -1,28 +1,34 @@
 //! A batch divided into what is written at once: events of one stream, and no key in two of them at the same time.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use onewrite_core::error::SinkError;
 use onewrite_core::template::Template;
 use onewrite_core::{DeliveryReport, Event};
 
 use super::entry;
-use crate::limits::{REDIS_BULK_BYTES_ALWAYS, REDIS_CHUNK_BYTES, REDIS_CHUNK_EVENTS};
+use crate::limits::{REDIS_BULK_BYTES_ALWAYS, REDIS_CHUNK_BYTES, REDIS_CHUNK_EVENTS, REDIS_PIPELINE_EVENTS};
+use crate::lines::ByKey;
 
 /// What is left of a batch.
 pub(super) struct Work<'a> {
     batch: &'a [Event],
-    streams: Vec<Cow<'a, str>>,
+    by_key: ByKey,
+    streams: Vec<Stream<'a>>,
     /// For each event its stream, or why there is none.
     address: Vec<Result<usize, SinkError>>,
-    /// For each key, its events that have not been taken, in their order; an event without a key has a line to itself.
-    lines: Vec<VecDeque<usize>>,
-    line_of: Vec<usize>,
-    /// For each stream, the lines whose next event goes there, with none under way.
-    ready: Vec<VecDeque<usize>>,
     /// Streams with lines that are ready.
     turn: VecDeque<usize>,
+}
+
+/// A stream, and the lines whose next event goes there, with none under way.
+struct Stream<'a> {
+    name: Cow<'a, str>,
+    /// Those with a single event left.
+    single: VecDeque<usize>,
+    /// Those with more.
+    longer: VecDeque<usize>,
 }
 
 /// Events to be written at once.
@@ -32,6 +38,8 @@ pub(super) struct Chunk {
     pub stream: usize,
     /// In the order of the batch.
     pub events: Vec<usize>,
+    /// Whether a key is in it twice, so that all of it must be written or nothing.
+    pub whole: bool,
     /// Whether it is a single event that is longer than every server is known to take.
     pub long: bool,
 }
@@ -39,48 +47,40 @@ pub(super) struct Chunk {
 /// What became of a chunk.
 #[derive(Debug)]
 pub(super) struct Parts {
-    /// The first refused event of each key.
-    pub refused: Vec<usize>,
+    /// What was written.
+    pub kept: Vec<usize>,
     /// The lines of which all in it was written.
     pub lines: Vec<usize>,
+    /// The first refused event of each key.
+    pub refused: Vec<usize>,
 }
 
 impl<'a> Work<'a> {
     /// A whole batch. Events of which no stream's name can be made are told in `report` at once, when they are the first
     /// of their keys.
     pub(super) fn new(batch: &'a [Event], template: &'a Template, report: &mut DeliveryReport) -> Self {
+        let mut streams: Vec<Stream<'a>> = Vec::new();
+        let mut by_name: HashMap<Cow<'a, str>, usize> = HashMap::new();
+        let address = batch.iter().map(|event| {
+            address(template, event).map(|name| {
+                *by_name.entry(name).or_insert_with_key(|name| {
+                    streams.push(Stream {
+                        name: name.clone(),
+                        single: VecDeque::new(),
+                        longer: VecDeque::new(),
+                    });
+                    streams.len() - 1
+                })
+            })
+        });
         let mut work = Self {
             batch,
-            streams: Vec::new(),
-            address: Vec::with_capacity(batch.len()),
-            lines: Vec::new(),
-            line_of: Vec::with_capacity(batch.len()),
-            ready: Vec::new(),
+            by_key: ByKey::new(batch),
+            address: address.collect(),
+            streams,
             turn: VecDeque::new(),
         };
-        let mut by_name: HashMap<Cow<'a, str>, usize> = HashMap::new();
-        let mut by_key: HashMap<&str, usize> = HashMap::new();
-        for (index, event) in batch.iter().enumerate() {
-            let address = address(template, event).map(|name| {
-                *by_name.entry(name).or_insert_with_key(|name| {
-                    work.streams.push(name.clone());
-                    work.ready.push(VecDeque::new());
-                    work.streams.len() - 1
-                })
-            });
-            work.address.push(address);
-            let new = work.lines.len();
-            let line = event
-                .key
-                .as_deref()
-                .map_or(new, |key| *by_key.entry(key).or_insert(new));
-            if line == new {
-                work.lines.push(VecDeque::new());
-            }
-            work.lines[line].push_back(index);
-            work.line_of.push(line);
-        }
-        for line in 0..work.lines.len() {
+        for line in 0..work.by_key.lines() {
             work.make_ready(line, report);
         }
         work
@@ -88,29 +88,38 @@ impl<'a> Work<'a> {
 
     /// The name of a stream.
     pub(super) fn stream(&self, stream: usize) -> &str {
-        &self.streams[stream]
+        &self.streams[stream].name
     }
 
-    /// Takes what can be written at once, if anything can be now.
+    /// Takes what can be written at once, if anything can be now: of single events first, since they cost less.
     pub(super) fn take(&mut self) -> Option<Chunk> {
         let stream = self.turn.pop_front()?;
         let mut chunk = Chunk {
             stream,
             events: Vec::new(),
+            whole: false,
             long: false,
         };
         let mut bytes = 0;
-        while let Some(&line) = self.ready[stream].front() {
+        let single = !self.streams[stream].single.is_empty();
+        let most = if single {
+            REDIS_PIPELINE_EVENTS
+        } else {
+            REDIS_CHUNK_EVENTS
+        };
+        while let Some(line) = self.streams[stream].next(single) {
             let before = chunk.events.len();
-            let whole = self.take_from(line, &mut chunk, &mut bytes);
-            if chunk.events.len() > before {
-                self.ready[stream].pop_front();
+            let goes_on = self.take_from(line, &mut chunk, &mut bytes, most);
+            let taken = chunk.events.len() - before;
+            chunk.whole |= taken > 1;
+            if taken == 0 {
+                self.streams[stream].put_back(line, single);
             }
-            if !whole {
+            if !goes_on {
                 break;
             }
         }
-        if !self.ready[stream].is_empty() {
+        if !self.streams[stream].is_empty() {
             self.turn.push_back(stream);
         }
         chunk.events.sort_unstable();
@@ -118,18 +127,18 @@ impl<'a> Work<'a> {
     }
 
     /// Takes the events of a line, as far as they go to the chunk's stream. `false`: the chunk takes no more.
-    fn take_from(&mut self, line: usize, chunk: &mut Chunk, bytes: &mut usize) -> bool {
-        while let Some(&event) = self.lines[line].front() {
+    fn take_from(&mut self, line: usize, chunk: &mut Chunk, bytes: &mut usize, most: usize) -> bool {
+        while let Some(event) = self.by_key.first(line) {
             if !matches!(self.address[event], Ok(stream) if stream == chunk.stream) {
                 return true;
             }
             let long = entry::is_longer_than(&self.batch[event], REDIS_BULK_BYTES_ALWAYS);
             *bytes += self.batch[event].payload.len();
-            let full = chunk.events.len() >= REDIS_CHUNK_EVENTS || *bytes > REDIS_CHUNK_BYTES || long;
+            let full = chunk.events.len() >= most || *bytes > REDIS_CHUNK_BYTES || long;
             if full && !chunk.events.is_empty() {
                 return false;
             }
-            self.lines[line].pop_front();
+            self.by_key.take_first(line);
             chunk.events.push(event);
             if long {
                 chunk.long = true;
@@ -139,17 +148,22 @@ impl<'a> Work<'a> {
         true
     }
 
-    /// Divides a chunk of which the first `kept` events have been written and the others were refused.
-    pub(super) fn written(&self, chunk: &Chunk, kept: usize) -> Parts {
-        let mut seen = HashSet::new();
-        let (kept, rest) = chunk.events.split_at(kept);
-        let mut refused = rest.to_vec();
-        refused.retain(|event| seen.insert(self.line_of[*event]));
-        let lines = kept.iter().map(|event| self.line_of[*event]);
-        Parts {
-            refused,
-            lines: lines.filter(|line| seen.insert(*line)).collect(),
-        }
+    /// Divides a chunk of which these events, in their order, were refused, and the others have been written.
+    pub(super) fn written(&self, chunk: &Chunk, mut refused: Vec<usize>) -> Parts {
+        let mut kept = chunk.events.clone();
+        kept.retain(|event| refused.binary_search(event).is_err());
+        let mut stopped = Vec::new();
+        refused.retain(|event| {
+            let line = self.by_key.line_of(*event);
+            let first = !stopped.contains(&line);
+            stopped.extend(first.then_some(line));
+            first
+        });
+        let mut lines: Vec<_> = kept.iter().map(|event| self.by_key.line_of(*event)).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        lines.retain(|line| !stopped.contains(line));
+        Parts { kept, lines, refused }
     }
 
     /// Lets what follows on these lines be taken: all before it is delivered.
@@ -160,20 +174,42 @@ impl<'a> Work<'a> {
     }
 
     fn make_ready(&mut self, line: usize, report: &mut DeliveryReport) {
-        let Some(&event) = self.lines[line].front() else { return };
+        let Some(event) = self.by_key.first(line) else { return };
         match &mut self.address[event] {
-            Ok(stream) => {
-                let stream = *stream;
-                if self.ready[stream].is_empty() {
-                    self.turn.push_back(stream);
+            Ok(at) => {
+                let stream = &mut self.streams[*at];
+                if stream.is_empty() {
+                    self.turn.push_back(*at);
                 }
-                self.ready[stream].push_back(line);
+                if self.by_key.next(event).is_none() {
+                    stream.single.push_back(line);
+                } else {
+                    stream.longer.push_back(line);
+                }
             }
             Err(error) => {
                 let error = std::mem::replace(error, SinkError::park(""));
                 report.failed(event, error);
             }
         }
+    }
+}
+
+impl Stream<'_> {
+    fn is_empty(&self) -> bool {
+        self.single.is_empty() && self.longer.is_empty()
+    }
+
+    fn lines(&mut self, single: bool) -> &mut VecDeque<usize> {
+        if single { &mut self.single } else { &mut self.longer }
+    }
+
+    fn next(&mut self, single: bool) -> Option<usize> {
+        self.lines(single).pop_front()
+    }
+
+    fn put_back(&mut self, line: usize, single: bool) {
+        self.lines(single).push_front(line);
     }
 }
 
@@ -241,6 +277,9 @@ mod tests {
                     prop_assert!(!chunk.events.is_empty());
                     prop_assert!(chunk.events.is_sorted());
                     prop_assert!(!chunk.long || chunk.events.len() == 1);
+                    let mut keys: Vec<_> = chunk.events.iter().filter_map(|event| batch[*event].key.clone()).collect();
+                    keys.sort_unstable();
+                    prop_assert_eq!(chunk.whole, keys.windows(2).any(|two| two[0] == two[1]));
                     for event in &chunk.events {
                         prop_assert_eq!(&*batch[*event].topic, work.stream(chunk.stream));
                         for other in under_way.iter().flat_map(|chunk| &chunk.events) {
@@ -250,9 +289,14 @@ mod tests {
                     under_way.push(chunk);
                 } else {
                     let chunk = under_way.remove(which % under_way.len());
-                    let most = if refuse == 0 { chunk.events.len() / 2 } else { chunk.events.len() };
-                    kept.extend(&chunk.events[..most]);
-                    let parts = work.written(&chunk, most);
+                    // A transaction is refused from one event on; else each event has an answer of its own.
+                    let refused: Vec<usize> = match refuse {
+                        0 if chunk.whole => chunk.events[chunk.events.len() / 2..].to_vec(),
+                        0 => chunk.events.iter().copied().step_by(2).collect(),
+                        _ => Vec::new(),
+                    };
+                    let parts = work.written(&chunk, refused);
+                    kept.extend(&parts.kept);
                     work.go_on(&parts.lines, &mut report);
                     for event in parts.refused {
                         report.failed(event, SinkError::park("no"));

@@ -9,35 +9,27 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, Value, cmd};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::answer::{Refusal, judge, refused};
 use super::settings::{Settings, Wait};
 use crate::endpoint::{Endpoint, Stream};
-use crate::limits::{REDIS_BULK_BYTES_ALWAYS, REDIS_CONNECT_TIMEOUT};
+use crate::limits::REDIS_BULK_BYTES_ALWAYS;
 
-/// A connection on which deliveries take turns. It ends with its last handle, after what was handed to it has been written.
+/// A connection on which deliveries take turns. It ends with its last handle, and what has not been written by then never is.
 pub(super) struct Connection {
     endpoint: Endpoint,
     settings: Arc<Settings>,
     multiplexed: MultiplexedConnection,
     /// The longest argument that the server is known to take, in bytes.
     bulk_bytes: AtomicUsize,
+    /// What writes and reads. By itself it would go on for as long as the server lets it.
+    _driver: AbortOnDropHandle<()>,
 }
 
 impl Connection {
-    /// Connects, says who it is, chooses the database and makes sure that the server serves.
+    /// Connects, says who it is, chooses the database and makes sure that the server serves. How long it may take is the caller's matter.
     pub(super) async fn open(settings: &Arc<Settings>, endpoint: &Endpoint) -> Result<Self, SinkError> {
-        let slow = |_| {
-            Err(SinkError::reconnect(format!(
-                "{endpoint} did not answer within {REDIS_CONNECT_TIMEOUT:?}"
-            )))
-        };
-        timeout(REDIS_CONNECT_TIMEOUT, Self::open_in_time(settings, endpoint))
-            .await
-            .unwrap_or_else(slow)
-    }
-
-    async fn open_in_time(settings: &Arc<Settings>, endpoint: &Endpoint) -> Result<Self, SinkError> {
         let stream = stream(settings, endpoint).await?;
         // It sends nothing by itself: what the server says to each command of the beginning is judged here.
         let quiet = RedisConnectionInfo::default().set_skip_set_lib_name();
@@ -45,8 +37,8 @@ impl Connection {
         let (multiplexed, driver) = MultiplexedConnection::new_with_config(&quiet, stream, config)
             .await
             .map_err(|error| SinkError::reconnect(format!("no connection to {endpoint}")).because(error))?;
-        tokio::spawn(driver);
         let connection = Self {
+            _driver: AbortOnDropHandle::new(tokio::spawn(driver)),
             endpoint: endpoint.clone(),
             settings: Arc::clone(settings),
             multiplexed,
@@ -137,7 +129,8 @@ impl Connection {
     ///
     /// A server that is sent a longer one than `proto-max-bulk-len` closes the connection with everything under way on it, often
     /// before its words can be read. So it is asked on a connection of its own, with nothing but the length: it refuses at once,
-    /// or waits for the rest and closes when it learns that none will come.
+    /// or waits for the rest and closes when it learns that none will come. It answers other commands first, so that an end of any
+    /// other kind is known for what it is.
     pub(super) async fn refuses_length(&self, bytes: usize) -> Result<Option<String>, SinkError> {
         if bytes <= self.bulk_bytes.load(Ordering::Relaxed) {
             return Ok(None);
@@ -162,24 +155,21 @@ impl Connection {
             let mut stream = stream(&self.settings, &self.endpoint).await?;
             let broken =
                 |error| SinkError::reconnect(format!("the connection to {} broke", self.endpoint)).because(error);
+            let beginning = beginning(&self.settings);
             let mut request = Vec::new();
-            if let Some((_, auth)) = beginning(&self.settings)
-                .into_iter()
-                .find(|(what, _)| *what == AUTHENTICATION)
-            {
-                request.extend(auth.get_packed_command());
+            for (_, command) in &beginning {
+                request.extend(command.get_packed_command());
             }
             request.extend(format!("*2\r\n$4\r\nECHO\r\n${bytes}\r\n").into_bytes());
             stream.write_all(&request).await.map_err(broken)?;
             stream.shutdown().await.map_err(broken)?;
             let mut answer = Vec::new();
-            // The end of the connection is the answer; how it ends tells nothing.
-            let _ = stream.read_to_end(&mut answer).await;
-            let answer = String::from_utf8_lossy(&answer).into_owned();
-            Ok(answer.lines().find_map(|line| {
-                let words = line.strip_prefix('-')?;
-                words.contains("invalid bulk length").then(|| words.to_owned())
-            }))
+            match stream.read_to_end(&mut answer).await {
+                // Not every server ends TLS with a word.
+                Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => return Err(broken(error)),
+                _ => {}
+            }
+            self.length_taken(&String::from_utf8_lossy(&answer), beginning.len())
         };
         let slow = |_| {
             Err(SinkError::reconnect(format!(
@@ -188,6 +178,26 @@ impl Connection {
             )))
         };
         timeout(self.settings.timeout, asking).await.unwrap_or_else(slow)
+    }
+
+    /// What the server says of a length: it has answered the commands before it, and then refuses it, or nothing more.
+    fn length_taken(&self, answer: &str, before: usize) -> Result<Option<String>, SinkError> {
+        let mut lines = answer.lines();
+        let served = lines.by_ref().take(before).filter(|line| line.starts_with('+')).count() == before;
+        match lines.next() {
+            None if served => Ok(None),
+            Some(line) if served && line.contains("invalid bulk length") => {
+                Ok(Some(line.trim_start_matches('-').to_owned()))
+            }
+            _ => {
+                let words = format!(
+                    "{} does not say whether it takes an argument of {} bytes or more; it said {answer:?}",
+                    self.endpoint,
+                    self.bulk_bytes.load(Ordering::Relaxed)
+                );
+                Err(SinkError::reconnect(words))
+            }
+        }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -224,8 +234,6 @@ pub(super) fn unusable(refusal: Refusal) -> SinkError {
     SinkError::new(action, refusal.words)
 }
 
-const AUTHENTICATION: &str = "the user or the password";
-
 /// What each connection begins with.
 fn beginning(settings: &Settings) -> Vec<(&'static str, Cmd)> {
     let mut commands = Vec::new();
@@ -235,7 +243,7 @@ fn beginning(settings: &Settings) -> Vec<(&'static str, Cmd)> {
             auth.arg(user);
         }
         auth.arg(password.expose());
-        commands.push((AUTHENTICATION, auth));
+        commands.push(("the user or the password", auth));
     }
     if settings.database != 0 {
         let mut select = cmd("SELECT");

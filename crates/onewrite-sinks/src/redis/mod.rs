@@ -6,6 +6,7 @@ mod answer;
 mod chunks;
 mod connection;
 mod entry;
+mod heard;
 mod nodes;
 mod probe;
 mod settings;

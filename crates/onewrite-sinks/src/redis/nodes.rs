@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use onewrite_core::error::SinkError;
 use redis::{Pipeline, Value, cmd};
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use super::answer::{Redirect, judge, refused};
 use super::connection::{Connection, unusable};
 use super::settings::{Mode, Settings};
 use super::slots::{Slots, slot_of};
 use crate::endpoint::{Endpoint, first_of};
-use crate::limits::REDIS_WAITING_CONNECTIONS;
+use crate::limits::{REDIS_CONNECT_TIMEOUT, REDIS_WAITING_CONNECTIONS};
 
 /// Where streams are, and the connections to there.
 pub(super) struct Nodes {
@@ -32,7 +33,6 @@ pub(super) enum Place {
 
 /// One server. Its connections are made when they are first needed.
 struct Node {
-    endpoint: Endpoint,
     connections: Vec<OnceCell<Arc<Connection>>>,
 }
 
@@ -40,7 +40,14 @@ impl Nodes {
     /// Connects to the first of the addresses that answers and is not a replica, learns where streams are, and makes sure that
     /// transactions work there and that enough replicas are there to be waited for.
     pub(super) async fn connect(settings: Arc<Settings>) -> Result<Self, SinkError> {
-        let (connection, place) = first_of(settings.urls.iter().map(|url| look(&settings, url)).collect()).await?;
+        let (connection, place) = first_of(
+            settings
+                .urls
+                .iter()
+                .map(|url| in_time(url, look(&settings, url)))
+                .collect(),
+        )
+        .await?;
         let nodes = Self {
             place: Mutex::new(place),
             nodes: Mutex::default(),
@@ -88,8 +95,11 @@ impl Nodes {
         let node = self.node(endpoint);
         let cell = &node.connections[turn % node.connections.len()];
         let made = cell.get_or_try_init(async || {
-            let connection = Connection::open(&self.settings, &node.endpoint).await?;
-            ready(&self.settings, &connection).await.map(|()| Arc::new(connection))
+            in_time(endpoint, async {
+                let connection = Connection::open(&self.settings, endpoint).await?;
+                ready(&self.settings, &connection).await.map(|()| Arc::new(connection))
+            })
+            .await
         });
         made.await.map(Arc::clone)
     }
@@ -103,7 +113,6 @@ impl Nodes {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let node = nodes.entry(endpoint.clone()).or_insert_with(|| {
             Arc::new(Node {
-                endpoint: endpoint.clone(),
                 connections: std::iter::repeat_with(OnceCell::new).take(count).collect(),
             })
         });
@@ -113,6 +122,15 @@ impl Nodes {
     fn place(&self) -> MutexGuard<'_, Place> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Gives up a server that does not answer everything that connecting asks, however slowly it answers some of it.
+async fn in_time<T>(server: &Endpoint, connecting: impl Future<Output = Result<T, SinkError>>) -> Result<T, SinkError> {
+    let connected = timeout(REDIS_CONNECT_TIMEOUT, connecting).await;
+    connected.unwrap_or_else(|_| {
+        let words = format!("{server} did not answer within {REDIS_CONNECT_TIMEOUT:?}");
+        Err(SinkError::reconnect(words))
+    })
 }
 
 /// Connects to one address and finds out what it is.

@@ -14,8 +14,7 @@ use crate::endpoint::Endpoint;
 
 /// Looks at everything that a delivery will need, up to the first thing that stands in the way of the rest.
 pub(super) async fn probe(settings: &Arc<Settings>, topics: &[String]) -> Vec<Finding> {
-    let urls: Vec<_> = settings.urls.iter().map(ToString::to_string).collect();
-    let subject = format!("server {}", urls.join(", "));
+    let subject = format!("server {}", settings.shown_urls());
     let nodes = match Nodes::connect(Arc::clone(settings)).await {
         Ok(nodes) => nodes,
         Err(error) => return vec![Finding::broken(subject, chain(&error))],
@@ -48,7 +47,8 @@ pub(super) async fn probe(settings: &Arc<Settings>, topics: &[String]) -> Vec<Fi
     for stream in settings.stream.for_topics(topics) {
         findings.push(look_at_stream(&nodes, &stream).await);
     }
-    findings.extend(unencrypted(settings));
+    let mut open = settings.urls.iter().filter(|_| !settings.encrypted);
+    findings.extend(open.find_map(|url| url.in_the_open("redis", "rediss")));
     findings
 }
 
@@ -132,15 +132,4 @@ async fn asked(nodes: &Nodes, stream: &str) -> Result<Vec<Value>, String> {
         found.push(connection.ask(&command).await.map_err(|error| chain(&error))?);
     }
     Ok(found)
-}
-
-fn unencrypted(settings: &Settings) -> Option<Finding> {
-    let open = settings
-        .urls
-        .iter()
-        .find(|url| !settings.encrypted && !url.is_local())?;
-    Some(Finding::warning(
-        format!("url redis://{open}"),
-        "is not encrypted: whoever carries the traffic can read the events and the password; use rediss://",
-    ))
 }

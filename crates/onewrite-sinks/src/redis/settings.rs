@@ -90,6 +90,12 @@ impl Settings {
             timeout: time(options, "timeout", REDIS_TIMEOUT_MIN..=REDIS_TIMEOUT_MAX)?,
         })
     }
+
+    /// The servers for people.
+    pub(super) fn shown_urls(&self) -> String {
+        let urls: Vec<_> = self.urls.iter().map(ToString::to_string).collect();
+        urls.join(", ")
+    }
 }
 
 fn credentials(options: &Options) -> Result<(Option<String>, Option<Secret>), BuildError> {

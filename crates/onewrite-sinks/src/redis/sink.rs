@@ -8,16 +8,18 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use onewrite_core::error::{Action, SinkError};
 use onewrite_core::{DeliveryReport, Event, Sink};
-use redis::{Pipeline, Value, cmd};
+use redis::Pipeline;
 use tokio::sync::RwLock;
+use tokio::time::Instant;
 
-use super::answer::{Redirect, Refusal, judge, redirect, refused};
+use super::answer::Refusal;
 use super::chunks::{Chunk, Parts, Work};
 use super::connection::Connection;
 use super::entry::{longest, xadd};
+use super::heard::{Heard, Refused, Reply};
 use super::nodes::Nodes;
 use super::settings::Settings;
-use crate::limits::{FAILURES_IN_A_ROW, REDIS_CHUNKS_UNDER_WAY, REDIS_REDIRECTS_MAX};
+use crate::limits::{FAILURES_IN_A_ROW, REDIS_CHUNKS_UNDER_WAY, REDIS_REDIRECTS_MAX, START_WINDOW};
 
 pub(super) struct RedisSink {
     settings: Arc<Settings>,
@@ -39,6 +41,7 @@ impl RedisSink {
 #[async_trait]
 impl Sink for RedisSink {
     async fn deliver(&self, batch: &[Event], report: &mut DeliveryReport) -> Result<(), SinkError> {
+        let begun = Instant::now();
         let nodes = self.nodes.read().await;
         let Some(nodes) = &*nodes else {
             return Err(SinkError::reconnect("the Redis sink was closed"));
@@ -58,6 +61,10 @@ impl Sink for RedisSink {
             loop {
                 while course.stopped.is_none() && under_way.len() < REDIS_CHUNKS_UNDER_WAY {
                     let Some(chunk) = work.take() else { break };
+                    if begun.elapsed() >= START_WINDOW {
+                        course.stopped = Some(writer.too_slow());
+                        break;
+                    }
                     let stream = work.stream(chunk.stream).to_owned();
                     under_way.push(writer.write(stream, chunk));
                 }
@@ -96,17 +103,12 @@ struct Written {
 }
 
 enum Fate {
-    /// On this connection, so many of the events, the first ones, were written; the others were refused for this reason.
-    Answered(Arc<Connection>, usize, Option<Refusal>),
+    /// On this connection all was written but for these.
+    Answered(Arc<Connection>, Refused),
     /// None of it arrived.
     Refused(Refusal),
     /// Nobody knows whether it arrived, or nothing can be sent at all.
     Lost(SinkError),
-}
-
-enum Reply {
-    Kept(usize, Option<Refusal>),
-    Elsewhere(Redirect),
 }
 
 impl Writer<'_> {
@@ -147,7 +149,7 @@ impl Writer<'_> {
                 return Ok(Fate::Refused(Refusal::new(Action::Park, words)));
             }
             match self.send(&connection, stream, chunk, asks).await? {
-                Reply::Kept(kept, refusal) => return Ok(Fate::Answered(connection, kept, refusal)),
+                Reply::Here(refused) => return Ok(Fate::Answered(connection, refused)),
                 Reply::Elsewhere(redirect) => {
                     self.nodes.moved(&redirect);
                     asking = redirect.asking.then_some(redirect.to);
@@ -158,7 +160,8 @@ impl Writer<'_> {
         Ok(Fate::Refused(Refusal::new(Action::Reconnect, words)))
     }
 
-    /// One transaction, or a single command, which needs none.
+    /// One transaction where a key is in the chunk twice. Where none is, each event stands for itself: a later one of its key is sent
+    /// only when it is written, so it needs none, and costs client and server half of what it costs in one.
     async fn send(
         &self,
         connection: &Connection,
@@ -166,56 +169,45 @@ impl Writer<'_> {
         chunk: &Chunk,
         asking: bool,
     ) -> Result<Reply, SinkError> {
-        let is_cluster = self.nodes.is_cluster();
         let count = chunk.events.len();
+        // What is asked for holds for one command, or for one transaction.
+        let transaction = chunk.whole || (asking && count > 1);
         let mut commands = Pipeline::with_capacity(count + 3);
         if asking {
             commands.cmd("ASKING");
         }
-        if count > 1 {
+        if transaction {
             commands.cmd("MULTI");
         }
         for &event in &chunk.events {
             commands.add_command(xadd(stream, self.settings.trim, &self.batch[event]));
         }
-        if count > 1 {
-            commands.add_command(cmd("EXEC"));
+        if transaction {
+            commands.cmd("EXEC");
         }
-        let expected = count + usize::from(asking) + if count > 1 { 2 } else { 0 };
+        let expected = count + usize::from(asking) + if transaction { 2 } else { 0 };
         let mut replies = connection.all(&commands, expected).await?;
-        let replies = if count > 1 {
-            match replies.pop() {
-                Some(Value::Array(carried_out)) if carried_out.len() == count => carried_out,
-                Some(Value::ServerError(last)) => {
-                    // The server discarded all of it. What the first command was told is the reason.
-                    let begun = refused(&replies[usize::from(asking)]);
-                    if let Some(error) = begun {
-                        // No transaction: the commands stood for themselves, and what became of them is not looked into.
-                        return Err(super::connection::unusable(judge("a transaction", error)));
-                    }
-                    let reason = replies.iter().find_map(refused).unwrap_or(&last);
-                    return Ok(refusal(connection, is_cluster, stream, 0, reason));
-                }
-                other => {
-                    let words = format!("{} answered EXEC with {other:?}", connection.endpoint());
-                    return Err(SinkError::reconnect(words));
-                }
-            }
-        } else {
-            replies.split_off(usize::from(asking))
-        };
-        let kept = replies
-            .iter()
-            .take_while(|reply| matches!(reply, Value::BulkString(_)))
-            .count();
-        match replies.get(kept) {
-            None => Ok(Reply::Kept(kept, None)),
-            Some(Value::ServerError(error)) => Ok(refusal(connection, is_cluster, stream, kept, error)),
-            Some(other) => {
-                let words = format!("{} answered XADD with {other:?}, no id", connection.endpoint());
-                Err(SinkError::reconnect(words))
-            }
+        if asking {
+            replies.remove(0);
         }
+        let heard = Heard {
+            connection,
+            stream,
+            events: &chunk.events,
+            nodes: self.nodes,
+            only_stream: self.settings.stream.literal().is_some(),
+        };
+        match transaction {
+            true => heard.of_transaction(replies),
+            false => heard.of_each(&replies),
+        }
+    }
+
+    fn too_slow(&self) -> SinkError {
+        let urls = self.settings.shown_urls();
+        SinkError::retry(format!(
+            "{urls} is too slow for the whole delivery: after {START_WINDOW:?} the rest was left for the next"
+        ))
     }
 
     /// Waits for replicas and disks, where that is asked for, and tells what is delivered by it.
@@ -247,13 +239,6 @@ impl Writer<'_> {
     }
 }
 
-fn refusal(connection: &Connection, is_cluster: bool, stream: &str, kept: usize, error: &redis::ServerError) -> Reply {
-    match redirect(error, connection.endpoint()) {
-        Some(redirect) if kept == 0 && is_cluster => Reply::Elsewhere(redirect),
-        _ => Reply::Kept(kept, Some(judge(&format!("the stream {stream:?}"), error))),
-    }
-}
-
 /// How a delivery has gone so far.
 #[derive(Default)]
 struct Course {
@@ -275,40 +260,51 @@ struct Waiting {
 impl Course {
     fn note(&mut self, written: Written, waits: bool, work: &mut Work<'_>, report: &mut DeliveryReport) {
         let Written { chunk, fate } = written;
-        let (connection, kept, refusal) = match fate {
-            Fate::Answered(connection, kept, refusal) => (Some(connection), kept, refusal),
-            Fate::Refused(refusal) => (None, 0, Some(refusal)),
+        let (connection, refused) = match fate {
+            Fate::Answered(connection, refused) => (Some(connection), refused),
+            Fate::Refused(refusal) => {
+                let all = chunk.events.iter().map(|event| (*event, refusal.clone()));
+                (None, all.collect())
+            }
             Fate::Lost(error) => {
                 self.stopped.get_or_insert(error);
                 return;
             }
         };
-        let Parts { refused, lines } = work.written(&chunk, kept);
-        let events = &chunk.events[..kept];
+        let Parts {
+            kept,
+            lines,
+            refused: first,
+        } = work.written(&chunk, refused.iter().map(|(event, _)| *event).collect());
         match connection.filter(|_| waits) {
-            Some(connection) => self.keep_waiting(connection, events, &lines),
+            Some(connection) => self.keep_waiting(connection, &kept, &lines),
             None => {
-                events.iter().for_each(|event| report.delivered(*event));
+                kept.iter().for_each(|event| report.delivered(*event));
                 work.go_on(&lines, report);
             }
         }
-        let Some(refusal) = refusal else {
+        for (event, refusal) in &refused {
+            if first.binary_search(event).is_ok() {
+                report.failed(*event, refusal.error());
+            }
+        }
+        self.count(&refused);
+    }
+
+    /// Takes note of what the refusals of a chunk say about the delivery.
+    fn count(&mut self, refused: &Refused) {
+        let Some((_, last)) = refused.last() else {
             self.refusals_in_a_row = 0;
             return;
         };
-        for event in refused {
-            report.failed(event, refusal.error());
-        }
-        match refusal.action {
-            Action::Park => {}
-            Action::Halt => {
-                self.stopped.get_or_insert_with(|| refusal.error());
-            }
-            Action::Retry { .. } | Action::Reconnect => {
-                self.refusals_in_a_row += 1;
-                if self.refusals_in_a_row >= FAILURES_IN_A_ROW {
-                    self.stopped.get_or_insert_with(|| refusal.error());
-                }
+        let halts = |refusal: &&Refusal| refusal.action == Action::Halt;
+        let mut all = refused.iter().map(|(_, refusal)| refusal);
+        if let Some(halt) = all.clone().find(halts) {
+            self.stopped.get_or_insert_with(|| halt.error());
+        } else if all.any(|refusal| refusal.action != Action::Park) {
+            self.refusals_in_a_row += 1;
+            if self.refusals_in_a_row >= FAILURES_IN_A_ROW {
+                self.stopped.get_or_insert_with(|| last.error());
             }
         }
     }

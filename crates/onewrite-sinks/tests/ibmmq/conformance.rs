@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use onewrite_core::Event;
 use onewrite_core::error::BoxError;
 use onewrite_testkit::conformance::sink::{Arrived, Destination, SinkHarness, check};
-use onewrite_testkit::faults::{FaultProxy, ProxyMode};
+use onewrite_testkit::faults::FaultProxy;
 
 use super::connector;
 use super::reference::arrived;
@@ -65,10 +65,12 @@ impl SinkHarness for Harness {
         Some(oversize)
     }
 
-    async fn lose_replies(&mut self, lose: bool) -> Result<(), BoxError> {
-        self.proxy
-            .set(if lose { ProxyMode::DropReplies } else { ProxyMode::Pass });
-        Ok(())
+    fn proxy(&self) -> Option<&FaultProxy> {
+        Some(&self.proxy)
+    }
+
+    fn slowness(&self) -> Duration {
+        Duration::from_millis(20)
     }
 
     async fn stop_broker(&mut self) -> Result<(), BoxError> {
@@ -78,15 +80,6 @@ impl SinkHarness for Harness {
 
     async fn start_broker(&mut self) -> Result<(), BoxError> {
         self.stub.start_again().await;
-        Ok(())
-    }
-
-    async fn slow_broker(&mut self, slow: bool) -> Result<(), BoxError> {
-        self.proxy.set(if slow {
-            ProxyMode::Delay(Duration::from_millis(20))
-        } else {
-            ProxyMode::Pass
-        });
         Ok(())
     }
 }

@@ -1,12 +1,10 @@
 //! The suite that every sink passes, through a proxy that stands between sink and broker.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use onewrite_core::Event;
 use onewrite_core::error::BoxError;
 use onewrite_testkit::conformance::sink::{Arrived, Destination, SinkHarness, check};
-use onewrite_testkit::faults::{FaultProxy, ProxyMode};
+use onewrite_testkit::faults::FaultProxy;
 use onewrite_testkit::servers::RabbitMq;
 
 use super::{connector, to};
@@ -66,10 +64,8 @@ impl SinkHarness for Harness {
         Some(oversize)
     }
 
-    async fn lose_replies(&mut self, lose: bool) -> Result<(), BoxError> {
-        self.proxy
-            .set(if lose { ProxyMode::DropReplies } else { ProxyMode::Pass });
-        Ok(())
+    fn proxy(&self) -> Option<&FaultProxy> {
+        Some(&self.proxy)
     }
 
     async fn stop_broker(&mut self) -> Result<(), BoxError> {
@@ -79,15 +75,6 @@ impl SinkHarness for Harness {
 
     async fn start_broker(&mut self) -> Result<(), BoxError> {
         self.rabbit.restart().await;
-        Ok(())
-    }
-
-    async fn slow_broker(&mut self, slow: bool) -> Result<(), BoxError> {
-        self.proxy.set(if slow {
-            ProxyMode::Delay(Duration::from_millis(100))
-        } else {
-            ProxyMode::Pass
-        });
         Ok(())
     }
 }

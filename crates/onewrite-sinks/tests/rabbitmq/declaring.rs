@@ -1,8 +1,9 @@
 //! Queues and exchanges that the sink makes.
 
+use onewrite_core::Action;
 use onewrite_testkit::servers::RabbitMq;
 
-use super::{connector, events_for, ids, name, settle};
+use super::{connector, events_for, ids, name, settle, to};
 use crate::support::{deliver, words};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,4 +69,35 @@ async fn nothing_is_made_that_nobody_asked_for() {
     let settled = settle(&*connector(&rabbit.url(), &options), &events_for(&queue, 1, 2, 2)).await;
     assert_eq!(settled.parked.len(), 2, "the exchange is there, and no queue is bound");
     assert!(!rabbit.has_queue(&queue).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_may_not_be_made_is_the_matter_of_its_events() {
+    let rabbit = RabbitMq::shared().await;
+    let (user, prefix) = (name("user"), name("mine"));
+    rabbit.control(&["add_user", &user, "secret"]).await;
+    let configure = format!("^{prefix}");
+    rabbit
+        .control(&["set_permissions", &user, &configure, ".*", ".*"])
+        .await;
+    let options = |routing_key| {
+        [
+            ("user", user.as_str()),
+            ("password", "secret"),
+            ("declare", "queue"),
+            ("routing_key", routing_key),
+        ]
+    };
+    let (allowed, forbidden) = (format!("{prefix}-orders"), name("of-others"));
+    let batch = [to(&forbidden, 1, Some("a")), to(&allowed, 2, Some("b"))];
+    let sink = connector(&rabbit.url(), &options("{topic}")).connect().await.unwrap();
+    let (result, outcomes) = deliver(&*sink, &batch).await;
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!(words(&outcomes), ["park", "delivered"]);
+    assert!(format!("{outcomes:?}").contains("to queue"), "{outcomes:?}");
+
+    let sink = connector(&rabbit.url(), &options(&forbidden)).connect().await.unwrap();
+    let error = deliver(&*sink, &batch).await.0.unwrap_err();
+    assert_eq!(error.action, Action::Halt, "every event goes there: {error}");
+    assert!(error.to_string().contains("for the queue"), "{error}");
 }

@@ -71,3 +71,19 @@ async fn a_broker_that_is_not_there_is_told() {
     assert_eq!(findings[0].subject, "broker amqp://127.0.0.1:1/shop");
     assert!(findings[0].message.contains("refused"), "{findings:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_others_can_read_is_warned_of() {
+    let rabbit = RabbitMq::shared().await;
+    // Another name of this machine, and not one that is known for it.
+    let open = format!("amqp://127.1:{}", rabbit.port());
+    let findings = connector(&open, &[]).probe(&[]).await;
+    let warning = of(&findings, &format!("url {open}"));
+    assert_eq!(warning.level, FindingLevel::Warning);
+    assert!(warning.message.contains("use amqps://"), "{warning:?}");
+    let findings = connector(&rabbit.url(), &[]).probe(&[]).await;
+    assert!(
+        findings.iter().all(|finding| !finding.subject.starts_with("url")),
+        "{findings:?}"
+    );
+}

@@ -139,3 +139,26 @@ async fn messages_larger_than_the_broker_takes_are_parked_and_no_innocent_with_t
     let whole = arrived.iter().find(|arrived| arrived.id.as_u128() == 500).unwrap();
     assert_eq!(whole.payload.len(), 100_000);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_the_broker_closes_while_nothing_is_on_it_is_no_events_fault() {
+    let rabbit = RabbitMq::start(&[]).await;
+    let queues = ["first", "second"];
+    for queue in queues {
+        rabbit.create_queue(queue, "classic").await;
+    }
+    let sink = connector(&rabbit.url(), &[]).connect().await.unwrap();
+    assert_eq!(words(&deliver(&*sink, &[to("first", 1, None)]).await.1), ["delivered"]);
+    // The second channel of the sink is the one for what goes alone.
+    // It is made to look for a queue that is not there, as if it had been asked to, and closes.
+    let ask = "[rabbit_channel:do(P, {'queue.declare', 0, <<\"nowhere\">>, true, false, false, false, false, []}) \
+               || P <- rabbit_channel:list(), rabbit_channel:info(P, [number]) =:= [{number, 2}]].";
+    let asked = rabbit.control(&["eval", ask]).await;
+    assert!(asked.contains("[ok]"), "{asked}");
+    let (result, outcomes) = deliver(&*sink, &[to("second", 2, None)]).await;
+    assert!(result.is_ok(), "{result:?} {outcomes:?}");
+    assert_eq!(words(&outcomes), ["delivered"]);
+    for queue in queues {
+        assert_eq!(ids(&rabbit, queue).await.len(), 1);
+    }
+}

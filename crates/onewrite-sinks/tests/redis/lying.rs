@@ -1,13 +1,15 @@
 //! A server that answers what it likes.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use onewrite_core::Action;
+use onewrite_testkit::wait;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{connected, connector, refused};
-use crate::support::{deliver, events, words};
+use crate::support::{deliver, event, events, words};
 
 /// What it answers to a command of this name, as bytes of the protocol; `None` closes the connection.
 type Script = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -88,11 +90,154 @@ async fn a_transaction_without_an_id_for_each_entry_delivers_nothing() {
 
 #[tokio::test]
 async fn what_stands_before_a_refusal_in_a_transaction_is_there() {
-    let answer = "*3\r\n$3\r\n1-1\r\n-ERR The stream has exhausted the last possible ID\r\n$3\r\n1-2\r\n";
-    let sink = connected(&server(second_exec(answer)).await, &[]).await;
-    let (result, outcomes) = deliver(&*sink, &events(3, &["a", "b", "c"])).await;
+    let id = "$3\r\n1-1\r\n";
+    let answer = format!("*4\r\n{id}-ERR The stream has exhausted the last possible ID\r\n{id}{id}");
+    let sink = connected(&server(second_exec(answer.leak())).await, &[]).await;
+    let (result, outcomes) = deliver(&*sink, &events(4, &["a", "b"])).await;
     result.unwrap();
-    assert_eq!(words(&outcomes), ["delivered", "retry", "retry"]);
+    assert_eq!(words(&outcomes), ["delivered", "retry", "retry", "unknown"]);
+}
+
+#[tokio::test]
+async fn events_of_different_keys_go_without_a_transaction_and_each_has_an_answer_of_its_own() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let script = {
+        let seen = Arc::clone(&seen);
+        move |command: &str| {
+            let mut seen = seen.lock().unwrap();
+            seen.push(command.to_owned());
+            let entries = seen.iter().filter(|command| *command == "XADD").count();
+            match command {
+                "XADD" if entries == 2 => Some("-OOM command not allowed\r\n".to_owned()),
+                "XADD" => Some("$3\r\n1-1\r\n".to_owned()),
+                _ => Some(honest(command)),
+            }
+        }
+    };
+    let sink = connected(&server(script).await, &[]).await;
+    seen.lock().unwrap().clear();
+    let (result, outcomes) = deliver(&*sink, &events(4, &["a", "b", "c", "d"])).await;
+    result.unwrap();
+    assert_eq!(words(&outcomes), ["delivered", "retry", "delivered", "delivered"]);
+    assert_eq!(*seen.lock().unwrap(), ["XADD"; 4], "no command but the entries");
+}
+
+#[tokio::test]
+async fn what_refuses_the_only_stream_of_a_route_halts_it() {
+    for answer in [
+        "-WRONGTYPE Operation against a key",
+        "-NOPERM this user has no permissions to access one of the keys used as arguments",
+    ] {
+        let script = move |command: &str| match command {
+            "XADD" => Some(format!("{answer}\r\n")),
+            _ => Some(honest(command)),
+        };
+        let url = server(script).await;
+        for (stream, outcome, stops) in [("orders", "halt", true), ("{topic}", "park", false)] {
+            let sink = connected(&url, &[("stream", stream)]).await;
+            let (result, outcomes) = deliver(&*sink, &events(1, &["a"])).await;
+            assert_eq!(words(&outcomes), [outcome], "{answer} {stream}");
+            assert_eq!(result.is_err(), stops, "{answer} {stream}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_answers_only_in_part_is_left_for_the_next() {
+    let script = |command: &str| match command {
+        // Longer than the test waits.
+        "ROLE" => Some(String::new()),
+        _ => Some(honest(command)),
+    };
+    let urls = format!(
+        "{},{}",
+        server(script).await,
+        server(|command| Some(honest(command))).await
+    );
+    let begun = std::time::Instant::now();
+    connected(&urls, &[("timeout", "30s")]).await;
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_secs(20), "{taken:?}");
+}
+
+#[tokio::test]
+async fn whether_a_length_is_taken_is_not_guessed() {
+    let pings = Mutex::new(0);
+    let script = move |command: &str| {
+        let mut pings = pings.lock().unwrap();
+        *pings += usize::from(command == "PING");
+        match command {
+            // The second connection is the one that asks.
+            "PING" if *pings > 1 => Some("-ERR max number of clients reached\r\n".to_owned()),
+            _ => Some(honest(command)),
+        }
+    };
+    let sink = connected(&server(script).await, &[]).await;
+    let mut batch = events(1, &["a"]);
+    batch[0].payload = vec![b'x'; 2 << 20].into();
+    let (result, outcomes) = deliver(&*sink, &batch).await;
+    let error = result.unwrap_err();
+    assert_eq!(error.action, Action::Reconnect, "{error}");
+    assert!(error.to_string().contains("max number of clients"), "{error}");
+    assert_eq!(words(&outcomes), ["unknown"]);
+}
+
+#[tokio::test]
+async fn a_sink_that_is_dropped_writes_nothing_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let (sink, mut stream) = tokio::join!(connected_with_patience(&url), async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        // As many commands as connecting sends.
+        let answers = ["PING", "CLUSTER", "ROLE", "MULTI", "EXEC"].map(honest);
+        for answer in answers {
+            let mut request = [0; 256];
+            if !answer.starts_with("*0") {
+                assert_ne!(stream.read(&mut request).await.unwrap(), 0);
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+        stream
+    });
+    // More than lies in buffers, to a server that reads nothing.
+    let mut batch: Vec<_> = (1..=40).map(|number| event(number, None)).collect();
+    for event in &mut batch {
+        event.payload = vec![b'x'; 1 << 20].into();
+    }
+    let (result, _) = deliver(&*sink, &batch).await;
+    assert_eq!(result.unwrap_err().action, Action::Reconnect);
+    drop(sink);
+    wait::until("the connection is closed", async || {
+        stream.write_all(b"+OK\r\n").await.is_err().then_some(())
+    })
+    .await;
+}
+
+async fn connected_with_patience(url: &str) -> Box<dyn onewrite_core::Sink> {
+    connected(url, &[("timeout", "1s")]).await
+}
+
+#[tokio::test]
+async fn a_delivery_that_takes_too_long_leaves_the_rest_for_the_next() {
+    let execs = Mutex::new(0);
+    let script = move |command: &str| {
+        let mut execs = execs.lock().unwrap();
+        *execs += usize::from(command == "EXEC");
+        match command {
+            "EXEC" if *execs > 1 => {
+                std::thread::sleep(Duration::from_secs(9)); // slow on purpose
+                Some(format!("*512\r\n{}", "$3\r\n1-1\r\n".repeat(512)))
+            }
+            _ => Some(honest(command)),
+        }
+    };
+    let sink = connected(&server(script).await, &[("timeout", "30s")]).await;
+    let (result, outcomes) = deliver(&*sink, &events(2_000, &["a"])).await;
+    let error = result.unwrap_err();
+    assert!(matches!(error.action, Action::Retry { .. }), "{error}");
+    assert!(error.to_string().contains("too slow for the whole delivery"), "{error}");
+    assert_eq!(words(&outcomes[..3 * 512]), ["delivered"; 3 * 512]);
+    assert!(words(&outcomes[3 * 512..]).iter().all(|word| *word == "unknown"));
 }
 
 #[tokio::test]

@@ -61,10 +61,12 @@ impl SinkHarness for Harness {
         Some(oversize)
     }
 
-    async fn lose_replies(&mut self, lose: bool) -> Result<(), BoxError> {
-        self.proxy
-            .set(if lose { ProxyMode::DropReplies } else { ProxyMode::Pass });
-        Ok(())
+    fn proxy(&self) -> Option<&FaultProxy> {
+        Some(&self.proxy)
+    }
+
+    fn slowness(&self) -> Duration {
+        Duration::from_millis(20)
     }
 
     async fn stop_broker(&mut self) -> Result<(), BoxError> {
@@ -74,15 +76,6 @@ impl SinkHarness for Harness {
 
     async fn start_broker(&mut self) -> Result<(), BoxError> {
         self.proxy.set(ProxyMode::Pass);
-        Ok(())
-    }
-
-    async fn slow_broker(&mut self, slow: bool) -> Result<(), BoxError> {
-        self.proxy.set(if slow {
-            ProxyMode::Delay(Duration::from_millis(20))
-        } else {
-            ProxyMode::Pass
-        });
         Ok(())
     }
 }

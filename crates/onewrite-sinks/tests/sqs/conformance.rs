@@ -1,8 +1,6 @@
 //! The suite that every sink passes, through a proxy that stands between sink and server and also plays its crashes: ElasticMQ does not
 //! bring back everything after SIGKILL, as Amazon's service would.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use onewrite_core::Event;
 use onewrite_core::error::BoxError;
@@ -64,10 +62,8 @@ impl SinkHarness for Harness {
         Some(oversize)
     }
 
-    async fn lose_replies(&mut self, lose: bool) -> Result<(), BoxError> {
-        self.proxy
-            .set(if lose { ProxyMode::DropReplies } else { ProxyMode::Pass });
-        Ok(())
+    fn proxy(&self) -> Option<&FaultProxy> {
+        Some(&self.proxy)
     }
 
     async fn stop_broker(&mut self) -> Result<(), BoxError> {
@@ -77,15 +73,6 @@ impl SinkHarness for Harness {
 
     async fn start_broker(&mut self) -> Result<(), BoxError> {
         self.proxy.set(ProxyMode::Pass);
-        Ok(())
-    }
-
-    async fn slow_broker(&mut self, slow: bool) -> Result<(), BoxError> {
-        self.proxy.set(if slow {
-            ProxyMode::Delay(Duration::from_millis(100))
-        } else {
-            ProxyMode::Pass
-        });
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! snapshots and hand out in the same order, so a feed changes from one to the other at any time.
 
 mod following;
+mod table;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,20 +13,19 @@ use async_trait::async_trait;
 use onewrite_core::limits::MAINTENANCE_INTERVAL;
 use onewrite_core::routing::Share;
 use onewrite_core::windows::{CARRIED, Windows};
-use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, Sourced, StoreError, StoreFailure};
+use onewrite_core::{BatchLimit, Parking, Position, Settlement, Source, Sourced, StoreError, StoreFailure};
 use tokio::time::Instant;
-use tokio_postgres::Row;
 
 use self::following::Following;
-use super::connection::Connector;
-use super::error::failed;
-use super::log::{Tail, Window};
-use super::reading::{Chunk, Reader, is_cut};
-use super::rows::Decoder;
-use super::session::{BEGIN_READING, LAST_SEQUENCE, Session, fenced};
-use super::snapshot::Snapshot;
-use super::{parking, progress};
+use super::log::Window;
+use super::reading::is_cut;
+use super::session::fenced;
 use crate::pace::Pace;
+
+pub use self::following::Log;
+pub use self::table::{Chunk, Present, Table};
+pub use super::log::{LogRow, Shared, Subscription, Tick};
+pub use super::snapshot::Snapshot;
 
 /// Shortest time between two moves past rows that concern other routes: each costs a commit and an update.
 const PASS_INTERVAL: Duration = Duration::from_secs(1);
@@ -37,11 +37,8 @@ const PASS_ROWS: i64 = 10_000;
 const HEAVY_CHUNKS: u32 = 16;
 
 /// Hands out a route's events.
-pub(super) struct Feed {
-    session: Session,
-    route: String,
-    reader: Reader,
-    decoder: Decoder,
+pub struct Feed<T> {
+    table: T,
     windows: Windows<Snapshot>,
     /// How many of the carried events were read again.
     carried_read: usize,
@@ -59,33 +56,18 @@ pub(super) struct Feed {
     log: Option<Following>,
 }
 
-/// What a look at the clock of the database says.
-struct Present {
-    snapshot: Snapshot,
-    last_sequence: i64,
-}
-
-impl Feed {
-    /// Opens the feed from the recorded progress. With a `tail` it follows the log once it has caught up.
-    pub async fn open(
-        connector: &Connector,
-        lease: &Lease,
-        share: &Share,
-        tail: Option<Arc<Tail>>,
-    ) -> Result<Self, StoreError> {
-        let session = Session::open(connector, lease).await?;
-        let (progress, low) = progress::load(&session, &share.route).await?;
+impl<T: Table> Feed<T> {
+    /// Opens the feed of `share` from the recorded progress. With a `log` it follows that once it has caught up.
+    ///
+    /// # Errors
+    /// What the table answers, or that the lease is another's.
+    pub async fn open(mut table: T, share: &Share, log: Option<Arc<dyn Log>>) -> Result<Self, StoreError> {
+        let (progress, low) = table.load().await?;
         let windows = Windows::new(progress);
+        let carried = windows.carried().iter();
         Ok(Self {
-            session,
-            route: share.route.clone(),
-            reader: Reader::new(share),
-            decoder: Decoder::default(),
-            carried: windows
-                .carried()
-                .iter()
-                .map(|sequence| sequence.cast_signed())
-                .collect(),
+            table,
+            carried: carried.map(|sequence| sequence.cast_signed()).collect(),
             carried_read: 0,
             low,
             heavy: 0,
@@ -93,7 +75,7 @@ impl Feed {
             passed_at: Instant::now(),
             passed_low: windows.base().low,
             windows,
-            log: tail.map(|tail| Following::new(tail, share)),
+            log: log.map(|log| Following::new(log, share)),
         })
     }
 
@@ -104,13 +86,10 @@ impl Feed {
                 .chunks(limit.events.max(1))
                 .next()
                 .unwrap_or_default();
-            let read = self.reader.listed(self.session.client(), wanted, limit);
-            let (rows, low) = self.session.fenced(READING, BEGIN_READING, read).await?;
+            let asked = wanted.len();
+            let (mut events, low) = self.table.listed(wanted, limit).await?;
             self.low = low;
-            let (asked, events) = (
-                wanted.len(),
-                self.decode(&rows, |sequence| Position::new(CARRIED, sequence))?,
-            );
+            place(&mut events, |sequence| Position::new(CARRIED, sequence))?;
             self.carried_read += match events.last() {
                 // The bytes cut it short; what was asked for and is not there any more is passed over.
                 Some(last) if is_cut(0, bytes(&events), limit) => {
@@ -131,18 +110,12 @@ impl Feed {
             return log.hand_out(&mut self.windows, limit);
         }
         while let Some(reading) = self.windows.reading() {
-            let read = self.reader.window(
-                self.session.client(),
-                reading.base,
-                reading.upper,
-                reading.cursor,
-                limit,
-                self.heavy == 0,
-            );
-            let (chunk, low) = self.session.fenced(READING, BEGIN_READING, read).await?;
+            let (base, upper, light) = (reading.base, reading.upper, self.heavy == 0);
+            let read = self.table.fenced_window(base, upper, reading.cursor, limit, light);
+            let (chunk, low) = read.await?;
             self.low = low;
             if !self.is_too_heavy(&chunk) {
-                return self.hand_out(&chunk);
+                return self.hand_out(chunk);
             }
         }
         Ok(Vec::new())
@@ -155,7 +128,7 @@ impl Feed {
         } else {
             self.heavy.saturating_sub(1)
         };
-        chunk.is_heavy && chunk.rows.is_empty()
+        chunk.is_heavy && chunk.events.is_empty()
     }
 
     /// Goes on with what came over the log, if anything did.
@@ -188,7 +161,7 @@ impl Feed {
 
     /// Looks whether there is anything beyond what was read, and if so opens a window.
     async fn read_new(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
-        let present = self.present().await?;
+        let present = self.table.present(self.low).await?;
         let base = self.windows.base();
         if present.snapshot.text() == base.text() {
             self.caught_up();
@@ -198,33 +171,18 @@ impl Feed {
             return Err(restored(base, &present.snapshot));
         }
         let light = self.heavy == 0;
-        let read = self
-            .reader
-            .window(self.session.client(), base, &present.snapshot, 0, limit, light);
-        let chunk = self.session.transaction(READING, BEGIN_READING, read).await?;
-        if chunk.rows.is_empty() && !chunk.is_cut {
+        let chunk = self.table.window(base, &present.snapshot, 0, limit, light).await?;
+        if chunk.events.is_empty() && !chunk.is_cut {
             self.caught_up();
             self.pass(present).await?;
             return Ok(Vec::new());
         }
-        self.low = self.session.fence().await?;
+        self.low = self.table.fence().await?;
         self.windows.open(present.snapshot);
         if self.is_too_heavy(&chunk) {
             return self.read_on(limit).await;
         }
-        self.hand_out(&chunk)
-    }
-
-    async fn present(&mut self) -> Result<Present, StoreError> {
-        let sql = format!("SELECT pg_current_snapshot()::text, ({LAST_SEQUENCE})");
-        let rows = self.session.query("taking a snapshot", &sql, &Vec::new()).await?;
-        let row = rows
-            .first()
-            .ok_or_else(|| StoreError::new(StoreFailure::Unavailable, "a snapshot did not come"))?;
-        Ok(Present {
-            snapshot: Snapshot::parse(row.get(0), self.low)?,
-            last_sequence: row.get(1),
-        })
+        self.hand_out(chunk)
     }
 
     /// Moves past a window that holds nothing for this route, from time to time: a snapshot may be built upon only after a
@@ -233,7 +191,7 @@ impl Feed {
         if !self.is_due(present.last_sequence) {
             return Ok(());
         }
-        self.low = self.session.fence().await?;
+        self.low = self.table.fence().await?;
         self.windows.open(present.snapshot);
         self.windows.complete();
         self.record().await
@@ -261,7 +219,7 @@ impl Feed {
         let progress = self.windows.progress();
         self.passed_at = Instant::now();
         self.passed_low = progress.floor.low;
-        progress::record(&self.session, &self.route, &progress).await
+        self.table.record(&progress).await
     }
 
     /// Everything there is was read: from here the log can take over.
@@ -271,26 +229,22 @@ impl Feed {
         }
     }
 
-    fn hand_out(&mut self, chunk: &Chunk) -> Result<Vec<Sourced>, StoreError> {
-        let windows = &mut self.windows;
-        let events = decode(&chunk.rows, &mut self.decoder, |sequence| windows.hand_out(sequence))?;
+    fn hand_out(&mut self, chunk: Chunk) -> Result<Vec<Sourced>, StoreError> {
+        let (windows, mut events) = (&mut self.windows, chunk.events);
+        place(&mut events, |sequence| windows.hand_out(sequence))?;
         if !chunk.is_cut {
             self.windows.complete();
             self.caught_up();
         }
         Ok(events)
     }
-
-    fn decode(&mut self, rows: &[Row], position: impl FnMut(u64) -> Position) -> Result<Vec<Sourced>, StoreError> {
-        decode(rows, &mut self.decoder, position)
-    }
 }
 
 #[async_trait]
-impl Source for Feed {
+impl<T: Table> Source for Feed<T> {
     async fn next_batch(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
         if self.log.as_ref().is_some_and(Following::is_fenced) {
-            return Err(fenced(self.session.lease()));
+            return Err(fenced(self.table.lease()));
         }
         let mut events = self.read_carried(limit).await?;
         if events.is_empty() && self.windows.reading().is_some() {
@@ -319,29 +273,22 @@ impl Source for Feed {
     }
 
     async fn park(&mut self, events: &[Parking]) -> Result<(), StoreError> {
-        parking::park(&self.session, &self.route, events, |parking| parking.position.sequence).await
+        self.table.park(events).await
     }
 }
 
-const READING: &str = "reading the outbox";
-
-fn decode(
-    rows: &[Row],
-    decoder: &mut Decoder,
-    mut position: impl FnMut(u64) -> Position,
-) -> Result<Vec<Sourced>, StoreError> {
+/// Gives events that come in the order of their sequences their positions.
+fn place(events: &mut [Sourced], mut position: impl FnMut(u64) -> Position) -> Result<(), StoreError> {
     let mut last = 0;
-    let mut events = Vec::with_capacity(rows.len());
-    for row in rows {
-        let sequence: i64 = row.try_get(0).map_err(|error| failed(READING, error))?;
+    for sourced in events {
+        let sequence = sourced.position.sequence;
         if sequence <= last {
-            return Err(repeated(sequence));
+            return Err(repeated(sequence.cast_signed()));
         }
         last = sequence;
-        let event = decoder.event(row, 1, position(sequence.cast_unsigned()));
-        events.push(event.map_err(|error| failed(READING, error))?);
+        sourced.position = position(sequence);
     }
-    Ok(events)
+    Ok(())
 }
 
 /// Sequences ascend in every window; whoever wrote one by hand broke that.

@@ -18,9 +18,10 @@ use super::WantedFeed;
 use super::blocked::KEYS;
 use super::connection::Connector;
 use super::error::failed;
-use super::feed::Feed;
+use super::feed::{Feed, Log};
 use super::foreign::ForeignOutbox;
 use super::log::{self, Tail, slot};
+use super::native::NativeTable;
 use super::redeliveries::Redeliveries;
 use super::session::{BEGIN, Parameters, Session, fenced, transaction};
 use super::{adopt, lease, maintain};
@@ -215,9 +216,9 @@ impl Outbox for PostgresOutbox {
         if let Some(foreign) = &self.foreign {
             return foreign.feed(&self.connector, lease, share).await;
         }
-        Ok(Box::new(
-            Feed::open(&self.connector, lease, share, self.tail(lease)).await?,
-        ))
+        let table = NativeTable::open(&self.connector, lease, share).await?;
+        let log = self.tail(lease).map(|tail| tail as Arc<dyn Log>);
+        Ok(Box::new(Feed::open(table, share, log).await?))
     }
 
     async fn redeliveries(&self, lease: &Lease, share: &Share) -> Result<Box<dyn Source>, StoreError> {

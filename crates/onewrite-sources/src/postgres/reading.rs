@@ -83,7 +83,7 @@ impl Reader {
         cursor: u64,
         limit: BatchLimit,
         light: bool,
-    ) -> Result<Chunk, Error> {
+    ) -> Result<Rows, Error> {
         let (mut events, bytes) = limits(limit);
         let (cursor, xmax, upper_text) = (cursor.cast_signed(), base.xmax().to_string(), upper.text());
         let ended: Vec<String> = base.ended_until(upper).map(|xid| xid.to_string()).collect();
@@ -107,7 +107,7 @@ impl Reader {
         ];
         self.filter.bind(&mut parameters);
         let rows = client.query_typed(sql, &parameters).await?;
-        Ok(Chunk::new(
+        Ok(Rows::new(
             rows,
             usize::try_from(events).unwrap_or(usize::MAX),
             limit.bytes,
@@ -128,7 +128,7 @@ impl Reader {
 }
 
 /// Rows of a window.
-pub(super) struct Chunk {
+pub(super) struct Rows {
     pub rows: Vec<Row>,
     /// Whether there may be more.
     pub is_cut: bool,
@@ -136,7 +136,7 @@ pub(super) struct Chunk {
     pub is_heavy: bool,
 }
 
-impl Chunk {
+impl Rows {
     fn new(mut rows: Vec<Row>, events: usize, bytes: usize) -> Self {
         let length = |row: &Row| row.try_get::<_, Option<&[u8]>>(PAYLOAD).ok().flatten().map(<[u8]>::len);
         let mut read = 0;

@@ -7,7 +7,7 @@ use onewrite_core::{StoreError, StoreFailure};
 
 /// A snapshot, and what is known of the sequence values of the transactions that it does not see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Snapshot {
+pub struct Snapshot {
     text: Arc<str>,
     xmin: u64,
     xmax: u64,

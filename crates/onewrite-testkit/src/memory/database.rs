@@ -73,6 +73,12 @@ impl MemoryDatabase {
         }
     }
 
+    /// Loses every replication slot, whoever reads it.
+    pub fn lose_slots(&self) {
+        self.state().server.slots.clear();
+        self.changed();
+    }
+
     /// From now on its leases have this bug.
     pub fn plant(&self, bug: LeaseBug) {
         self.state().bug = Some(bug);
@@ -93,10 +99,10 @@ impl MemoryDatabase {
     }
 
     /// One call of an adapter: fails as the test asked for, and can be dropped before it does anything.
-    pub(super) async fn call<T>(
-        &self,
-        work: impl FnOnce(&mut State) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    ///
+    /// # Errors
+    /// `Unavailable`, as the test asked for, also when the work was done; and what the work returns.
+    pub async fn call<T>(&self, work: impl FnOnce(&mut State) -> Result<T, StoreError>) -> Result<T, StoreError> {
         tokio::task::yield_now().await;
         let trouble = self.trouble();
         if trouble == Trouble::Unreachable {
@@ -113,12 +119,12 @@ impl MemoryDatabase {
     }
 
     /// Wakes everybody who waits for something new.
-    pub(super) fn changed(&self) {
+    pub fn changed(&self) {
         self.shared.changes.tell();
     }
 
     /// Something to wait on: it changes with the database.
-    pub(super) fn changes(&self) -> Watcher {
+    pub fn changes(&self) -> Watcher {
         self.shared.changes.watch()
     }
 

@@ -125,16 +125,25 @@ impl Source for Feed {
     }
 
     async fn park(&mut self, events: &[Parking]) -> Result<(), StoreError> {
-        self.database
-            .call(|state| {
-                state.fence(&self.lease)?;
-                for parking in events {
-                    set_aside(state, &self.share, parking.position.sequence, parking);
-                }
-                Ok(())
-            })
-            .await?;
-        self.database.changed();
+        self.database.set_aside(&self.lease, &self.share, events).await
+    }
+}
+
+impl MemoryDatabase {
+    /// Sets events of the outbox aside for the holder of a lease.
+    ///
+    /// # Errors
+    /// `Fenced`, and as the test asked for.
+    pub async fn set_aside(&self, lease: &Lease, share: &Share, events: &[Parking]) -> Result<(), StoreError> {
+        self.call(|state| {
+            state.fence(lease)?;
+            for parking in events {
+                set_aside(state, share, parking.position.sequence, parking);
+            }
+            Ok(())
+        })
+        .await?;
+        self.changed();
         Ok(())
     }
 }

@@ -8,11 +8,13 @@ mod feed;
 mod operations;
 mod outbox;
 mod redeliveries;
+mod server;
 mod state;
 mod transaction;
 
 pub use broker::{MemoryBroker, MemoryConnector};
 pub use changes::{Changes, Watcher};
 pub use database::MemoryDatabase;
-pub use state::{LeaseBug, PlainRow};
+pub use server::{Logged, Server, Snapshot};
+pub use state::{LeaseBug, PlainRow, RouteRow, Row, State};
 pub use transaction::MemoryTransaction;

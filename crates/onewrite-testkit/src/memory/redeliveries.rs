@@ -90,7 +90,7 @@ impl Redeliveries {
 
     fn is_due(&self, state: &State, parked: &ParkedRow) -> bool {
         let Share { relay, route, .. } = &self.share;
-        if parked.relay != *relay || !parked.row.is_in(self.share.group) {
+        if parked.relay != *relay || !parked.row.plain.is_in(self.share.group) {
             return false;
         }
         match parked.state {

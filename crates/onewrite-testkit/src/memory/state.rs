@@ -12,6 +12,8 @@ use onewrite_core::{Event, Position, Sourced, StoreError, StoreFailure};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::server::Server;
+
 /// A row as any program may insert it, past every check of a library: its headers can be any JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlainRow {
@@ -31,6 +33,18 @@ pub struct PlainRow {
     pub payload: Vec<u8>,
 }
 
+impl PlainRow {
+    /// Whether it is in a group of lanes.
+    pub fn is_in(&self, group: Group) -> bool {
+        let mut hash = DefaultHasher::new();
+        match &self.key {
+            Some(key) => key.hash(&mut hash),
+            None => self.id.hash(&mut hash),
+        }
+        group.holds(hash.finish())
+    }
+}
+
 impl From<&onewrite::Event> for PlainRow {
     fn from(event: &onewrite::Event) -> Self {
         Self {
@@ -47,33 +61,41 @@ impl From<&onewrite::Event> for PlainRow {
 
 /// A committed row of the outbox.
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub struct Row {
     /// Which commit brought it, counted from 1.
     pub commit: u64,
+    /// The transaction that wrote it.
+    pub xid: u64,
+    /// What was written.
     pub plain: PlainRow,
+    /// When it was committed.
     pub occurred_at: Timestamp,
 }
 
+/// What the database holds.
 #[derive(Default)]
-pub(super) struct State {
+pub struct State {
     /// The outbox, by sequence.
     pub rows: BTreeMap<u64, Row>,
+    /// The last sequence that was drawn.
     pub last_sequence: u64,
+    /// How many commits there were.
     pub commits: u64,
-    pub transactions: u64,
+    /// Transactions and the log, for those who read them as PostgreSQL's.
+    pub server: Server,
     /// Keys that an open transaction has appended to, and which one.
-    pub locked_keys: HashMap<String, u64>,
+    pub(super) locked_keys: HashMap<String, u64>,
     /// By relay and group. Rows of groups that a smaller layout has not are kept for their epochs.
-    pub relays: BTreeMap<(String, u32), RelayRow>,
+    pub(super) relays: BTreeMap<(String, u32), RelayRow>,
     /// By relay and id.
-    pub members: BTreeMap<(String, String), MemberRow>,
+    pub(super) members: BTreeMap<(String, String), MemberRow>,
     /// By relay, name and group.
-    pub routes: BTreeMap<RouteKey, RouteRow>,
-    pub parked: BTreeMap<i64, ParkedRow>,
-    pub last_parked: i64,
+    pub(super) routes: BTreeMap<RouteKey, RouteRow>,
+    pub(super) parked: BTreeMap<i64, ParkedRow>,
+    pub(super) last_parked: i64,
     /// A planted bug in the leases.
-    pub bug: Option<LeaseBug>,
-    pub replays: BTreeMap<i64, ReplayRow>,
+    pub(super) bug: Option<LeaseBug>,
+    pub(super) replays: BTreeMap<i64, ReplayRow>,
 }
 
 /// Relay, name and group.
@@ -115,23 +137,24 @@ pub(super) struct MemberRow {
     pub expires_at: Instant,
 }
 
-/// A snapshot is the count of commits that it sees.
+/// A route of a relay in one group.
 #[derive(Clone, Debug)]
-pub(super) struct RouteRow {
-    pub definition: String,
+pub struct RouteRow {
+    pub(super) definition: String,
     /// How many groups the layout has to which it belongs.
-    pub groups: u32,
+    pub(super) groups: u32,
+    /// How far it is; a snapshot is the count of commits that it sees.
     pub progress: Progress<u64>,
-    pub state: RouteState,
-    pub paused: bool,
-    pub halted: Option<String>,
-    pub delivered: u64,
-    pub failed: u64,
-    pub last_error: Option<String>,
+    pub(super) state: RouteState,
+    pub(super) paused: bool,
+    pub(super) halted: Option<String>,
+    pub(super) delivered: u64,
+    pub(super) failed: u64,
+    pub(super) last_error: Option<String>,
 }
 
 impl RouteRow {
-    pub fn new(share: &Share, floor: u64, pending: Vec<u64>) -> Self {
+    pub(super) fn new(share: &Share, floor: u64, pending: Vec<u64>) -> Self {
         Self {
             definition: share.definition(),
             groups: share.group.count,
@@ -248,22 +271,17 @@ impl Row {
         sourced
     }
 
+    /// Whether the route takes it.
     pub fn is_taken_by(&self, share: &Share) -> bool {
-        share.takes(&self.plain.topic, self.plain.event_type.as_deref()) && self.is_in(share.group)
-    }
-
-    pub fn is_in(&self, group: Group) -> bool {
-        let mut hash = DefaultHasher::new();
-        match &self.plain.key {
-            Some(key) => key.hash(&mut hash),
-            None => self.plain.id.hash(&mut hash),
-        }
-        group.holds(hash.finish())
+        share.takes(&self.plain.topic, self.plain.event_type.as_deref()) && self.plain.is_in(share.group)
     }
 }
 
 impl State {
     /// Refuses whoever is not the last holder of the lease's group.
+    ///
+    /// # Errors
+    /// `Fenced`.
     pub fn fence(&self, lease: &Lease) -> Result<(), StoreError> {
         let own = self.leases(&lease.relay);
         let held = match self.bug {
@@ -288,10 +306,14 @@ impl State {
     }
 
     /// The leases of a relay.
-    pub fn leases(&self, relay: &str) -> impl Iterator<Item = &RelayRow> {
+    pub(super) fn leases(&self, relay: &str) -> impl Iterator<Item = &RelayRow> {
         self.relays.iter().filter(move |((of, _), _)| of == relay).map(|(_, row)| row)
     }
 
+    /// A route's row.
+    ///
+    /// # Errors
+    /// `Refused`, when it was never adopted.
     pub fn route(&mut self, relay: &str, route: &str, group: Group) -> Result<&mut RouteRow, StoreError> {
         let words = || format!("route {route:?} of relay {relay:?} was never adopted in group {group}");
         self.routes

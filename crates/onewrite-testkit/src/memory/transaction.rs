@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::database::MemoryDatabase;
+use super::server::Logged;
 use super::state::{PlainRow, Row};
 
 /// A transaction of an application. Dropping it rolls it back.
@@ -10,19 +11,19 @@ pub struct MemoryTransaction {
     database: MemoryDatabase,
     number: u64,
     rows: Vec<(u64, PlainRow)>,
+    message: Option<String>,
+    logged: bool,
 }
 
 impl MemoryTransaction {
     pub(super) fn new(database: MemoryDatabase) -> Self {
-        let number = {
-            let mut state = database.state();
-            state.transactions += 1;
-            state.transactions
-        };
+        let number = database.state().server.begin();
         Self {
             database,
             number,
             rows: Vec::new(),
+            message: None,
+            logged: false,
         }
     }
 
@@ -43,14 +44,41 @@ impl MemoryTransaction {
         self.rows.push((state.last_sequence, row));
     }
 
+    /// Its number.
+    pub fn xid(&self) -> u64 {
+        self.number
+    }
+
+    /// Has a message logged with its commit.
+    pub fn emit(&mut self, content: String) {
+        self.message = Some(content);
+    }
+
+    /// Writes its commit to the log, where it can be read from now on, while nobody sees its rows yet: so a commit looks that
+    /// waits for a standby. Only [`commit`](Self::commit) can follow.
+    pub fn log(&mut self) {
+        let entry = Logged {
+            xid: self.number,
+            rows: self.rows.clone(),
+            message: self.message.take(),
+        };
+        self.database.state().server.log.push(entry);
+        self.logged = true;
+        self.database.changed();
+    }
+
     /// Makes everything visible at once.
     pub fn commit(mut self) {
+        if !self.logged {
+            self.log();
+        }
         let mut state = self.database.state();
         state.commits += 1;
         let (commit, occurred_at) = (state.commits, Timestamp::now());
         for (sequence, plain) in self.rows.drain(..) {
             let row = Row {
                 commit,
+                xid: self.number,
                 plain,
                 occurred_at,
             };
@@ -79,10 +107,10 @@ impl MemoryTransaction {
 
 impl Drop for MemoryTransaction {
     fn drop(&mut self) {
-        self.database
-            .state()
-            .locked_keys
-            .retain(|_, holder| *holder != self.number);
+        let mut state = self.database.state();
+        state.locked_keys.retain(|_, holder| *holder != self.number);
+        state.server.end(self.number);
+        drop(state);
         self.database.changed();
     }
 }

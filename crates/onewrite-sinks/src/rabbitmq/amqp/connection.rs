@@ -11,12 +11,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::super::address::Address;
 use super::confirms::Verdict;
 use super::failure::Failure;
 use super::frames::{Frames, put_body, put_header, put_heartbeat, put_method};
 use super::handshake::{Login, Server, greet};
 use super::shared::{ChannelState, Shared};
-use super::stream::{Address, open};
 use crate::limits::{AMQP_CLOSE_TIMEOUT, AMQP_FRAME_BYTES_DEFAULT, AMQP_SILENCE_HEARTBEATS};
 use crate::tls::TlsFiles;
 
@@ -37,7 +37,12 @@ impl Connection {
         name: &str,
         heartbeat: Duration,
     ) -> Result<Self, Failure> {
-        let mut stream = open(address, tls).await?;
+        let connecting = |error| Failure::Connecting(Arc::new(error));
+        let tls = match address.encrypted {
+            true => Some(Arc::new(tls.client_aside().await.map_err(connecting)?)),
+            false => None,
+        };
+        let mut stream = address.endpoint.open(tls).await.map_err(connecting)?;
         let mut frames = Frames::new(AMQP_FRAME_BYTES_DEFAULT as usize);
         let agreed = greet(&mut stream, &mut frames, address, login, name, heartbeat).await?;
         let shared = Arc::new(Shared::new(&agreed, &address.shown));
@@ -61,10 +66,7 @@ impl Connection {
         channel
             .call(AMQPClass::Channel(channel::AMQPMethod::Open(channel::Open {})))
             .await?;
-        let select = confirm::Select { nowait: false };
-        channel
-            .call(AMQPClass::Confirm(confirm::AMQPMethod::Select(select)))
-            .await?;
+        channel.confirm().await?;
         Ok(channel)
     }
 
@@ -150,6 +152,14 @@ impl Channel {
         receiver.await.unwrap_or_else(gone)
     }
 
+    /// Asks for confirms, which changes nothing where they were asked for before: then everything has been heard that the broker had
+    /// said of the channel, such as that it closed it.
+    pub async fn confirm(&self) -> Result<(), Failure> {
+        let select = confirm::Select { nowait: false };
+        let answer = self.call(AMQPClass::Confirm(confirm::AMQPMethod::Select(select)));
+        answer.await.map(drop)
+    }
+
     /// Publishes a message as mandatory, in the order of the calls. The broker's word comes later.
     pub fn publish(&self, message: Message) -> Result<oneshot::Receiver<Verdict>, HeaderTooLarge> {
         // By it a return, which names no number, is known to be this message's.
@@ -197,9 +207,9 @@ impl Channel {
 }
 
 /// Reads until the connection ends, and tells everybody why it did.
-async fn read(mut from: impl AsyncRead + Unpin, mut frames: Frames, shared: Arc<Shared>, heartbeat: Option<Duration>) {
+async fn read(mut from: impl AsyncRead + Unpin, mut frames: Frames, shared: Arc<Shared>, heartbeat: Duration) {
     let shown = &shared.shown;
-    let silence = heartbeat.map_or(Duration::MAX, |heartbeat| heartbeat * AMQP_SILENCE_HEARTBEATS);
+    let silence = heartbeat * AMQP_SILENCE_HEARTBEATS;
     let failure = loop {
         match timeout(silence, frames.next(&mut from)).await {
             Ok(Ok(Some(frame))) => {
@@ -216,8 +226,8 @@ async fn read(mut from: impl AsyncRead + Unpin, mut frames: Frames, shared: Arc<
 }
 
 /// Writes what is to be written, and heartbeats when nothing is.
-async fn write(mut to: impl AsyncWrite + Unpin, shared: Arc<Shared>, heartbeat: Option<Duration>) {
-    let pause = heartbeat.map_or(Duration::MAX, |heartbeat| heartbeat / 2);
+async fn write(mut to: impl AsyncWrite + Unpin, shared: Arc<Shared>, heartbeat: Duration) {
+    let pause = heartbeat / 2;
     loop {
         let (mut bytes, over) = {
             let mut state = shared.state();

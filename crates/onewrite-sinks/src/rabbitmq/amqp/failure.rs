@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use onewrite_core::error::SinkError;
+use onewrite_core::error::{SinkError, chain};
 
 /// Why a channel or a connection is of no more use. Everybody who waits for it is told the same.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum Failure {
         /// What there is.
         offered: String,
     },
-    /// There is no connection, or it broke.
+    /// The connection broke.
     #[error("{what}")]
     Broken {
         /// What happened.
@@ -31,9 +31,9 @@ pub enum Failure {
         #[source]
         source: Option<Arc<io::Error>>,
     },
-    /// The files for TLS cannot be used.
-    #[error("{0}")]
-    Tls(Arc<SinkError>),
+    /// There is no way to the broker, or the files for TLS cannot be used.
+    #[error("{}", chain(&**.0))]
+    Connecting(Arc<SinkError>),
 }
 
 /// The broker's word when it closes something.

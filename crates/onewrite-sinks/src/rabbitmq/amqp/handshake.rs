@@ -8,9 +8,9 @@ use amq_protocol::types::{AMQPValue, FieldTable, LongString, ShortString};
 use onewrite_core::options::Secret;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
+use super::super::address::Address;
 use super::failure::{Close, Failure};
 use super::frames::{Frames, put_method};
-use super::stream::Address;
 use crate::limits::{AMQP_CHANNELS, AMQP_FRAME_BYTES_DEFAULT, AMQP_FRAME_BYTES_MAX};
 
 /// How the client says who it is.
@@ -41,8 +41,8 @@ pub struct Agreed {
     pub server: Server,
     /// Most bytes of a frame, its overhead included.
     pub frame_max: usize,
-    /// At least one frame from each side in this time; `None` where nobody asks for it.
-    pub heartbeat: Option<Duration>,
+    /// At least one frame from each side in this time.
+    pub heartbeat: Duration,
 }
 
 /// Says who the client is and opens the virtual host.
@@ -82,7 +82,7 @@ pub async fn greet(
         connection::AMQPMethod::OpenOk(_) => Ok(Agreed {
             server: server(&start.server_properties),
             frame_max,
-            heartbeat: (heartbeat > 0).then(|| Duration::from_secs(heartbeat.into())),
+            heartbeat: Duration::from_secs(heartbeat.into()),
         }),
         other => Err(unexpected(&other)),
     }

@@ -13,10 +13,8 @@ mod failure;
 mod frames;
 mod handshake;
 mod shared;
-mod stream;
 
 pub(super) use self::confirms::Verdict;
 pub(super) use self::connection::{Channel, Connection, Message};
 pub(super) use self::failure::{Close, Failure};
 pub(super) use self::handshake::Login;
-pub(super) use self::stream::Address;

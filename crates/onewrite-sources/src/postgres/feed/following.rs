@@ -8,16 +8,25 @@ use onewrite_core::routing::Share;
 use onewrite_core::windows::Windows;
 use onewrite_core::{BatchLimit, Sourced, StoreError};
 
-use super::super::log::{Follower, LogRow, Subscription, Tail, Tick, Window};
+use super::super::log::{Follower, LogRow, Subscription, Tick, Window};
 use super::super::snapshot::Snapshot;
 use super::repeated;
 
 /// How often a feed that follows the log makes sure that ticks still come.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
+/// A reader of the log that the routes of a relay share.
+pub trait Log: Send + Sync {
+    /// Subscribes a route; `None` while the log is not read.
+    fn subscribe(&self, share: &Share) -> Option<Subscription>;
+
+    /// Whether another relay leads.
+    fn is_fenced(&self) -> bool;
+}
+
 /// Follows the log for one route, or waits for the chance to.
 pub(super) struct Following {
-    tail: Arc<Tail>,
+    log: Arc<dyn Log>,
     share: Share,
     present: Option<(Subscription, Follower)>,
     /// The events of the open window that are not handed out; none while that is read from the table.
@@ -25,9 +34,9 @@ pub(super) struct Following {
 }
 
 impl Following {
-    pub fn new(tail: Arc<Tail>, share: &Share) -> Self {
+    pub fn new(log: Arc<dyn Log>, share: &Share) -> Self {
         Self {
-            tail,
+            log,
             share: share.clone(),
             present: None,
             ready: VecDeque::new(),
@@ -36,13 +45,13 @@ impl Following {
 
     /// Whether another relay leads.
     pub fn is_fenced(&self) -> bool {
-        self.tail.is_fenced()
+        self.log.is_fenced()
     }
 
     /// Subscribes, unless it has or the log is not read at the moment.
     pub fn begin(&mut self) {
         if self.present.is_none() {
-            let subscription = self.tail.subscribe(&self.share);
+            let subscription = self.log.subscribe(&self.share);
             self.present = subscription.map(|subscription| {
                 let follower = Follower::new(subscription.begun_before);
                 (subscription, follower)

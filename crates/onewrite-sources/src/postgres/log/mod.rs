@@ -19,6 +19,6 @@ mod ticks;
 
 pub(super) use follower::{Follower, Window};
 pub(super) use limits::COPIED_BYTES;
-pub(super) use shared::{LogRow, Subscription};
+pub use shared::{LogRow, Shared, Subscription};
 pub(super) use tail::{Tail, drop_left_over, record, stop_following};
-pub(super) use ticks::Tick;
+pub use ticks::Tick;

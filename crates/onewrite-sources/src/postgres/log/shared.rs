@@ -15,7 +15,7 @@ use super::ticks::Tick;
 
 /// An event as it came over the log.
 #[derive(Debug)]
-pub(crate) struct LogRow {
+pub struct LogRow {
     /// The transaction that wrote it.
     pub xid: u64,
     /// Its place in the outbox.
@@ -27,11 +27,11 @@ pub(crate) struct LogRow {
 }
 
 /// What a route takes from its queue: all that came before a tick, and the tick.
-pub(crate) type Taken = (Vec<LogRow>, Arc<Tick>);
+pub type Taken = (Vec<LogRow>, Arc<Tick>);
 
 /// One for each reader of the log.
 #[derive(Default)]
-pub(crate) struct Shared {
+pub struct Shared {
     /// Tells this reader's ticks from those of one before it under the same lease, which may still be on their way: their
     /// numbers mean nothing here.
     writer: i64,
@@ -241,7 +241,7 @@ impl Subscriber {
 }
 
 /// A route's end of the log. Dropping it ends the subscription.
-pub(crate) struct Subscription {
+pub struct Subscription {
     shared: Arc<Shared>,
     key: usize,
     changed: Arc<Notify>,

@@ -14,6 +14,7 @@ use tokio_postgres::types::Type;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::connection::Connector;
+use super::super::feed::Log;
 use super::super::lanes::Published;
 use super::super::rows::Decoder;
 use super::super::session::{BEGIN, Parameters, Session};
@@ -45,14 +46,14 @@ impl Tail {
             _reading: AbortOnDropHandle::new(tokio::spawn(reader.run())),
         }
     }
+}
 
-    /// Subscribes a route; `None` while the log is not read.
-    pub fn subscribe(&self, share: &Share) -> Option<Subscription> {
+impl Log for Tail {
+    fn subscribe(&self, share: &Share) -> Option<Subscription> {
         Subscription::new(&self.shared, share)
     }
 
-    /// Whether another relay leads.
-    pub fn is_fenced(&self) -> bool {
+    fn is_fenced(&self) -> bool {
         self.shared.is_fenced()
     }
 }

@@ -30,7 +30,7 @@ const TICK: &str = "\
 
 /// What a tick says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tick {
+pub struct Tick {
     /// It counts from the start of the log feed.
     pub number: u64,
     /// What the database held when it began.

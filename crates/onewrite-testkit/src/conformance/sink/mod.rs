@@ -20,6 +20,7 @@ use onewrite_core::{Event, SinkConnector};
 use uuid::Uuid;
 
 use super::report::{Broken, Case, cases, run};
+use crate::faults::{FaultProxy, ProxyMode};
 
 /// A broker that a sink is checked against, with the means to do it harm.
 #[async_trait]
@@ -42,8 +43,15 @@ pub trait SinkHarness: Send {
     /// an id and a key.
     fn oversize(&self) -> Option<Event>;
 
+    /// What stands between sink and broker, where it plays the faults below; `None` where the harness plays them itself.
+    fn proxy(&self) -> Option<&FaultProxy> {
+        None
+    }
+
     /// Whether the broker takes what it is sent, but nothing that it answers reaches the sink.
-    async fn lose_replies(&mut self, lose: bool) -> Result<(), BoxError>;
+    async fn lose_replies(&mut self, lose: bool) -> Result<(), BoxError> {
+        play(self.proxy(), ProxyMode::DropReplies, lose)
+    }
 
     /// Stops the broker without a warning, as a crash does.
     async fn stop_broker(&mut self) -> Result<(), BoxError>;
@@ -52,13 +60,27 @@ pub trait SinkHarness: Send {
     async fn start_broker(&mut self) -> Result<(), BoxError>;
 
     /// Whether the broker, or the way to it, is very slow.
-    async fn slow_broker(&mut self, slow: bool) -> Result<(), BoxError>;
+    async fn slow_broker(&mut self, slow: bool) -> Result<(), BoxError> {
+        play(self.proxy(), ProxyMode::Delay(self.slowness()), slow)
+    }
+
+    /// How slow the proxy then is, in each direction.
+    fn slowness(&self) -> Duration {
+        Duration::from_millis(100)
+    }
 
     /// How long one delivery may take before the suite drops it and counts what is not reported as unknown: a little more than
     /// the sink is configured to wait for an answer.
     fn delivery_timeout(&self) -> Duration {
         Duration::from_secs(10)
     }
+}
+
+/// Begins or ends a fault of the proxy.
+fn play(proxy: Option<&FaultProxy>, fault: ProxyMode, begins: bool) -> Result<(), BoxError> {
+    let proxy = proxy.ok_or("the harness has neither a proxy nor a way of its own to play this fault")?;
+    proxy.set(if begins { fault } else { ProxyMode::Pass });
+    Ok(())
 }
 
 /// Where a case delivers to.
