@@ -114,5 +114,9 @@ pub const ALARM_LOOKS: u32 = 2;
 /// How long counting the events of a replay may take; the answer then leaves the count out.
 pub const REPLAY_COUNT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Events that a replay passes over, because they are not recorded as delivered yet, before it waits for them: room for all that
+/// can wait for a retry and as many redeliveries under way. They are looked up again at each look, by index.
+pub const REPLAY_WAITING_MAX: usize = PENDING_EVENTS_MAX + REDELIVERY_EVENTS;
+
 /// How long a replay that is through is still shown.
 pub const REPLAY_SHOWN: Duration = Duration::from_secs(3600);

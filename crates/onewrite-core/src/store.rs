@@ -99,8 +99,10 @@ pub trait Outbox: Send + Sync {
 
     /// Opens what operators ask to be delivered again under a share: parked events marked for retry, held events of keys
     /// that nothing blocks any more (lowest first), parked events of [`UNROUTED`](crate::routing::UNROUTED) marked for retry that this share
-    /// takes, and replays. A replay hands out only what the route has delivered: what is not settled, or set aside, would overtake
-    /// the events of its key that come before it, and its first delivery comes anyway. Settling a parked event removes it, unless it was parked anew meanwhile.
+    /// takes, and replays. A replay hands out only what is recorded as settled: anything else would overtake the events of its key that
+    /// come before it. It owes what had been delivered when it was asked for, recorded or not, so it waits for what is not settled yet or under
+    /// retry, hands it out then, and is through after that; it is through without what is set aside until a person decides, and without what
+    /// was skipped. Settling a parked event removes it, unless it was parked anew meanwhile.
     async fn redeliveries(&self, lease: &Lease, share: &Share) -> Result<Box<dyn Source>, StoreError>;
 
     /// The keys of a route that have an event parked, held, or under retry: under `on_poison = "block_key"` their later
@@ -184,7 +186,7 @@ pub trait Operations: Send + Sync {
     async fn parked(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError>;
     /// Marks events for another delivery and returns how many. Held events of their keys follow by themselves.
     async fn retry(&self, filter: &ParkedFilter) -> Result<u64, StoreError>;
-    /// Gives events up: they are removed, with everything about them in the returned rows. Held events of their keys follow;
+    /// Gives events up: they are removed, with everything about them in the returned rows, and no replay delivers them. Held events of their keys follow;
     /// an event that is only held is itself given up where the filter names its number.
     async fn skip(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError>;
     /// Changes a parked event before a retry; `false` when there is no such event. Refused when it would break a limit.
@@ -383,7 +385,7 @@ pub struct Replay {
     /// Its number.
     #[serde(rename = "replay")]
     pub id: i64,
-    /// How many events it holds, counted up to [`UNSETTLED_COUNT_MAX`](crate::limits::UNSETTLED_COUNT_MAX); `None` when counting
+    /// How many events it holds, without those that are set aside or were given up, counted up to [`UNSETTLED_COUNT_MAX`](crate::limits::UNSETTLED_COUNT_MAX); `None` when counting
     /// them took longer than [`REPLAY_COUNT_TIMEOUT`](crate::limits::REPLAY_COUNT_TIMEOUT).
     pub events: Option<i64>,
     /// What of the request is no longer in the table, in words.

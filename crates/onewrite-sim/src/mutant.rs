@@ -27,6 +27,8 @@ pub enum Mutant {
     Lease(LeaseBug),
     /// Of how it follows snapshots and the log.
     Feed(FeedBug),
+    /// Of its database, whose replays are through without what was delivered and is not recorded yet.
+    HastyReplays,
 }
 
 impl Mutant {
@@ -47,32 +49,35 @@ impl Mutant {
         Self::Lease(LeaseBug::Unfenced),
         Self::Lease(LeaseBug::MixesLayouts),
         Self::Lease(LeaseBug::UnfencedByGroup),
+        Self::HastyReplays,
     ];
 
     pub(crate) fn connector(self, inner: Arc<dyn SinkConnector>) -> Arc<dyn SinkConnector> {
         match self {
             Self::Sink(bug) => buggy_connector(inner, bug),
-            Self::Source(_) | Self::Feed(_) | Self::Lease(_) => inner,
+            Self::Source(_) | Self::Feed(_) | Self::Lease(_) | Self::HastyReplays => inner,
         }
     }
 
     pub(crate) fn outbox(self, inner: Arc<dyn Outbox>) -> Arc<dyn Outbox> {
         match self {
             Self::Source(bug) => buggy_outbox(inner, bug),
-            Self::Sink(_) | Self::Feed(_) | Self::Lease(_) => inner,
+            Self::Sink(_) | Self::Feed(_) | Self::Lease(_) | Self::HastyReplays => inner,
         }
     }
 
     pub(crate) fn feed(self) -> Option<FeedBug> {
         match self {
             Self::Feed(bug) => Some(bug),
-            Self::Sink(_) | Self::Source(_) | Self::Lease(_) => None,
+            Self::Sink(_) | Self::Source(_) | Self::Lease(_) | Self::HastyReplays => None,
         }
     }
 
     pub(crate) fn database(self, database: &MemoryDatabase) {
-        if let Self::Lease(bug) = self {
-            database.plant(bug);
+        match self {
+            Self::Lease(bug) => database.plant(bug),
+            Self::HastyReplays => database.finish_replays_early(),
+            Self::Sink(_) | Self::Source(_) | Self::Feed(_) => {}
         }
     }
 }
@@ -96,6 +101,7 @@ impl fmt::Display for Mutant {
             Self::Lease(LeaseBug::Unfenced) => "writes progress without a fence",
             Self::Lease(LeaseBug::MixesLayouts) => "takes a group while another layout is held",
             Self::Lease(LeaseBug::UnfencedByGroup) => "does not fence by group",
+            Self::HastyReplays => "replays only what is recorded as delivered already",
         };
         formatter.write_str(words)
     }

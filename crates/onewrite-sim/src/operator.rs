@@ -1,10 +1,12 @@
 //! An operator at work while everything runs, and what it gave up on purpose.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use onewrite_core::Operations;
 use onewrite_core::store::{ParkedFilter, ReplayRequest};
-use onewrite_testkit::memory::MemoryDatabase;
+use onewrite_testkit::memory::{MemoryBroker, MemoryDatabase};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::trace::Trace;
@@ -17,29 +19,45 @@ pub struct Operator {
     database: MemoryDatabase,
     trace: Trace,
     random: fastrand::Rng,
+    /// The brokers, in the order of the routes.
+    brokers: Vec<MemoryBroker>,
+    owed: Vec<Owed>,
     /// Events that were given up: neither lost nor out of order.
     pub skipped: HashSet<Uuid>,
 }
 
+/// What a replay that was asked for has to bring.
+struct Owed {
+    /// The route, by its number.
+    route: usize,
+    /// What the broker had of the key.
+    ids: HashSet<Uuid>,
+    /// How many deliveries there were before.
+    before: usize,
+}
+
 impl Operator {
-    pub fn new(database: &MemoryDatabase, trace: &Trace, seed: u64) -> Self {
+    pub fn new(database: &MemoryDatabase, brokers: &[MemoryBroker], trace: &Trace, seed: u64) -> Self {
         Self {
             database: database.clone(),
             trace: trace.clone(),
             random: fastrand::Rng::with_seed(seed),
+            brokers: brokers.to_vec(),
+            owed: Vec::new(),
             skipped: HashSet::new(),
         }
     }
 
     /// Does something; a call that fails is one that a person would make again later.
     pub async fn act(&mut self, routes: &[String], keys: &[String]) {
-        let route = &routes[self.random.usize(0..routes.len())];
+        let number = self.random.usize(0..routes.len());
+        let route = &routes[number];
         match self.random.u32(0..10) {
             0 => self.pause(Some(route), true).await,
             1..=3 => self.pause(None, false).await,
             4..=6 => self.retry(route).await,
             7 => self.skip(route).await,
-            _ => self.replay(route, keys).await,
+            _ => self.replay(number, route, keys).await,
         }
     }
 
@@ -90,17 +108,54 @@ impl Operator {
             .note(format_args!("operator: skip on {route}: {}", skipped.is_ok()));
     }
 
-    async fn replay(&mut self, route: &str, keys: &[String]) {
+    /// An event that a replay owed and did not bring, in words. What was given up meanwhile is not owed any more.
+    pub fn not_replayed(&self) -> Option<String> {
+        self.owed.iter().find_map(|owed| {
+            let deliveries = self.brokers[owed.route].ids();
+            let again: HashSet<&Uuid> = deliveries[owed.before..].iter().collect();
+            let mut missing = owed
+                .ids
+                .iter()
+                .filter(|id| !again.contains(id) && !self.skipped.contains(id));
+            missing.next().map(|id| {
+                let (route, before) = (owed.route, owed.before);
+                format!(
+                    "event {} was not replayed on route {route} after delivery {before}",
+                    id.as_u128()
+                )
+            })
+        })
+    }
+
+    async fn replay(&mut self, number: usize, route: &str, keys: &[String]) {
         if keys.is_empty() {
             return;
         }
+        let picked = self.random.usize(0..keys.len());
+        // In the middle of deliveries, and every other time of the key that arrived last: most likely nobody has recorded that yet.
+        sleep(Duration::from_millis(picked as u64 % 50)).await;
+        let last = self.brokers[number].log().pop().and_then(|event| event.key);
+        let key = match last.as_deref() {
+            Some(last) if picked.is_multiple_of(2) => last,
+            _ => &keys[picked],
+        };
         let request = ReplayRequest {
             relay: RELAY.to_owned(),
             route: route.to_owned(),
-            key: Some(keys[self.random.usize(0..keys.len())].clone()),
+            key: Some(key.to_owned()),
             ..ReplayRequest::default()
         };
         let done = self.database.replay(&request).await;
+        if done.is_ok() {
+            // Nothing comes between the request and this look: it was the last thing that the call did.
+            let deliveries = self.brokers[number].log();
+            let of_key = deliveries.iter().filter(|event| event.key.as_deref() == Some(key));
+            self.owed.push(Owed {
+                route: number,
+                ids: of_key.map(|event| event.id).collect(),
+                before: deliveries.len(),
+            });
+        }
         self.trace
             .note(format_args!("operator: replay on {route}: {}", done.is_ok()));
     }

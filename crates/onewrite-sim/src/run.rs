@@ -82,14 +82,17 @@ pub fn run(seed: u64, mutant: Option<Mutant>, trace: &Trace) -> Result<Outcome, 
             Ok(()) if world.writes.unfenced().is_some() => {
                 format!("a zombie wrote: {}", world.writes.unfenced().unwrap_or_default())
             }
-            Ok(()) => {
-                return Ok(Outcome {
-                    seed,
-                    verdict,
-                    time: world.began.elapsed(),
-                    story: trace.sum(),
-                });
-            }
+            Ok(()) => match world.operator.not_replayed() {
+                Some(words) => words,
+                None => {
+                    return Ok(Outcome {
+                        seed,
+                        verdict,
+                        time: world.began.elapsed(),
+                        story: trace.sum(),
+                    });
+                }
+            },
         };
         Err(Violation { seed, words })
     })
@@ -139,7 +142,7 @@ impl World {
             .collect();
         Self {
             application: Application::new(&database, trace, &plan, random.u64(..)),
-            operator: Operator::new(&database, trace, random.u64(..)),
+            operator: Operator::new(&database, &brokers, trace, random.u64(..)),
             processes: (0..plan.processes)
                 .map(|number| Process::new(number, trace, &writes))
                 .collect(),

@@ -15,8 +15,8 @@ use crate::output::human::{count, plural};
 /// Delivers events that are still in the outbox once more
 ///
 /// The relay does it in the background, beside new events; replayed events carry the header onewrite-replay and their old
-/// ids, so that consumers with an inbox are not disturbed. Only what the route has delivered comes again: what is parked or still
-/// to come is left to its first delivery. All bounds that are given must fit.
+/// ids, so that consumers with an inbox are not disturbed. What is parked is left to its retry, and what was skipped stays away; what
+/// the route has still to deliver comes again after that. All bounds that are given must fit.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

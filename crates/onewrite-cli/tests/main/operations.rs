@@ -12,11 +12,11 @@ fn migrate_creates_once_and_check_finds_all_well() {
     let shop = Shop::new();
     assert_eq!(
         shop.program.json(&["migrate", "--json"]),
-        json!({"version": 2, "applied": [], "granted": [], "notes": []})
+        json!({"version": 3, "applied": [], "granted": [], "notes": []})
     );
     assert_eq!(
         shop.program.run(&["migrate"]).out,
-        "the schema is at version 2 already\n"
+        "the schema is at version 3 already\n"
     );
     let answer = shop.program.json(&["check", "--json"]);
     assert_eq!(answer["ok"], true, "{answer}");

@@ -56,6 +56,7 @@ async fn fit(client: &Client, lease: &Lease, shares: &[Share]) -> Result<(), Sto
 /// Makes the progress of all groups anew, from that of another layout or of none.
 async fn lay_out(client: &Client, lease: &Lease, shares: &[Share]) -> Result<(), StoreError> {
     const CLEAR: &str = "DELETE FROM onewrite.route WHERE relay = $1";
+    const REPLAYS: &str = "UPDATE onewrite.replay SET group_progress = NULL WHERE relay = $1 AND group_progress IS NOT NULL";
     const LAY_OUT: &str = "\
         INSERT INTO onewrite.route (relay, name, lane_group, lane_groups, epoch, definition, floor_snapshot, floor_sequence, \
                                     pending, paused, halted, state, delivered, failed) \
@@ -69,6 +70,7 @@ async fn lay_out(client: &Client, lease: &Lease, shares: &[Share]) -> Result<(),
     let beginning = Beginning::of(client, &recorded).await?;
     let of_relay: Parameters<'_> = vec![(&lease.relay, Type::TEXT)];
     client.execute_typed(CLEAR, &of_relay).await.map_err(wrong)?;
+    client.execute_typed(REPLAYS, &of_relay).await.map_err(wrong)?;
     let columns = Columns::new(lease, shares, &recorded);
     let count = small(lease.group.count);
     let mut parameters: Parameters<'_> = vec![

@@ -43,6 +43,9 @@ pub(super) async fn maintain(client: Client, lease: &Lease, retention: Duration)
             emptied.push(name);
         }
     }
+    if !emptied.is_empty() {
+        keeper.forget_skipped().await.map_err(wrong)?;
+    }
     let alarms = alarms::look(&keeper.client, retention, &AlarmThresholds::default()).await?;
     Ok(Maintenance { emptied, alarms })
 }
@@ -119,6 +122,13 @@ impl Keeper<'_> {
              WHERE relay.name = $1 AND relay.epoch = $2"
         );
         Ok(self.client.execute_typed(&note, &self.lease_parameters()).await? > 0)
+    }
+
+    /// Forgets that events were skipped which are gone.
+    async fn forget_skipped(&self) -> Result<(), Error> {
+        const FORGET: &str = "DELETE FROM onewrite.skipped_event AS skipped WHERE NOT EXISTS \
+                              (SELECT FROM onewrite.outbox WHERE outbox.sequence = skipped.sequence)";
+        self.client.execute_typed(FORGET, &[]).await.map(|_| ())
     }
 
     fn lease_parameters(&self) -> Parameters<'_> {

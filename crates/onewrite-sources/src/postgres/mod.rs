@@ -13,6 +13,7 @@ macro_rules! still_held {
 
 mod adopt;
 mod alarms;
+mod asked;
 mod blocked;
 pub(crate) mod connection;
 pub(crate) mod error;

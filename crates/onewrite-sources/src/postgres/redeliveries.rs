@@ -16,6 +16,7 @@ use self::replays::{ReplayProgress, Replays};
 use super::connection::Connector;
 use super::parking::{self, LOCK_ROUTE};
 use super::session::{BEGIN, Parameters, Session};
+use crate::runs::Look;
 
 /// Hands out redeliveries under a route's share.
 pub(super) struct Redeliveries {
@@ -23,6 +24,8 @@ pub(super) struct Redeliveries {
     route: String,
     aside: Aside,
     replays: Replays,
+    /// The statement that records how far replays are.
+    record_replays: String,
     generation: u64,
     /// What was handed out and is not settled.
     out: BTreeMap<Position, Item>,
@@ -49,16 +52,20 @@ impl Redeliveries {
             route: share.route.clone(),
             aside: Aside::new(share),
             replays: Replays::new(share),
+            record_replays: replays::record(share.group),
             generation: 0,
             out: BTreeMap::new(),
         })
     }
 
-    /// Commits the fence and gives the events their positions.
-    async fn hand_out(&mut self, found: Vec<(Item, Sourced)>) -> Result<Vec<Sourced>, StoreError> {
+    /// Commits the fence and gives the events their positions. `look` is the look at a replay that found them.
+    async fn hand_out(&mut self, found: Vec<(Item, Sourced)>, look: Option<Look>) -> Result<Vec<Sourced>, StoreError> {
         // What was read is handed out only when it is sure to be on disk, as everywhere.
         self.session.fence().await?;
         self.generation += 1;
+        if let Some(look) = look {
+            self.replays.runs.looked(look);
+        }
         let mut events = Vec::with_capacity(found.len());
         for (at, (item, mut sourced)) in found.into_iter().enumerate() {
             sourced.position = Position::new(self.generation, at as u64);
@@ -97,7 +104,7 @@ impl Redeliveries {
                 let (locked, removed, recorded) = futures::join!(
                     client.execute_typed(LOCK_ROUTE, &lock),
                     client.execute_typed(REMOVE, &remove),
-                    client.execute_typed(replays::RECORD, &replays)
+                    client.execute_typed(&self.record_replays, &replays)
                 );
                 let locked = locked?;
                 removed.and(recorded).map(|_| locked)
@@ -111,11 +118,12 @@ impl Redeliveries {
 impl Source for Redeliveries {
     async fn next_batch(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
         let mut found = self.aside.read(&self.session, limit).await?;
+        let mut look = None;
         if found.is_empty() {
-            found = self.replays.read(&self.session, limit).await?;
+            (found, look) = self.replays.read(&self.session, limit).await?;
         }
         if !found.is_empty() {
-            return self.hand_out(found).await;
+            return self.hand_out(found, look).await;
         }
         if self.replays.runs.any_to_finish() {
             self.record(&[]).await?;

@@ -5,6 +5,7 @@
 //! it (and takes it back when the transaction is rolled back), so whoever sees a value sees every lower one that will ever
 //! be: ascending sequences are the order of commits.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -90,7 +91,7 @@ impl Feed {
         let read = self.worker.run("reading the outbox", move |connection| {
             // Before the look, so that what is committed during it is a change.
             let version = data_version(connection)?;
-            let wanted = |row: &Row<'_>| is_taken(row, &share);
+            let wanted = |row: &Row<'_>, _| is_taken(row, &share).map(ControlFlow::Continue);
             read_stretch(connection, (cursor, i64::MAX), limit, FRESH, wanted).map(|stretch| (stretch, version))
         });
         let (stretch, version) = read.await?;

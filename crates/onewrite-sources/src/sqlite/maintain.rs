@@ -98,7 +98,7 @@ fn delete_chunk(connection: &Connection, relay: &str, cursor: i64, retention: Du
     Ok(chunk)
 }
 
-/// Deletes rows, ascending, and writes down up to where the outbox's history is gone with them.
+/// Deletes rows, ascending, with what is known of their having been skipped, and writes down up to where the outbox's history is gone with them.
 fn delete(connection: &Connection, relay: &str, sequences: &[i64]) -> rusqlite::Result<()> {
     const NOTE: &str = "\
         UPDATE onewrite_relay SET removed_through = max(coalesce(removed_through, 0), ?2), \
@@ -107,7 +107,9 @@ fn delete(connection: &Connection, relay: &str, sequences: &[i64]) -> rusqlite::
     let Some(last) = sequences.last() else { return Ok(()) };
     connection.prepare_cached(NOTE)?.execute((relay, last))?;
     let mut delete = connection.prepare_cached("DELETE FROM onewrite_outbox WHERE sequence = ?1")?;
-    sequences
-        .iter()
-        .try_for_each(|sequence| delete.execute([sequence]).map(|_| ()))
+    let mut forget = connection.prepare_cached("DELETE FROM onewrite_skipped_event WHERE sequence = ?1")?;
+    sequences.iter().try_for_each(|sequence| {
+        delete.execute([sequence])?;
+        forget.execute([sequence]).map(|_| ())
+    })
 }

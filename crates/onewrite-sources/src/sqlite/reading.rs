@@ -1,5 +1,7 @@
 //! Reading the outbox in order, a bounded stretch at a time.
 
+use std::ops::ControlFlow;
+
 use onewrite_core::routing::Share;
 use onewrite_core::{BatchLimit, Position, Sourced};
 use rusqlite::{Connection, Row};
@@ -47,13 +49,14 @@ impl Room {
     }
 }
 
-/// Reads what `wanted` says yes to, above `cursor` and up to `last`, in order. `wanted` sees a row of [`EVENT_COLUMNS`].
+/// Reads what `wanted` says yes to, above `cursor` and up to `last`, in order. `wanted` sees a row of [`EVENT_COLUMNS`] and its sequence,
+/// and may end the stretch before it.
 pub(super) fn read_stretch(
     connection: &Connection,
     (cursor, last): (i64, i64),
     limit: BatchLimit,
     generation: u64,
-    mut wanted: impl FnMut(&Row<'_>) -> rusqlite::Result<bool>,
+    mut wanted: impl FnMut(&Row<'_>, i64) -> rusqlite::Result<ControlFlow<(), bool>>,
 ) -> rusqlite::Result<Stretch> {
     let sql = format!(
         "SELECT {EVENT_COLUMNS}, sequence FROM onewrite_outbox WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3"
@@ -72,8 +75,12 @@ pub(super) fn read_stretch(
         && let Some(row) = rows.next()?
     {
         read += 1;
-        stretch.cursor = row.get(EVENT_WIDTH)?;
-        if wanted(row)? {
+        let sequence = row.get(EVENT_WIDTH)?;
+        let ControlFlow::Continue(is_wanted) = wanted(row, sequence)? else {
+            return Ok(stretch);
+        };
+        stretch.cursor = sequence;
+        if is_wanted {
             let sourced = event_of(row, Position::new(generation, stretch.cursor.cast_unsigned()))?;
             room.take(&sourced);
             stretch.events.push((stretch.cursor, sourced));

@@ -15,6 +15,7 @@ pub(super) use self::replays::count;
 use super::parking::{park, park_again};
 use super::place::Place;
 use super::worker::Worker;
+use crate::runs::Look;
 
 /// Hands out redeliveries under a route's share.
 pub(super) struct Redeliveries {
@@ -69,10 +70,13 @@ impl Redeliveries {
         read.await
     }
 
-    /// Commits the fence and gives the events their positions.
-    async fn hand_out(&mut self, found: Vec<(Item, Sourced)>) -> Result<Vec<Sourced>, StoreError> {
+    /// Commits the fence and gives the events their positions. `look` is the look at a replay that found them.
+    async fn hand_out(&mut self, found: Vec<(Item, Sourced)>, look: Option<Look>) -> Result<Vec<Sourced>, StoreError> {
         self.worker.fenced("fencing", &self.lease, |_| Ok(())).await?;
         self.generation += 1;
+        if let Some(look) = look {
+            self.replays.runs.looked(look);
+        }
         let mut events = Vec::with_capacity(found.len());
         for (at, (item, mut sourced)) in found.into_iter().enumerate() {
             sourced.position = Position::new(self.generation, at as u64);
@@ -106,11 +110,12 @@ impl Redeliveries {
 impl Source for Redeliveries {
     async fn next_batch(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
         let mut found = self.read_aside(limit).await?;
+        let mut look = None;
         if found.is_empty() {
-            found = self.replays.read(&self.worker, &self.share, limit).await?;
+            (found, look) = self.replays.read(&self.worker, &self.share, limit).await?;
         }
         if !found.is_empty() {
-            return self.hand_out(found).await;
+            return self.hand_out(found, look).await;
         }
         if self.replays.runs.any_to_finish() {
             self.record(Vec::new()).await?;

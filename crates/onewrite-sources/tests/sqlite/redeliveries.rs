@@ -270,7 +270,7 @@ fn replays_and_what_they_bring(fixture: &Fixture) -> [(ReplayRequest, Vec<&'stat
 async fn a_replay_goes_on_where_it_stood_and_reads_a_bounded_stretch_at_a_time() {
     let fixture = Fixture::new();
     let lease = fixture.begin(&everything()).await;
-    let fill = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 60000) \
+    let fill = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 110000) \
                 INSERT INTO onewrite_outbox (topic, payload) SELECT 'common', 'x' FROM n";
     fixture.append("rare", None, "1");
     fixture.sql(fill);

@@ -79,6 +79,11 @@ impl MemoryDatabase {
         self.changed();
     }
 
+    /// A planted bug: from now on a replay is through without what was not recorded as settled when it came there.
+    pub fn finish_replays_early(&self) {
+        self.state().hasty_replays = true;
+    }
+
     /// From now on its leases have this bug.
     pub fn plant(&self, bug: LeaseBug) {
         self.state().bug = Some(bug);

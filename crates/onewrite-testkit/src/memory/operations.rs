@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::database::MemoryDatabase;
-use super::state::{Aside, ParkedRow, ReplayRow, RouteKey, RouteRow, State};
+use super::state::{Aside, ParkedRow, ReplayRow, RouteKey, RouteRow, Standing, State};
 
 #[async_trait]
 impl Operations for MemoryDatabase {
@@ -77,10 +77,12 @@ impl Operations for MemoryDatabase {
         let skipped = self
             .call(|state| {
                 let picked = pick(state, filter, |_| true);
-                let removed = picked
-                    .into_iter()
-                    .filter_map(|id| Some((id, state.parked.remove(&id)?)));
-                Ok(removed.map(|(id, parked)| shown(id, &parked, true)).collect())
+                let removed = picked.into_iter().filter_map(|id| {
+                    let parked = state.parked.remove(&id)?;
+                    state.skipped.insert((parked.relay.clone(), parked.sequence));
+                    Some(shown(id, &parked, true))
+                });
+                Ok(removed.collect())
             })
             .await?;
         self.changed();
@@ -177,7 +179,7 @@ fn replay(state: &mut State, request: &ReplayRequest) -> Result<Replay, StoreErr
         events: 0,
         settled: Default::default(),
     };
-    row.events = row.events(&state.rows, &share).count() as i64;
+    row.events = left(state, &row, &share);
     let (id, events) = (state.replays.len() as i64 + 1, Some(row.events));
     state.replays.insert(id, row);
     Ok(Replay {
@@ -195,11 +197,16 @@ fn share_of(state: &State, relay: &str, route: &str) -> Option<Share> {
     Some(Share::from_definition(relay, route, &row.definition)?.in_group(Group::ALL))
 }
 
+/// How many events a replay is still to bring.
+fn left(state: &State, row: &ReplayRow, share: &Share) -> i64 {
+    let left = state.left_of(row, share);
+    left.filter(|(_, _, standing)| *standing != Standing::Aside).count() as i64
+}
+
 fn replay_status(state: &State, id: i64, row: &ReplayRow) -> ReplayStatus {
     let ReplayRequest { relay, route, .. } = &row.request;
     let share = share_of(state, relay, route);
-    let all = share.iter().flat_map(|share| row.events(&state.rows, share));
-    let left = all.filter(|(sequence, _)| !row.settled.contains(sequence)).count() as i64;
+    let left = share.map_or(0, |share| left(state, row, &share));
     ReplayStatus {
         id,
         relay: relay.clone(),
@@ -228,6 +235,7 @@ fn forget(state: &mut State, relay: &str) -> Result<Forgotten, StoreError> {
     state.parked.retain(|_, parked| parked.relay != relay);
     let parked = (before - state.parked.len()) as u64;
     state.replays.retain(|_, replay| replay.request.relay != relay);
+    state.skipped.retain(|(of, _)| of != relay);
     Ok(Forgotten {
         routes: routes.into_iter().collect(),
         parked,

@@ -10,7 +10,7 @@ use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, So
 use super::changes::Watcher;
 use super::database::MemoryDatabase;
 use super::feed::{Room, set_aside, words};
-use super::state::{Aside, ParkedRow, ReplayRow, Row, State};
+use super::state::{Aside, ParkedRow, ReplayRow, Row, Standing, State};
 
 /// Hands out parked events under retry, held events that nothing blocks any more, and replays.
 pub(super) struct Redeliveries {
@@ -57,9 +57,7 @@ impl Redeliveries {
             }
         }
         found.sort_by_key(|(sequence, _, _)| *sequence);
-        for (id, replay) in &state.replays {
-            self.find_replayed(state, *id, replay, &mut found);
-        }
+        self.find_replayed(state, &mut found);
         self.generation += 1;
         let mut room = Room::new(limit);
         let mut events = Vec::new();
@@ -99,31 +97,40 @@ impl Redeliveries {
                 parked.route == UNROUTED && parked.row.is_taken_by(&self.share)
             }
             Aside::Retry => parked.route == *route,
-            Aside::Held => parked.route == *route && !is_blocked(state, parked),
+            Aside::Held => parked.route == *route && !state.is_blocked(parked),
         }
     }
 
-    fn find_replayed<'a>(&self, state: &'a State, id: i64, replay: &ReplayRow, found: &mut Vec<(u64, Item, &'a Row)>) {
-        let request = &replay.request;
-        if request.relay != self.share.relay || request.route != self.share.route {
-            return;
-        }
-        // What was not delivered yet is left to its first delivery: here it would overtake what comes before it.
-        let route = (self.share.relay.clone(), self.share.route.clone(), self.share.group.index);
-        let Some(route) = state.routes.get(&route) else { return };
-        let is_aside = |sequence| {
-            let mut parked = state.parked.values();
-            parked.any(|parked| {
-                (parked.sequence, &parked.relay, &parked.route) == (sequence, &self.share.relay, &self.share.route)
+    fn owns(&self, replay: &ReplayRow) -> bool {
+        (&replay.request.relay, &replay.request.route) == (&self.share.relay, &self.share.route)
+    }
+
+    /// Passes over what is set aside: replays are through without it.
+    fn pass_over(&self, state: &mut State) {
+        let is_passed = |standing| standing == Standing::Aside || (standing == Standing::Waits && state.hasty_replays);
+        let own = state.replays.iter().filter(|(_, replay)| self.owns(replay));
+        let passed: Vec<(i64, u64)> = own
+            .flat_map(|(id, replay)| {
+                let left = state.left_of(replay, &self.share);
+                left.filter(|(_, _, standing)| is_passed(*standing))
+                    .map(|(sequence, _, _)| (*id, sequence))
             })
-        };
-        for (sequence, row) in replay.events(&state.rows, &self.share) {
-            if !route.covers(sequence, row) || is_aside(sequence) {
-                continue;
+            .collect();
+        for (id, sequence) in passed {
+            if let Some(replay) = state.replays.get_mut(&id) {
+                replay.settled.insert(sequence);
             }
-            let item = Item::Replayed { request: id, sequence };
-            if !replay.settled.contains(&sequence) && !self.out.values().any(|out| *out == item) {
-                found.push((sequence, item, row));
+        }
+    }
+
+    fn find_replayed<'a>(&self, state: &'a State, found: &mut Vec<(u64, Item, &'a Row)>) {
+        for (id, replay) in state.replays.iter().filter(|(_, replay)| self.owns(replay)) {
+            for (sequence, row, standing) in state.left_of(replay, &self.share) {
+                let item = Item::Replayed { request: *id, sequence };
+                // What waits is left to its first delivery: here it would overtake what comes before it.
+                if standing == Standing::Settled && !self.out.values().any(|out| *out == item) {
+                    found.push((sequence, item, row));
+                }
             }
         }
     }
@@ -174,6 +181,7 @@ impl Source for Redeliveries {
         database
             .call(|state| {
                 state.fence(&self.lease)?;
+                self.pass_over(state);
                 Ok(self.read(state, limit))
             })
             .await
@@ -208,14 +216,4 @@ impl Source for Redeliveries {
         self.database.changed();
         Ok(())
     }
-}
-
-/// Whether a poison event of its key is still parked.
-fn is_blocked(state: &State, held: &ParkedRow) -> bool {
-    state.parked.values().any(|parked| {
-        parked.state == Aside::Parked
-            && parked.relay == held.relay
-            && parked.route == held.route
-            && parked.row.plain.key == held.row.plain.key
-    })
 }

@@ -93,9 +93,13 @@ pub struct State {
     pub(super) routes: BTreeMap<RouteKey, RouteRow>,
     pub(super) parked: BTreeMap<i64, ParkedRow>,
     pub(super) last_parked: i64,
+    /// Events that were given up, by relay and sequence.
+    pub(super) skipped: BTreeSet<(String, u64)>,
     /// A planted bug in the leases.
     pub(super) bug: Option<LeaseBug>,
     pub(super) replays: BTreeMap<i64, ReplayRow>,
+    /// A planted bug: what is not recorded as settled is no part of a replay.
+    pub(super) hasty_replays: bool,
 }
 
 /// Relay, name and group.
@@ -221,7 +225,19 @@ pub(super) struct ReplayRow {
     pub request: ReplayRequest,
     pub requested_at: Timestamp,
     pub events: i64,
+    /// Handed out and settled, or passed over for good.
     pub settled: BTreeSet<u64>,
+}
+
+/// How an event of a replay stands, as far as is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Delivered: it is replayed.
+    Settled,
+    /// Not settled yet, or under retry: perhaps delivered, perhaps not.
+    Waits,
+    /// Set aside until a person decides, and left to its retry; or given up.
+    Aside,
 }
 
 impl ReplayRow {
@@ -297,6 +313,39 @@ impl State {
             lease.relay, lease.group, lease.epoch
         );
         Err(StoreError::new(StoreFailure::Fenced, words))
+    }
+
+    /// What a replay is still to bring under the route's share, with how it stands.
+    pub(super) fn left_of<'a>(&'a self, replay: &ReplayRow, share: &Share) -> impl Iterator<Item = (u64, &'a Row, Standing)> {
+        let events = replay.events(&self.rows, share);
+        let left = events.filter(|(sequence, _)| !replay.settled.contains(sequence));
+        left.map(|(sequence, row)| (sequence, row, self.standing(share, sequence, row)))
+    }
+
+    /// How an event stands under a route's share.
+    fn standing(&self, share: &Share, sequence: u64, row: &Row) -> Standing {
+        let name = (share.relay.clone(), share.route.clone(), share.group.index);
+        let mut parked = self.parked.values();
+        let aside =
+            parked.find(|aside| (aside.sequence, &aside.relay, &aside.route) == (sequence, &share.relay, &share.route));
+        match aside {
+            _ if self.skipped.contains(&(share.relay.clone(), sequence)) => Standing::Aside,
+            Some(aside) if aside.state == Aside::Parked || (aside.state == Aside::Held && self.is_blocked(aside)) => {
+                Standing::Aside
+            }
+            None if self.routes.get(&name).is_some_and(|route| route.covers(sequence, row)) => Standing::Settled,
+            _ => Standing::Waits,
+        }
+    }
+
+    /// Whether a poison event of its key is still parked.
+    pub(super) fn is_blocked(&self, held: &ParkedRow) -> bool {
+        self.parked.values().any(|parked| {
+            parked.state == Aside::Parked
+                && parked.relay == held.relay
+                && parked.route == held.route
+                && parked.row.plain.key == held.row.plain.key
+        })
     }
 
     /// Whether this is the last lease of its group.

@@ -134,6 +134,8 @@ fn event(payload: bytes::Bytes) -> Event {
 pub struct DatabaseHarness {
     pub name: &'static str,
     pub wrap: Wrap<dyn Outbox>,
+    /// What is done to each database before it is used.
+    pub prepare: fn(&MemoryDatabase),
 }
 
 impl DatabaseHarness {
@@ -147,6 +149,7 @@ impl DatabaseHarness {
         Self {
             name,
             wrap: Box::new(wrap),
+            prepare: |_| (),
         }
     }
 }
@@ -159,6 +162,7 @@ impl SourceHarness for DatabaseHarness {
 
     async fn fresh(&mut self) -> Result<Subject, BoxError> {
         let database = MemoryDatabase::new();
+        (self.prepare)(&database);
         Ok(Subject {
             outbox: (self.wrap)(Arc::new(database.clone())),
             operations: Arc::new(database.clone()),

@@ -2,6 +2,7 @@
 
 use onewrite_testkit::conformance::{Broken, sink, source};
 use onewrite_testkit::faults::{SinkBug, SourceBug, buggy_connector, buggy_outbox};
+use onewrite_testkit::memory::MemoryDatabase;
 
 use crate::harness::{BrokerHarness, DatabaseHarness};
 
@@ -92,4 +93,19 @@ async fn a_floor_past_unsettled_events_is_caught() {
         "no_interleaving_and_no_crash_loses_invents_or_reorders",
     ];
     assert_caught_by(&broken, &cases);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replays_that_end_without_what_is_not_recorded_are_caught() {
+    let mut harness = DatabaseHarness {
+        prepare: MemoryDatabase::finish_replays_early,
+        ..DatabaseHarness::plain()
+    };
+    let broken = source::check(&mut harness).await;
+    let cases = [
+        "a_replay_waits_for_what_is_not_recorded_yet",
+        "a_pending_event_holds_up_its_own_replay_only_at_its_end",
+        "a_replay_waits_for_events_under_retry",
+    ];
+    assert_caught_by(&broken.expect_err("the suite catches the bug"), &cases);
 }

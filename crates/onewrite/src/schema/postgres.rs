@@ -29,8 +29,13 @@ pub const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         version: 4,
+        name: "skipped",
+        sql: include_str!("postgres/0004_skipped.sql"),
+    },
+    Migration {
+        version: 5,
         name: "groups",
-        sql: include_str!("postgres/0004_groups.sql"),
+        sql: include_str!("postgres/0005_groups.sql"),
     },
 ];
 

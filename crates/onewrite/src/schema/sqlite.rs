@@ -14,6 +14,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "history",
         sql: include_str!("sqlite/0002_history.sql"),
     },
+    Migration {
+        version: 3,
+        name: "skipped",
+        sql: include_str!("sqlite/0003_skipped.sql"),
+    },
 ];
 
 /// The version that this crate works with.

@@ -27,7 +27,7 @@ pub struct RetryArguments {
     which: Which,
 }
 
-/// Gives parked events up: they are removed and never delivered
+/// Gives parked events up: they are removed and never delivered, nor replayed
 ///
 /// What was removed is printed whole with --json, so that it can be kept. Held events of their keys follow by themselves.
 #[derive(Debug, Args)]

@@ -89,6 +89,7 @@ async fn remove(transaction: &Transaction<'_>, relay: &str, slots: Vec<String>) 
     for rest in [
         "DELETE FROM onewrite.replay WHERE relay = $1",
         "DELETE FROM onewrite.member WHERE relay = $1",
+        "DELETE FROM onewrite.skipped_event WHERE relay = $1",
         "DELETE FROM onewrite.relay WHERE name = $1",
     ] {
         transaction.execute_typed(rest, &of_relay).await?;

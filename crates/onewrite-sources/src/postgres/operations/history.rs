@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use onewrite_core::StoreError;
 use onewrite_core::limits::{REPLAY_COUNT_TIMEOUT, REPLAY_SHOWN, UNSETTLED_COUNT_MAX};
-use onewrite_core::routing::{Group, Share};
+use onewrite_core::routing::Share;
 use onewrite_core::store::{ReplayStatus, Retained};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, GenericClient, Row};
 
+use super::super::asked::{WANTED, asked, progress};
 use super::super::error::failed;
 use super::super::filter::Filter;
 use super::super::rows::Microseconds;
@@ -43,7 +44,7 @@ pub(super) async fn replays(client: &mut Client) -> Result<Vec<ReplayStatus>, St
         if replay.finished_at.is_none()
             && let Some(share) = Share::from_definition(&replay.relay, &replay.route, row.get(6))
         {
-            replay.left = count(client, replay.id, &share.in_group(Group::ALL)).await.map_err(wrong)?;
+            replay.left = count(client, replay.id, &share).await.map_err(wrong)?;
         }
     }
     replays.sort_by_key(|replay| replay.id);
@@ -63,15 +64,13 @@ fn replay(row: &Row) -> ReplayStatus {
     }
 }
 
-/// How many events of a replay are beyond its progress; `None` when counting them takes too long.
+/// How many events of a replay are beyond its progress in all groups, of one of which the share is, but for what is set aside or was given up; `None` when counting them takes too long.
 pub(super) async fn count(client: &mut impl GenericClient, id: i64, share: &Share) -> Result<Option<i64>, Error> {
-    let filter = Filter::new(share, 3);
+    let filter = Filter::of_any_group(share, 3);
+    let (asked, progress) = (asked(share.group), progress(share.group.count));
     let sql = format!(
-        "SELECT count(*) FROM onewrite.replay r, LATERAL (SELECT 1 FROM onewrite.outbox \
-             WHERE sequence > r.progress AND sequence <= r.up_to \
-             AND (r.since IS NULL OR occurred_at >= r.since) AND (r.until IS NULL OR occurred_at < r.until) \
-             AND (r.topic IS NULL OR topic COLLATE \"C\" = r.topic) AND (r.key IS NULL OR key COLLATE \"C\" = r.key) \
-             AND (coalesce(cardinality(r.ids), 0) = 0 OR id = ANY (r.ids)) AND {} LIMIT $2) AS counted WHERE r.id = $1",
+        "{asked} SELECT count(*) FROM asked CROSS JOIN LATERAL (SELECT 1 FROM onewrite.outbox \
+         WHERE sequence > {progress} AND {WANTED} AND {} LIMIT $2) AS counted",
         filter.sql
     );
     let mut binds: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&id, Type::INT8), (&UNSETTLED_COUNT_MAX, Type::INT8)];

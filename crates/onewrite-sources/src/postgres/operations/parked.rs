@@ -45,9 +45,12 @@ pub(super) async fn retry(client: &Client, filter: &ParkedFilter) -> Result<u64,
 /// Removes events. Those that are only held behind another are removed when they are named by number, and not by the way.
 pub(super) async fn skip(client: &Client, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError> {
     let sql = format!(
-        "DELETE FROM onewrite.parked_event WHERE id IN (SELECT id FROM onewrite.parked_event \
-             WHERE (state <> 'held' OR $1 IS NOT NULL) AND {FITS} ORDER BY id LIMIT $6 FOR UPDATE) \
-         RETURNING {COLUMNS}, payload"
+        "WITH skipped AS (DELETE FROM onewrite.parked_event WHERE id IN (SELECT id FROM onewrite.parked_event \
+             WHERE (state <> 'held' OR $1 IS NOT NULL) AND {FITS} ORDER BY id LIMIT $6 FOR UPDATE) RETURNING *), \
+         noted AS (INSERT INTO onewrite.skipped_event (sequence, relay) SELECT skipped.sequence, relay FROM skipped \
+             JOIN onewrite.outbox ON outbox.sequence = skipped.sequence AND outbox.id = skipped.event_id \
+             ON CONFLICT DO NOTHING) \
+         SELECT {COLUMNS}, payload FROM skipped"
     );
     let rows = client.query_typed(&sql, &binds(filter, &ids(filter))).await;
     let rows = rows.map_err(|error| failed("removing parked events", error))?;

@@ -1,6 +1,6 @@
 //! Asking for events to be delivered again.
 
-use onewrite_core::routing::{Group, Share};
+use onewrite_core::routing::Share;
 use onewrite_core::store::{Replay, ReplayRequest, Retained};
 use onewrite_core::{StoreError, StoreFailure};
 use tokio_postgres::types::{ToSql, Type};
@@ -26,7 +26,7 @@ pub(super) async fn request(client: &mut Client, request: &ReplayRequest) -> Res
         return Err(unknown(&transaction, &request).await?);
     };
     let events = match Share::from_definition(&request.relay, &request.route, &definition) {
-        Some(share) => history::count(&mut transaction, id, &share.in_group(Group::ALL)).await.map_err(doing)?,
+        Some(share) => history::count(&mut transaction, id, &share).await.map_err(doing)?,
         None => None,
     };
     let counted = [(&id as &(dyn ToSql + Sync), Type::INT8), (&events, Type::INT8)];

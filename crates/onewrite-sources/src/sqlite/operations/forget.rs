@@ -45,6 +45,7 @@ fn remove(transaction: &Transaction<'_>, relay: &str) -> rusqlite::Result<Forgot
     for rest in [
         "DELETE FROM onewrite_route WHERE relay = ?1",
         "DELETE FROM onewrite_replay WHERE relay = ?1",
+        "DELETE FROM onewrite_skipped_event WHERE relay = ?1",
         "DELETE FROM onewrite_relay WHERE name = ?1",
     ] {
         transaction.execute(rest, [relay])?;

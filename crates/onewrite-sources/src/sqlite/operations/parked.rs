@@ -33,6 +33,9 @@ pub(super) fn retry(connection: &Connection, filter: &ParkedFilter) -> rusqlite:
 
 /// Removes events. Those that are only held behind another are removed when they are named by number, and not by the way.
 pub(super) fn skip(connection: &mut Connection, filter: &ParkedFilter) -> rusqlite::Result<Vec<ParkedEvent>> {
+    const NOTE: &str = "INSERT OR IGNORE INTO onewrite_skipped_event (sequence, relay) \
+                        SELECT sequence, relay FROM onewrite_parked_event WHERE id = ?1 \
+                        AND EXISTS (SELECT 1 FROM onewrite_outbox AS event WHERE event.sequence = onewrite_parked_event.sequence)";
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let sql = format!(
         "SELECT {COLUMNS}, payload FROM onewrite_parked_event \
@@ -40,6 +43,7 @@ pub(super) fn skip(connection: &mut Connection, filter: &ParkedFilter) -> rusqli
     );
     let skipped = select(&transaction, &sql, filter)?;
     for event in &skipped {
+        transaction.prepare_cached(NOTE)?.execute([event.id])?;
         transaction.execute("DELETE FROM onewrite_parked_event WHERE id = ?1", [event.id])?;
     }
     transaction.commit()?;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 use onewrite_core::limits::{REPLAY_COUNT_TIMEOUT, UNSETTLED_COUNT_MAX};
@@ -13,11 +14,12 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, Transac
 use tokio::time::Instant;
 
 use super::super::error::unreadable;
-use super::super::reading::{Stretch, read_stretch};
+use super::super::progress::Progress;
+use super::super::reading::{Stretch, read_listed, read_stretch};
 use super::super::rows::{EVENT_WIDTH, is_taken, parse_time};
 use super::super::worker::Worker;
 use super::Item;
-use crate::runs::{RunProgress, Runs};
+use crate::runs::{Look, RunProgress, Runs};
 
 /// The replays of one share that are not finished.
 #[derive(Default)]
@@ -25,6 +27,9 @@ pub(super) struct Replays {
     pub runs: Runs,
     is_behind: bool,
 }
+
+/// Events to hand out, and the look at a replay that found them.
+pub(super) type Found = (Vec<(Item, Sourced)>, Option<Look>);
 
 /// A request as it stands in the table.
 #[derive(Clone, Debug)]
@@ -51,13 +56,8 @@ pub(super) fn record(transaction: &Transaction<'_>, run: &RunProgress) -> rusqli
 }
 
 impl Replays {
-    /// The next events of the oldest request that has any left.
-    pub async fn read(
-        &mut self,
-        worker: &Worker,
-        share: &Share,
-        limit: BatchLimit,
-    ) -> Result<Vec<(Item, Sourced)>, StoreError> {
+    /// The next events of the oldest request that has any to hand out, and the look that found them.
+    pub async fn read(&mut self, worker: &Worker, share: &Share, limit: BatchLimit) -> Result<Found, StoreError> {
         let (relay, route) = (share.relay.clone(), share.route.clone());
         let requests = worker
             .run("looking for replays", move |connection| {
@@ -68,93 +68,173 @@ impl Replays {
             .keep_only(|id| requests.iter().any(|request| request.id == id));
         self.is_behind = false;
         for request in requests {
-            let found = self.read_request(worker, share, &request, limit).await?;
-            if !found.is_empty() || self.is_behind {
-                return Ok(found);
+            let run = self.runs.of(request.id, request.up_to, request.progress);
+            if run.is_exhausted() {
+                continue;
+            }
+            let reading = Reading {
+                look: run.look(request.id),
+                waiting: run.waiting.iter().copied().collect(),
+                request,
+                share: share.clone(),
+                limit,
+            };
+            let read = worker.run("reading events to replay", move |connection| reading.read(connection));
+            let Seen { events, look, more } = read.await?;
+            if !events.is_empty() {
+                return Ok((events, Some(look)));
+            }
+            self.runs.looked(look);
+            self.is_behind = more;
+            if more {
+                break;
             }
         }
-        Ok(Vec::new())
+        Ok((Vec::new(), None))
     }
 
     /// Whether the last look read over a stretch without finding anything, and there is more behind it.
     pub fn is_behind(&self) -> bool {
         self.is_behind
     }
+}
 
-    async fn read_request(
-        &mut self,
-        worker: &Worker,
-        share: &Share,
-        request: &Request,
-        limit: BatchLimit,
-    ) -> Result<Vec<(Item, Sourced)>, StoreError> {
-        let id = request.id;
-        let run = self.runs.of(id, request.up_to, request.progress);
-        if run.exhausted {
-            return Ok(Vec::new());
+/// What a look at one replay found.
+struct Seen {
+    events: Vec<(Item, Sourced)>,
+    look: Look,
+    /// Whether there may be more already.
+    more: bool,
+}
+
+/// A look at one replay.
+struct Reading {
+    look: Look,
+    /// What earlier looks passed over.
+    waiting: Vec<i64>,
+    request: Request,
+    share: Share,
+    limit: BatchLimit,
+}
+
+impl Reading {
+    /// Reads what was passed over and is settled by now; where there is nothing, what lies beyond the cursor.
+    fn read(mut self, connection: &mut Connection) -> rusqlite::Result<Seen> {
+        // One snapshot for all: an event that is settled meanwhile shall not come before an earlier one of its key.
+        let transaction = connection.transaction()?;
+        let standings = Standings::of(&transaction, &self.share)?;
+        let mut settled = Vec::new();
+        for sequence in &self.waiting {
+            match standings.of_sequence(*sequence)? {
+                Standing::Settled => settled.push(*sequence),
+                Standing::Waits => _ = self.look.pass_over(*sequence),
+                Standing::Aside => {}
+            }
         }
-        let (range, share, request) = ((run.cursor, run.up_to), share.clone(), request.clone());
-        let read = worker.run("reading events to replay", move |connection| {
-            let delivered = Delivered::of(connection, &share)?;
-            let wanted = |row: &Row<'_>| {
-                Ok(is_taken(row, &share)? && request.wants(row)? && delivered.has(row.get(EVENT_WIDTH)?)?)
-            };
-            read_stretch(connection, range, limit, 0, wanted)
-        });
-        let Stretch { events, cursor, more } = read.await?;
-        if events.is_empty() {
-            // Not sooner: a caller may drop the future before anything of what was found is handed out.
-            run.cursor = cursor;
-            run.exhausted = !more;
-            self.is_behind = more;
-        }
+        let (events, more) = if settled.is_empty() {
+            self.read_beyond(&transaction, &standings)?
+        } else {
+            let stretch = read_listed(&transaction, &settled, self.limit, 0, &self.share)?;
+            // What there was no room for comes by the next look.
+            let left = settled.iter().filter(|sequence| **sequence > stretch.cursor);
+            left.for_each(|sequence| _ = self.look.pass_over(*sequence));
+            (stretch.events, true)
+        };
+        let id = self.look.id;
         let replayed = |(sequence, mut sourced): (i64, Sourced)| {
-            sourced
-                .event
-                .headers
-                .push((HEADER_REPLAY.into(), id.to_string().into()));
+            let mark = (HEADER_REPLAY.into(), id.to_string().into());
+            sourced.event.headers.push(mark);
             (Item::Replayed { request: id, sequence }, sourced)
         };
-        Ok(events.into_iter().map(replayed).collect())
+        Ok(Seen {
+            events: events.into_iter().map(replayed).collect(),
+            look: self.look,
+            more,
+        })
+    }
+
+    fn read_beyond(
+        &mut self,
+        connection: &Connection,
+        standings: &Standings<'_>,
+    ) -> rusqlite::Result<(Vec<(i64, Sourced)>, bool)> {
+        let Self {
+            look, request, share, ..
+        } = self;
+        let range = (look.through, request.up_to);
+        let mut is_stopped = false;
+        let wanted = |row: &Row<'_>, sequence| {
+            if !is_taken(row, share)? || !request.wants(row)? {
+                return Ok(ControlFlow::Continue(false));
+            }
+            let standing = standings.of_sequence(sequence)?;
+            is_stopped = standing == Standing::Waits && !look.pass_over(sequence);
+            Ok(if is_stopped {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(standing == Standing::Settled)
+            })
+        };
+        let Stretch { events, cursor, more } = read_stretch(connection, range, self.limit, 0, wanted)?;
+        let is_at_end = !more && !is_stopped;
+        self.look.through = if is_at_end { range.0.max(range.1) } else { cursor };
+        Ok((events, more))
     }
 }
 
-/// What a route has delivered. What it has not is left to its first delivery: handed out by a replay, it would overtake the
+/// How an event of a replay stands, as far as is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Delivered: it is replayed.
+    Settled,
+    /// Not settled yet, or under retry: perhaps delivered, perhaps not.
+    Waits,
+    /// Set aside until a person decides, and left to its retry; or given up.
+    Aside,
+}
+
+/// How events of a route stand. What is not settled is left to its first delivery: handed out by a replay, it would overtake the
 /// events of its key that come before it.
-struct Delivered<'c> {
-    through: i64,
-    pending: HashSet<i64>,
+struct Standings<'c> {
+    progress: Progress,
     aside: RefCell<CachedStatement<'c>>,
     relay: String,
     route: String,
 }
 
-impl<'c> Delivered<'c> {
+impl<'c> Standings<'c> {
     fn of(connection: &'c Connection, share: &Share) -> rusqlite::Result<Self> {
         const PROGRESS: &str = "SELECT sequence, pending FROM onewrite_route WHERE relay = ?1 AND name = ?2";
-        const ASIDE: &str = "SELECT 1 FROM onewrite_parked_event WHERE relay = ?1 AND route = ?2 AND sequence = ?3";
+        // Whether an event that is set aside stays so until a person decides. One that was given up does.
+        const ASIDE: &str = "\
+            SELECT 1 FROM onewrite_skipped_event WHERE sequence = ?3 AND relay = ?1 UNION ALL \
+            SELECT state = 'parked' OR (state = 'held' AND EXISTS (\
+                SELECT 1 FROM onewrite_parked_event AS poison WHERE poison.relay = ?1 AND poison.route = ?2 \
+                AND poison.key = aside.key AND poison.state = 'parked')) \
+            FROM onewrite_parked_event AS aside WHERE relay = ?1 AND route = ?2 AND sequence = ?3";
         let (relay, route) = (share.relay.clone(), share.route.clone());
-        let progress = connection.query_row(PROGRESS, (&relay, &route), |row| {
-            let pending = serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(|error| unreadable(1, error))?;
-            Ok((row.get(0)?, pending))
-        });
-        // A route that is gone has delivered nothing.
-        let (through, pending) = progress.optional()?.unwrap_or_default();
+        let progress = connection.query_row(PROGRESS, (&relay, &route), |row| Progress::of_row(row, 0));
         Ok(Self {
-            through,
-            pending,
+            // A route that is gone has settled nothing.
+            progress: progress.optional()?.unwrap_or_default(),
             aside: RefCell::new(connection.prepare_cached(ASIDE)?),
             relay,
             route,
         })
     }
 
-    fn has(&self, sequence: i64) -> rusqlite::Result<bool> {
-        if sequence > self.through || self.pending.contains(&sequence) {
-            return Ok(false);
-        }
-        let aside = self.aside.borrow_mut().exists((&self.relay, &self.route, sequence))?;
-        Ok(!aside)
+    fn of_sequence(&self, sequence: i64) -> rusqlite::Result<Standing> {
+        let mut aside = self.aside.borrow_mut();
+        let aside = aside.query_row((&self.relay, &self.route, sequence), |row| row.get(0));
+        let Progress {
+            sequence: through,
+            pending,
+        } = &self.progress;
+        Ok(match aside.optional()? {
+            Some(true) => Standing::Aside,
+            None if sequence <= *through && pending.binary_search(&sequence).is_err() => Standing::Settled,
+            _ => Standing::Waits,
+        })
     }
 }
 
@@ -210,14 +290,14 @@ impl Request {
     }
 }
 
-/// How many events of a replay are beyond its progress; `None` when its route is gone, or counting them takes too long.
+/// How many events of a replay are beyond its progress, but for what is set aside or was given up; `None` when its route is gone, or counting them takes too long.
 pub(in crate::sqlite) fn count(connection: &Connection, id: i64) -> rusqlite::Result<Option<i64>> {
     const REQUEST: &str = "\
         SELECT replay.id, up_to, progress, since, until, topic, key, ids, replay.relay, replay.route, definition \
         FROM onewrite_replay AS replay JOIN onewrite_route AS route ON route.relay = replay.relay AND route.name = replay.route \
         WHERE replay.id = ?1";
     // The columns of an event, but for the payload.
-    const ROWS: &str = "SELECT id, topic, key, type, NULL, NULL, NULL, occurred_at FROM onewrite_outbox \
+    const ROWS: &str = "SELECT id, topic, key, type, NULL, NULL, NULL, occurred_at, sequence FROM onewrite_outbox \
                         WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence";
     let of_row = |row: &Row<'_>| {
         let (relay, route, definition): (String, String, String) = (row.get(8)?, row.get(9)?, row.get(10)?);
@@ -229,6 +309,7 @@ pub(in crate::sqlite) fn count(connection: &Connection, id: i64) -> rusqlite::Re
     let Some((request, Some(share))) = connection.query_row(REQUEST, [id], of_row).optional()? else {
         return Ok(None);
     };
+    let standings = Standings::of(connection, &share)?;
     let deadline = Instant::now() + REPLAY_COUNT_TIMEOUT;
     let mut statement = connection.prepare_cached(ROWS)?;
     let mut rows = statement.query((request.progress, request.up_to))?;
@@ -239,7 +320,8 @@ pub(in crate::sqlite) fn count(connection: &Connection, id: i64) -> rusqlite::Re
         if Instant::now() > deadline {
             return Ok(None);
         }
-        count += i64::from(is_taken(row, &share)? && request.wants(row)?);
+        let is_wanted = is_taken(row, &share)? && request.wants(row)?;
+        count += i64::from(is_wanted && standings.of_sequence(row.get(EVENT_WIDTH)?)? != Standing::Aside);
     }
     Ok(Some(count))
 }

@@ -1,11 +1,11 @@
 //! Cases of a relay that is spread over processes by groups of lanes. A database that is not spread says so; that is its case.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use onewrite::Event;
 use onewrite_core::routing::{Group, Match, Share, shares};
-use onewrite_core::store::{Member, ParkedFilter};
+use onewrite_core::store::{Member, ParkedFilter, ReplayRequest};
 use onewrite_core::{Lease, Outbox, ParkReason, Position, Sourced, StoreFailure};
 
 use super::session::{LONG, RELAY, Reader, event, events, exactly, is_fenced, parking, topic, works};
@@ -105,6 +105,14 @@ impl Spread {
         let mut transaction = self.subject.writers.begin().await?;
         transaction.append(events).await?;
         Ok(transaction.commit().await?)
+    }
+
+    /// How many events of a replay are left; `None` when it is through.
+    async fn left(&self, replay: i64) -> Result<Option<i64>, Wrong> {
+        let status = self.subject.operations.status().await;
+        let status = status.map_err(|error| works("asking for the status", &error))?;
+        let found = status.replays.iter().find(|found| found.id == replay);
+        Ok(found.filter(|found| found.finished_at.is_none()).and_then(|found| found.left))
     }
 
     /// What every group of a route hands out, one after the other, with the keys checked to be in one group each.
@@ -320,6 +328,52 @@ pub(super) async fn what_is_set_aside_is_redelivered_in_its_group(harness: &mut 
         exactly(&written, &all).map_err(|wrong| wrong.when(&format!("as redeliveries in {count} groups")))?;
     }
     Ok(())
+}
+
+pub(super) async fn a_replay_is_through_when_every_group_has_its_part(
+    harness: &mut dyn SourceHarness,
+) -> Result<(), Wrong> {
+    let replays = harness.replays();
+    let Some(mut spread) = Spread::new(harness, &[("all", Match::default())]).await?.filter(|_| replays) else {
+        return Ok(());
+    };
+    let mut written = events(48, 24);
+    written.extend((0..12).map(|_| event("shop.orders", None)));
+    spread.commit(&written).await?;
+    for (reader, _) in &mut spread.read_all(0).await? {
+        reader.settle(&[]).await?;
+    }
+    let request = ReplayRequest {
+        relay: RELAY.to_owned(),
+        route: "all".to_owned(),
+        from_sequence: Some(1),
+        ..ReplayRequest::default()
+    };
+    let asked = spread.subject.operations.replay(&request).await;
+    let asked = asked.map_err(|error| works("asking for a replay", &error))?;
+    let mut came = Vec::new();
+    // Half of the groups have had their part when the number changes; some of that may come again.
+    for (count, groups) in [(GROUPS, 0..2), (3, 0..2), (3, 2..3)] {
+        if spread.count != count {
+            spread.release_all().await?;
+            spread.count = count;
+            spread.claim_all().await?;
+        }
+        for (lease, share) in spread.groups(0).filter(|(lease, _)| groups.contains(&lease.group.index)) {
+            let mut reader = spread.redeliveries(lease, &share).await?;
+            came.extend(reader.rest().await?);
+            reader.settle(&[]).await?;
+            // A look that finds nothing more records that the part is through.
+            came.extend(reader.rest().await?);
+        }
+        let through = spread.left(asked.id).await?.is_none();
+        if through != (groups.end == count) {
+            return Err(Wrong::new("a replay is through when every group is", format!("after {groups:?}: {through}")));
+        }
+    }
+    let mut first = BTreeSet::new();
+    came.retain(|sourced: &Sourced| first.insert(sourced.event.id));
+    exactly(&written, &came).map_err(|wrong| wrong.when("by a replay over all groups"))
 }
 
 pub(super) async fn what_operators_ask_reaches_every_group(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {

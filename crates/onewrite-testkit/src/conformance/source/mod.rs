@@ -9,6 +9,7 @@ mod leasing;
 mod operating;
 mod parking;
 mod reading;
+mod replaying;
 mod session;
 mod settling;
 mod sharing;
@@ -114,6 +115,7 @@ const CASES: &[Case<dyn SourceHarness>] = cases![
     grouping::two_layouts_never_hold_at_once,
     grouping::another_number_of_groups_loses_and_reorders_nothing,
     grouping::what_is_set_aside_is_redelivered_in_its_group,
+    grouping::a_replay_is_through_when_every_group_has_its_part,
     grouping::what_operators_ask_reaches_every_group,
     adopting::a_changed_definition_loses_nothing,
     adopting::a_new_route_begins_at_the_lowest_floor,
@@ -131,10 +133,15 @@ const CASES: &[Case<dyn SourceHarness>] = cases![
     parking::a_retried_event_that_is_parked_again_stays,
     parking::an_edited_event_comes_as_edited,
     parking::an_event_that_no_route_took_comes_under_the_route_that_takes_it,
-    operating::a_replay_brings_what_it_names_and_ends,
-    operating::a_replay_is_bounded_by_ids_or_otherwise,
-    operating::a_replay_of_a_range_is_counted_and_followed,
-    operating::a_replay_leaves_alone_what_was_not_delivered,
+    replaying::a_replay_brings_what_it_names_and_ends,
+    replaying::a_replay_is_bounded_by_ids_or_otherwise,
+    replaying::a_replay_of_a_range_is_counted_and_followed,
+    replaying::a_replay_leaves_alone_what_was_not_delivered,
+    replaying::a_replay_waits_for_what_is_not_recorded_yet,
+    replaying::a_pending_event_holds_up_its_own_replay_only_at_its_end,
+    replaying::a_replay_ends_without_what_is_set_aside,
+    replaying::a_replay_waits_for_events_under_retry,
+    replaying::a_replay_leaves_out_what_was_skipped,
     operating::a_relay_that_nobody_runs_can_be_given_up,
     operating::pausing_and_halting_reach_the_relay,
     operating::the_status_tells_what_is_unsettled_and_parked,

@@ -113,7 +113,8 @@ impl Session {
 /// An incarnation of a source, and the rules that hold for whatever it hands out.
 pub(super) struct Reader {
     pub source: Box<dyn Source>,
-    last: Option<Position>,
+    /// What was handed out last.
+    pub last: Option<Position>,
 }
 
 impl Reader {

@@ -175,6 +175,11 @@ pub const RELAY_RIGHTS: &[Rights] = &[
         ],
     },
     Rights {
+        kind: "TABLE",
+        rights: &["SELECT", "INSERT", "DELETE"],
+        objects: &["onewrite.skipped_event"],
+    },
+    Rights {
         kind: "SEQUENCE",
         rights: &["SELECT"],
         objects: &["onewrite.outbox_sequence"],

@@ -1,4 +1,4 @@
--- Onewrite, schema version 4: groups of lanes, each with a lease and progress of its own, spread over the processes of a relay.
+-- Onewrite, schema version 5: groups of lanes, each with a lease and progress of its own, spread over the processes of a relay.
 
 -- One row a group of a relay. Its layout is the number of its groups; rows of groups that a smaller layout has not are kept, since
 -- an epoch is given out once for each relay, whatever the group.
@@ -14,6 +14,9 @@ ALTER TABLE onewrite.route
     ADD COLUMN lane_group  smallint NOT NULL DEFAULT 0,
     ADD COLUMN lane_groups smallint NOT NULL DEFAULT 1;
 ALTER TABLE onewrite.route DROP CONSTRAINT route_pkey, ADD PRIMARY KEY (relay, name, lane_group);
+
+-- How far a replay is in each group, by its number from 1 on; progress is the least of them. Null where there is but one group.
+ALTER TABLE onewrite.replay ADD COLUMN group_progress bigint[];
 
 -- The processes of relays of several groups, as long as they live.
 CREATE TABLE onewrite.member (
@@ -55,4 +58,4 @@ SELECT route.relay, route.name AS route,
 FROM onewrite.route LEFT JOIN onewrite.relay ON relay.name = route.relay AND relay.lane_group = route.lane_group
 GROUP BY route.relay, route.name;
 
-INSERT INTO onewrite.migration (version) VALUES (4);
+INSERT INTO onewrite.migration (version) VALUES (5);
