@@ -29,7 +29,9 @@ pub struct Connectors {
 /// An option that nothing can be made of.
 pub fn open(settings: &Settings, file: &str) -> Result<Opened, Failure> {
     let source = &settings.source;
-    let opened = source.source_type.open_in_groups(&source.section.options, settings.groups);
+    let opened = source
+        .source_type
+        .open_in_groups(&source.section.options, settings.groups);
     opened.map_err(|error| {
         Failure::configuration(anyhow::Error::new(error).context(format!("the source in {file} cannot be used")))
     })

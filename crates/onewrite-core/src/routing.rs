@@ -271,7 +271,8 @@ mod tests {
                 assert_eq!(read, Some(share));
             }
         }
-        let group = |group: &str| format!(r#"{{"takes": {{"topic": null, "type": null}}, "after": [], "group": {group}}}"#);
+        let group =
+            |group: &str| format!(r#"{{"takes": {{"topic": null, "type": null}}, "after": [], "group": {group}}}"#);
         for text in [
             "",
             "{}",

@@ -151,13 +151,18 @@ mod tests {
             let live: Vec<usize> = (0..self.alive.len()).filter(|member| self.alive[*member]).collect();
             let others = live.iter().filter(|other| **other != member);
             let standing = Standing {
-                free: (0..self.groups).filter(|group| !self.held.contains_key(group)).collect(),
+                free: (0..self.groups)
+                    .filter(|group| !self.held.contains_key(group))
+                    .collect(),
                 others: others.map(|other| self.of(*other)).collect(),
                 rank: live.iter().position(|live| *live == member).unwrap_or_default(),
                 ..Standing::default()
             };
             let own = self.held.iter().filter(|(_, holder)| **holder == member);
-            let led: Vec<u32> = own.map(|(group, _)| *group).filter(|group| !self.ending.contains(group)).collect();
+            let led: Vec<u32> = own
+                .map(|(group, _)| *group)
+                .filter(|group| !self.ending.contains(group))
+                .collect();
             match standing.next_move(led.len()) {
                 Move::Take(group) => _ = self.held.insert(group, member),
                 Move::GiveUp => self.ending.extend(led.last()),
@@ -188,7 +193,10 @@ mod tests {
             let live = (0..self.alive.len()).filter(|member| self.alive[*member]);
             let loads: Vec<usize> = live.map(|member| self.of(member)).collect();
             let (most, least) = (loads.iter().max(), loads.iter().min());
-            assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{loads:?}");
+            assert!(
+                most.zip(least).is_some_and(|(most, least)| most - least <= 1),
+                "{loads:?}"
+            );
         }
     }
 

@@ -579,7 +579,10 @@ impl RouteStatus {
             .unsettled
             .zip(group.unsettled)
             .map(|(this, other)| (this + other).min(crate::limits::UNSETTLED_COUNT_MAX));
-        self.lag_seconds = [self.lag_seconds, group.lag_seconds].into_iter().flatten().reduce(f64::max);
+        self.lag_seconds = [self.lag_seconds, group.lag_seconds]
+            .into_iter()
+            .flatten()
+            .reduce(f64::max);
         self.delivered += group.delivered;
         self.failed += group.failed;
         self.last_error = self.last_error.take().or(group.last_error);

@@ -12,8 +12,8 @@ use onewrite_core::sink::Finding;
 use onewrite_core::spread::Standing;
 use onewrite_core::store::{Maintenance, RouteControl, RouteReport};
 use onewrite_core::{
-    BatchLimit, DeliveryReport, Event, Lease, Member, Outbox, Parking, Settlement, Sink, SinkConnector, SinkError, Source,
-    Sourced, StoreError,
+    BatchLimit, DeliveryReport, Event, Lease, Member, Outbox, Parking, Settlement, Sink, SinkConnector, SinkError,
+    Source, Sourced, StoreError,
 };
 use onewrite_testkit::memory::{Changes, MemoryDatabase};
 use tokio::task::JoinHandle;
@@ -89,7 +89,12 @@ impl Writes {
     /// Notes a write that the database took, just after it did.
     fn took(&self, what: &str, lease: &Lease) {
         if !self.database.holds(lease) {
-            let words = || format!("{} {what} with epoch {} of group {}", lease.holder, lease.epoch, lease.group);
+            let words = || {
+                format!(
+                    "{} {what} with epoch {} of group {}",
+                    lease.holder, lease.epoch, lease.group
+                )
+            };
             self.known().unfenced.get_or_insert_with(words);
         }
     }

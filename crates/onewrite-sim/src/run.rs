@@ -224,7 +224,8 @@ impl World {
     /// An operator sets another number of groups and restarts the processes one after the other, some of them the hard way.
     async fn change_layout(&mut self) {
         self.groups = self.layouts.u32(1..=GROUPS);
-        self.trace.note(format_args!("operator: {} groups from now on", self.groups));
+        self.trace
+            .note(format_args!("operator: {} groups from now on", self.groups));
         for number in 0..self.processes.len() {
             if !self.processes[number].runs() || self.layouts.u32(0..8) == 0 {
                 continue;

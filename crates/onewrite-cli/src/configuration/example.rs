@@ -53,7 +53,11 @@ pub fn example(source: &SourceType, sink: &SinkType) -> String {
     write_fields(&mut file, how, &|_| None);
     section(&mut file, "[log]", "How the relay logs.");
     write_fields(&mut file, LOG, &|_| None);
-    section(&mut file, "[lease]", "How processes of one name take over from each other.");
+    section(
+        &mut file,
+        "[lease]",
+        "How processes of one name take over from each other.",
+    );
     write_fields(&mut file, LEASE, &|_| None);
     file
 }

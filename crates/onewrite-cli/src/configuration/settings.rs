@@ -91,7 +91,11 @@ impl Settings {
         if let (Some(top), Some(source), true) = (&top, &source, groups > 1)
             && let Err(why) = source.source_type.spreads(&source.section.options)
         {
-            reader.problem(&top.place_of("groups"), "groups", format!("{groups} is not possible here: {why}"));
+            reader.problem(
+                &top.place_of("groups"),
+                "groups",
+                format!("{groups} is not possible here: {why}"),
+            );
         }
         let name = top.map(|top| top.options.text("name").unwrap_or_default().to_owned());
         if let Some(message) = name.as_deref().and_then(wrong_name) {

@@ -80,7 +80,11 @@ impl Relay {
             1 => Standing::alone(!leads.led.is_empty()),
             _ => self.outbox.attend(&member, self.lease_ttl).await?,
         };
-        leads.tell(self, standing.other_layout, "processes with another number of groups lead this relay; standing by until they have ended");
+        leads.tell(
+            self,
+            standing.other_layout,
+            "processes with another number of groups lead this relay; standing by until they have ended",
+        );
         let interval = self.interval();
         match standing.next_move(leads.kept()) {
             Move::Stay => Ok(standing.look_again(interval)),
@@ -90,7 +94,11 @@ impl Relay {
             }
             Move::Take(index) => {
                 let lease = self.outbox.claim(&member, index, self.lease_ttl).await?;
-                leads.tell(self, lease.is_none() && self.groups == 1, "another process leads this relay; standing by");
+                leads.tell(
+                    self,
+                    lease.is_none() && self.groups == 1,
+                    "another process leads this relay; standing by",
+                );
                 match lease {
                     Some(lease) => {
                         failpoint::reach("lease.after");
@@ -142,13 +150,17 @@ impl Leads {
         }
         let end = stop.child_token();
         self.led.insert(group.index, end.clone());
-        self.running.spawn(async move { (group, relay.lead(lease, &end).await) });
+        self.running
+            .spawn(async move { (group, relay.lead(lease, &end).await) });
     }
 
     /// Lets one group come to rest, so that another process can take it.
     fn give_up(&mut self) {
         if let Some((index, end)) = self.led.iter().rev().find(|(_, end)| !end.is_cancelled()) {
-            tracing::info!(group = index, "another process leads fewer groups; this one is handed over");
+            tracing::info!(
+                group = index,
+                "another process leads fewer groups; this one is handed over"
+            );
             end.cancel();
         }
     }
@@ -159,7 +171,11 @@ impl Leads {
     /// `Refused`, if that is why.
     fn ended(&mut self, ended: Result<(Group, Result<(), StoreError>), JoinError>) -> Result<(), StoreError> {
         let (group, result) = ended.map_err(|error| {
-            StoreError::new(StoreFailure::Refused, "leading a group of lanes panicked; this is a bug").because(error)
+            StoreError::new(
+                StoreFailure::Refused,
+                "leading a group of lanes panicked; this is a bug",
+            )
+            .because(error)
         })?;
         self.led.remove(&group.index);
         match result {

@@ -36,7 +36,9 @@ impl Registry {
     pub fn record(&self, share: &Share, progress: &Progress<Snapshot>) -> Progress<u64> {
         let mut known = self.known();
         let counted = known.counted(progress);
-        known.recorded.insert((share.route.clone(), share.group), progress.clone());
+        known
+            .recorded
+            .insert((share.route.clone(), share.group), progress.clone());
         counted
     }
 

@@ -115,7 +115,9 @@ impl Table for SimulatedTable {
     }
 
     async fn load(&mut self) -> Result<(Progress<Snapshot>, i64), StoreError> {
-        let Share { relay, route, group, .. } = &self.share;
+        let Share {
+            relay, route, group, ..
+        } = &self.share;
         let (progress, low) = self
             .fenced(|state| state.route(relay, route, *group).map(|row| row.progress.clone()))
             .await?;
@@ -183,7 +185,9 @@ impl Table for SimulatedTable {
     }
 
     async fn record(&mut self, progress: &Progress<Snapshot>) -> Result<(), StoreError> {
-        let Share { relay, route, group, .. } = &self.share;
+        let Share {
+            relay, route, group, ..
+        } = &self.share;
         self.database
             .call(|state| {
                 state.fence(&self.lease)?;

@@ -56,7 +56,8 @@ async fn fit(client: &Client, lease: &Lease, shares: &[Share]) -> Result<(), Sto
 /// Makes the progress of all groups anew, from that of another layout or of none.
 async fn lay_out(client: &Client, lease: &Lease, shares: &[Share]) -> Result<(), StoreError> {
     const CLEAR: &str = "DELETE FROM onewrite.route WHERE relay = $1";
-    const REPLAYS: &str = "UPDATE onewrite.replay SET group_progress = NULL WHERE relay = $1 AND group_progress IS NOT NULL";
+    const REPLAYS: &str =
+        "UPDATE onewrite.replay SET group_progress = NULL WHERE relay = $1 AND group_progress IS NOT NULL";
     const LAY_OUT: &str = "\
         INSERT INTO onewrite.route (relay, name, lane_group, lane_groups, epoch, definition, floor_snapshot, floor_sequence, \
                                     pending, paused, halted, state, delivered, failed) \
@@ -189,9 +190,7 @@ impl Beginning {
 
 /// Keeps the lease from changing hands, and the relay its layout, until the transaction ends; `false` when it has.
 pub(super) async fn holds(client: &Client, lease: &Lease) -> Result<bool, Error> {
-    client
-        .execute_typed(LOCK_LAYOUT, &[(&lease.relay, Type::TEXT)])
-        .await?;
+    client.execute_typed(LOCK_LAYOUT, &[(&lease.relay, Type::TEXT)]).await?;
     const HOLDS: &str = "SELECT 1 FROM onewrite.relay WHERE name = $1 AND epoch = $2 FOR SHARE";
     let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&lease.epoch, Type::INT8)];
     Ok(client.execute_typed(HOLDS, &parameters).await? > 0)
@@ -230,8 +229,7 @@ async fn below(client: &Client, floor: &Snapshot, sequences: Vec<i64>) -> Result
 
 /// Takes a route over as it is.
 pub(super) async fn keep(client: &Client, lease: &Lease, share: &Share) -> Result<(), Error> {
-    const KEEP: &str =
-        "UPDATE onewrite.route SET epoch = $3 WHERE relay = $1 AND name = $2 AND lane_group = $4";
+    const KEEP: &str = "UPDATE onewrite.route SET epoch = $3 WHERE relay = $1 AND name = $2 AND lane_group = $4";
     let group = small(lease.group.index);
     let parameters: Parameters<'_> = vec![
         (&lease.relay, Type::TEXT),

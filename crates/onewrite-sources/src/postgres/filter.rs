@@ -116,7 +116,9 @@ mod tests {
         let of_group = Filter::new(&share.in_group(Group { index: 1, count: 3 }), 4);
         assert_eq!(
             of_group.sql.strip_prefix(&filter.sql),
-            Some(" AND (coalesce(hashtextextended(key COLLATE \"C\", 0), uuid_hash_extended(id, 0)) & 9223372036854775807) % 3 = 1")
+            Some(
+                " AND (coalesce(hashtextextended(key COLLATE \"C\", 0), uuid_hash_extended(id, 0)) & 9223372036854775807) % 3 = 1"
+            )
         );
     }
 }

@@ -50,7 +50,11 @@ impl Published {
             return Err(StoreError::new(StoreFailure::Refused, words));
         }
         Ok(Self {
-            publication: if own { publication(group.index, group.count) } else { whole.to_owned() },
+            publication: if own {
+                publication(group.index, group.count)
+            } else {
+                whole.to_owned()
+            },
             // Also of what the server has filtered: it costs nothing, and nobody need trust a publication.
             picks: if agrees { group } else { Group::ALL },
         })
@@ -78,15 +82,26 @@ pub(super) async fn is_published(client: &Client, group: Group) -> Result<bool, 
 /// What a server makes of a condition depends on its version; spaces, parentheses and casts of its own say nothing.
 fn bare(sql: &str) -> String {
     let without_casts = sql.replace("'", "").replace("::bigint", "").replace("::text", "");
-    let kept = without_casts.chars().filter(|character| !matches!(character, ' ' | '(' | ')'));
+    let kept = without_casts
+        .chars()
+        .filter(|character| !matches!(character, ' ' | '(' | ')'));
     kept.collect::<String>().to_lowercase()
 }
 
 /// Keys by which it is seen that the server hashes as we do: every length of a last block, and characters beyond ASCII.
-const SAMPLES: [&str; 5] = ["", "key-1", "größe", "鍵鍵鍵鍵", "a key of more than one block, to be sure"];
+const SAMPLES: [&str; 5] = [
+    "",
+    "key-1",
+    "größe",
+    "鍵鍵鍵鍵",
+    "a key of more than one block, to be sure",
+];
 
 async fn hashes_agree(client: &Client) -> Result<bool, StoreError> {
-    let hashes = format!("SELECT {} FROM unnest($1::text[]) WITH ORDINALITY AS s (key, place) ORDER BY place", hash("key", "NULL"));
+    let hashes = format!(
+        "SELECT {} FROM unnest($1::text[]) WITH ORDINALITY AS s (key, place) ORDER BY place",
+        hash("key", "NULL")
+    );
     let samples: &[&str] = &SAMPLES;
     let rows = match client.query_typed(&hashes, &[(&samples, Type::TEXT_ARRAY)]).await {
         Ok(rows) => rows,
@@ -173,13 +188,24 @@ mod tests {
         for version in [14, 15, 16, 17, 18] {
             let client = Postgres::shared(version).await.database().await.connect().await;
             assert!(hashes_agree(&client).await.expect("an answer"), "PostgreSQL {version}");
-            let sql = format!("SELECT {} FROM unnest($1::text[], $2::uuid[]) AS row (key, id)", hash("key", "id"));
-            let texts: Vec<Option<&str>> = keys.iter().map(|key| Some(&**key)).chain(ids.iter().map(|_| None)).collect();
+            let sql = format!(
+                "SELECT {} FROM unnest($1::text[], $2::uuid[]) AS row (key, id)",
+                hash("key", "id")
+            );
+            let texts: Vec<Option<&str>> = keys
+                .iter()
+                .map(|key| Some(&**key))
+                .chain(ids.iter().map(|_| None))
+                .collect();
             let own: Vec<Uuid> = keys.iter().map(|_| Uuid::nil()).chain(ids.iter().copied()).collect();
             let rows = client.query(&sql, &[&texts, &own]).await.expect("hashes");
             for ((row, key), id) in rows.iter().zip(&texts).zip(&own) {
                 let ours = of_event(key.map(str::as_bytes), *id);
-                assert_eq!(row.get::<_, i64>(0).cast_unsigned(), ours, "PostgreSQL {version}: {key:?} {id}");
+                assert_eq!(
+                    row.get::<_, i64>(0).cast_unsigned(),
+                    ours,
+                    "PostgreSQL {version}: {key:?} {id}"
+                );
             }
             assert_eq!(rows.len(), 119);
         }
@@ -190,18 +216,32 @@ mod tests {
         let group = Group { index: 1, count: 3 };
         for version in [14, 15, 16, 17, 18] {
             let mut client = Postgres::shared(version).await.database().await.connect().await;
-            migrate(&mut client, &MigrateOptions::default().groups(3)).await.expect("the schema");
-            assert_eq!(is_published(&client, group).await.expect("an answer"), version >= 15, "PostgreSQL {version}");
+            migrate(&mut client, &MigrateOptions::default().groups(3))
+                .await
+                .expect("the schema");
+            assert_eq!(
+                is_published(&client, group).await.expect("an answer"),
+                version >= 15,
+                "PostgreSQL {version}"
+            );
             let published = Published::of(&client, group, "onewrite").await.expect("a publication");
             let expected = if version >= 15 { "onewrite_1_of_3" } else { "onewrite" };
             assert_eq!((&*published.publication, published.picks), (expected, group));
             if version < 15 {
                 continue;
             }
-            for other in ["key IS NOT NULL", &condition(2, 3, "id"), &condition(1, 4, "id"), &format!("NOT {}", condition(1, 3, "id"))] {
+            for other in [
+                "key IS NOT NULL",
+                &condition(2, 3, "id"),
+                &condition(1, 4, "id"),
+                &format!("NOT {}", condition(1, 3, "id")),
+            ] {
                 let change = format!("ALTER PUBLICATION onewrite_1_of_3 SET TABLE onewrite.outbox WHERE ({other})");
                 client.batch_execute(&change).await.expect("another filter");
-                assert!(!is_published(&client, group).await.expect("an answer"), "PostgreSQL {version}: {other}");
+                assert!(
+                    !is_published(&client, group).await.expect("an answer"),
+                    "PostgreSQL {version}: {other}"
+                );
             }
             let published = Published::of(&client, group, "onewrite").await.expect("a publication");
             assert_eq!((&*published.publication, published.picks), ("onewrite", group));

@@ -34,12 +34,7 @@ const CLAIM: &str = "\
     RETURNING epoch";
 
 /// See [`Outbox::claim`](onewrite_core::Outbox::claim).
-pub(super) async fn claim(
-    client: &Client,
-    member: &Member,
-    group: u32,
-    ttl: Duration,
-) -> Result<Option<Lease>, Error> {
+pub(super) async fn claim(client: &Client, member: &Member, group: u32, ttl: Duration) -> Result<Option<Lease>, Error> {
     let (index, count, seconds) = (small(group), small(member.groups), ttl.as_secs_f64());
     let lock: Parameters<'_> = vec![(&member.relay, Type::TEXT)];
     let claim: Parameters<'_> = vec![

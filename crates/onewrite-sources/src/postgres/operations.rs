@@ -133,7 +133,11 @@ impl Operations for PostgresOperations {
                            updated_at = now() \
                            WHERE relay = $1 AND name = coalesce($2, name) RETURNING name) SELECT count(DISTINCT name) FROM changed";
         let client = self.open().await?;
-        let binds = [(&relay as _, Type::TEXT), (&route as _, Type::TEXT), (&paused as _, Type::BOOL)];
+        let binds = [
+            (&relay as _, Type::TEXT),
+            (&route as _, Type::TEXT),
+            (&paused as _, Type::BOOL),
+        ];
         let changed = client.query_typed_one(SET, &binds).await;
         let changed = changed.map_err(|error| failed("pausing or resuming routes", error))?;
         Ok(changed.get::<_, i64>(0).cast_unsigned())

@@ -43,7 +43,11 @@ impl Process {
         }
         for lease in &process.leases {
             let share = everything()[0].in_group(lease.group);
-            process.outbox.adopt(lease, std::slice::from_ref(&share)).await.expect("adopted");
+            process
+                .outbox
+                .adopt(lease, std::slice::from_ref(&share))
+                .await
+                .expect("adopted");
             let feed = process.outbox.feed(lease, &share).await.expect("a feed");
             process.readers.push(Reader::new(feed));
         }
@@ -137,17 +141,29 @@ async fn groups_share_the_log(version: u32, publications: bool) {
     let database = migrated(&server, 3).await;
     if !publications && version >= 15 {
         let client = database.connect().await;
-        run(&client, "DROP PUBLICATION onewrite_0_of_3; DROP PUBLICATION onewrite_1_of_3; DROP PUBLICATION onewrite_2_of_3").await;
+        run(
+            &client,
+            "DROP PUBLICATION onewrite_0_of_3; DROP PUBLICATION onewrite_1_of_3; DROP PUBLICATION onewrite_2_of_3",
+        )
+        .await;
     }
     let before = append_odd(&database, 0).await;
     let mut process = Process::lead(&database, "wal", 3).await;
     assert_eq!(sorted(process.read(before.len()).await), sorted(before));
     for reason in process.follow().await {
-        assert_eq!(reason.contains("picked out here"), !publications || version < 15, "{reason}");
+        assert_eq!(
+            reason.contains("picked out here"),
+            !publications || version < 15,
+            "{reason}"
+        );
     }
     for round in 1..6 {
         let appended = append_odd(&database, round).await;
-        assert_eq!(sorted(process.read(appended.len()).await), sorted(appended), "round {round}");
+        assert_eq!(
+            sorted(process.read(appended.len()).await),
+            sorted(appended),
+            "round {round}"
+        );
     }
     assert_eq!(process.look().await, Vec::<String>::new());
     process.end().await;
@@ -185,24 +201,46 @@ async fn slots_of_a_layout_that_is_gone_are_dropped() {
     let process = Process::lead(&database, "poll", 1).await;
     assert_eq!(slots().await, "");
     process.end().await;
-    let told = open_all(&[("url", &database.url)]).operations.status().await.expect("the status");
-    assert_eq!((told.relays.len(), told.relays[0].groups.len(), told.routes.len()), (1, 0, 1));
-    let forgotten = open_all(&[("url", &database.url)]).operations.forget(RELAY).await.expect("forgotten");
-    assert_eq!((forgotten.routes, forgotten.slots), (vec!["all".to_owned()], Vec::new()));
+    let told = open_all(&[("url", &database.url)])
+        .operations
+        .status()
+        .await
+        .expect("the status");
+    assert_eq!(
+        (told.relays.len(), told.relays[0].groups.len(), told.routes.len()),
+        (1, 0, 1)
+    );
+    let forgotten = open_all(&[("url", &database.url)])
+        .operations
+        .forget(RELAY)
+        .await
+        .expect("forgotten");
+    assert_eq!(
+        (forgotten.routes, forgotten.slots),
+        (vec!["all".to_owned()], Vec::new())
+    );
 }
 
 #[tokio::test]
 async fn a_database_with_progress_is_upgraded_and_goes_on_where_it_stood() {
     let database = Postgres::shared(16).await.database().await;
     let mut client = database.connect().await;
-    let before = MIGRATIONS.iter().position(|step| step.name == "groups").expect("the step");
+    let before = MIGRATIONS
+        .iter()
+        .position(|step| step.name == "groups")
+        .expect("the step");
     for step in &MIGRATIONS[..before] {
         run(&client, step.sql).await;
     }
     for payload in ["settled", "pending", "also settled"] {
         append(&client, "t", None, payload).await;
     }
-    let role = database.url.split(['/', '@', ':']).next_back().expect("a name").replace('-', "_");
+    let role = database
+        .url
+        .split(['/', '@', ':'])
+        .next_back()
+        .expect("a name")
+        .replace('-', "_");
     let old = format!(
         "CREATE ROLE \"relay of {role}\"; GRANT SELECT, INSERT, UPDATE, DELETE ON onewrite.relay TO \"relay of {role}\"; \
          INSERT INTO onewrite.relay (name, epoch, holder, renewed_at, expires_at) VALUES ('{RELAY}', 7, 'old', now(), now()); \
@@ -212,9 +250,17 @@ async fn a_database_with_progress_is_upgraded_and_goes_on_where_it_stood() {
     );
     run(&client, &old).await;
     append(&client, "t", None, "new").await;
-    onewrite::postgres::migrate(&mut client, &MigrateOptions::default()).await.expect("an upgrade");
+    onewrite::postgres::migrate(&mut client, &MigrateOptions::default())
+        .await
+        .expect("an upgrade");
     let granted = format!("SELECT has_table_privilege('relay of {role}', 'onewrite.member', 'INSERT')");
-    assert!(client.query_one(&granted, &[]).await.expect("an answer").get::<_, bool>(0));
+    assert!(
+        client
+            .query_one(&granted, &[])
+            .await
+            .expect("an answer")
+            .get::<_, bool>(0)
+    );
     let mut process = Process::lead(&database, "poll", 1).await;
     assert_eq!(process.leases[0].epoch, 8);
     assert_eq!(process.read(2).await, ["pending", "new"]);
@@ -224,9 +270,20 @@ async fn a_database_with_progress_is_upgraded_and_goes_on_where_it_stood() {
     let mut process = Process::lead(&database, "poll", 4).await;
     assert!(process.read(1).await.contains(&"newer".to_owned()));
     process.end().await;
-    let told = open_all(&[("url", &database.url)]).operations.status().await.expect("the status");
-    assert_eq!((told.routes.len(), told.routes[0].delivered, told.routes[0].unsettled), (1, 41, Some(0)));
-    run(&client, &format!("DROP OWNED BY \"relay of {role}\"; DROP ROLE \"relay of {role}\"")).await;
+    let told = open_all(&[("url", &database.url)])
+        .operations
+        .status()
+        .await
+        .expect("the status");
+    assert_eq!(
+        (told.routes.len(), told.routes[0].delivered, told.routes[0].unsettled),
+        (1, 41, Some(0))
+    );
+    run(
+        &client,
+        &format!("DROP OWNED BY \"relay of {role}\"; DROP ROLE \"relay of {role}\""),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -242,7 +299,11 @@ async fn members_are_told_how_the_groups_are_spread() {
     let (a, b) = (member("a", 3), member("b", 3));
     let alone = outbox.attend(&a, TTL).await.expect("a standing");
     assert_eq!((alone.free, alone.others, alone.rank), (vec![0, 1, 2], vec![], 0));
-    outbox.claim(&a, 1, TTL).await.expect("an answer").expect("a free group");
+    outbox
+        .claim(&a, 1, TTL)
+        .await
+        .expect("an answer")
+        .expect("a free group");
     let seen = outbox.attend(&b, TTL).await.expect("a standing");
     assert_eq!((seen.free, seen.others, seen.rank), (vec![0, 2], vec![1], 1));
     assert!(seen.next_expiry.is_some_and(|expiry| expiry <= TTL && expiry > TTL / 2));
@@ -250,8 +311,14 @@ async fn members_are_told_how_the_groups_are_spread() {
     let other = outbox.attend(&member("c", 2), TTL).await.expect("a standing");
     assert!(other.other_layout && other.others.is_empty());
     // One whose time has run out is no member, and one that leaves is none at once.
-    outbox.attend(&member("d", 3), Duration::ZERO).await.expect("a standing");
+    outbox
+        .attend(&member("d", 3), Duration::ZERO)
+        .await
+        .expect("a standing");
     outbox.leave(&b).await.expect("left");
     let alone = outbox.attend(&a, TTL).await.expect("a standing");
-    assert_eq!((alone.free, alone.others, alone.rank, alone.next_expiry), (vec![0, 2], vec![], 0, None));
+    assert_eq!(
+        (alone.free, alone.others, alone.rank, alone.next_expiry),
+        (vec![0, 2], vec![], 0, None)
+    );
 }

@@ -11,8 +11,8 @@ use onewrite_core::sink::Finding;
 use onewrite_core::spread::Standing;
 use onewrite_core::store::{Maintenance, RouteControl, RouteReport};
 use onewrite_core::{
-    BatchLimit, DeliveryReport, Event, Lease, Member, Outbox, Outcome, Parking, Position, Settlement, Sink, SinkConnector,
-    Source, Sourced, StoreError,
+    BatchLimit, DeliveryReport, Event, Lease, Member, Outbox, Outcome, Parking, Position, Settlement, Sink,
+    SinkConnector, Source, Sourced, StoreError,
 };
 
 use super::sinks::pass_on;

@@ -118,7 +118,9 @@ impl Source for Feed {
             .call(|state| {
                 state.fence(&self.lease)?;
                 self.windows.settle(settlement);
-                state.route(&self.share.relay, &self.share.route, self.share.group)?.progress = self.windows.progress();
+                state
+                    .route(&self.share.relay, &self.share.route, self.share.group)?
+                    .progress = self.windows.progress();
                 Ok(())
             })
             .await

@@ -9,8 +9,8 @@ use onewrite_core::event::headers_from_json;
 use onewrite_core::routing::{Group, Share};
 use onewrite_core::sink::Finding;
 use onewrite_core::store::{
-    Forgotten, GroupStatus, ParkedEdit, ParkedEvent, ParkedFilter, RelayStatus, Replay, ReplayRequest, ReplayStatus, Retained,
-    RouteStatus, SegmentStatus, Status,
+    Forgotten, GroupStatus, ParkedEdit, ParkedEvent, ParkedFilter, RelayStatus, Replay, ReplayRequest, ReplayStatus,
+    Retained, RouteStatus, SegmentStatus, Status,
 };
 use onewrite_core::{Operations, StoreError, StoreFailure};
 use tokio::time::Instant;
@@ -303,7 +303,10 @@ fn relays(state: &State, now: Instant) -> Vec<RelayStatus> {
         if *index >= row.groups {
             continue;
         }
-        let unsettled = state.routes.iter().filter(|((relay, _, group), _)| (relay, group) == (name, index));
+        let unsettled = state
+            .routes
+            .iter()
+            .filter(|((relay, _, group), _)| (relay, group) == (name, index));
         let held = row.is_held(now);
         relays.entry(name).or_default().push(GroupStatus {
             index: *index,
@@ -314,7 +317,9 @@ fn relays(state: &State, now: Instant) -> Vec<RelayStatus> {
             feed: None,
             feed_reason: None,
             slot: None,
-            unsettled: unsettled.map(|(key, row)| route_status(state, key, row).unsettled).sum(),
+            unsettled: unsettled
+                .map(|(key, row)| route_status(state, key, row).unsettled)
+                .sum(),
             lag_seconds: None,
         });
     }

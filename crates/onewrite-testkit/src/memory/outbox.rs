@@ -169,7 +169,11 @@ fn attend(state: &mut State, member: &Member, ttl: Duration) -> Standing {
     state.members.retain(|_, row| row.expires_at > now);
     let same_layout = state.members.iter().filter(|(_, row)| row.groups == *groups);
     let live: Vec<&String> = same_layout.map(|((_, id), _)| id).collect();
-    let held = || state.leases(relay).filter(|row| row.groups == *groups && row.is_held(now));
+    let held = || {
+        state
+            .leases(relay)
+            .filter(|row| row.groups == *groups && row.is_held(now))
+    };
     let is_free = |group: &u32| {
         let row = state.relays.get(&(relay.clone(), *group));
         !row.is_some_and(|row| row.is_held(now))
@@ -218,7 +222,10 @@ fn adopt(state: &mut State, lease: &Lease, shares: &[Share]) {
     let before: BTreeMap<&RouteKey, &RouteRow> = recorded.iter().filter(|(key, _)| is_own(key)).collect();
     let beginning = Beginning::of(state, before.values().copied());
     let mut adopted = Vec::new();
-    for share in groups.iter().flat_map(|group| shares.iter().map(|share| share.in_group(*group))) {
+    for share in groups
+        .iter()
+        .flat_map(|group| shares.iter().map(|share| share.in_group(*group)))
+    {
         let key = (lease.relay.clone(), share.route.clone(), share.group.index);
         let row = match before.get(&key) {
             Some(row) if row.definition == share.definition() => (*row).clone(),
@@ -241,7 +248,9 @@ impl Beginning {
     fn of<'a>(state: &State, recorded: impl Iterator<Item = &'a RouteRow> + Clone) -> Self {
         let floor = recorded.clone().map(|row| row.progress.floor).min().unwrap_or(0);
         let below = |sequence: &u64| state.rows.get(sequence).is_some_and(|row| row.commit <= floor);
-        let pending = recorded.flat_map(|row| row.progress.pending.iter().copied()).filter(below);
+        let pending = recorded
+            .flat_map(|row| row.progress.pending.iter().copied())
+            .filter(below);
         Self {
             floor,
             pending: pending.collect(),

@@ -316,7 +316,11 @@ impl State {
     }
 
     /// What a replay is still to bring under the route's share, with how it stands.
-    pub(super) fn left_of<'a>(&'a self, replay: &ReplayRow, share: &Share) -> impl Iterator<Item = (u64, &'a Row, Standing)> {
+    pub(super) fn left_of<'a>(
+        &'a self,
+        replay: &ReplayRow,
+        share: &Share,
+    ) -> impl Iterator<Item = (u64, &'a Row, Standing)> {
         let events = replay.events(&self.rows, share);
         let left = events.filter(|(sequence, _)| !replay.settled.contains(sequence));
         left.map(|(sequence, row)| (sequence, row, self.standing(share, sequence, row)))
@@ -356,7 +360,10 @@ impl State {
 
     /// The leases of a relay.
     pub(super) fn leases(&self, relay: &str) -> impl Iterator<Item = &RelayRow> {
-        self.relays.iter().filter(move |((of, _), _)| of == relay).map(|(_, row)| row)
+        self.relays
+            .iter()
+            .filter(move |((of, _), _)| of == relay)
+            .map(|(_, row)| row)
     }
 
     /// A route's row.

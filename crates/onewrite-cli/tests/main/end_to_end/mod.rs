@@ -6,6 +6,7 @@ mod campaign;
 mod contracts;
 mod durability;
 mod foreign;
+mod groups;
 mod guide;
 mod large;
 mod memory;

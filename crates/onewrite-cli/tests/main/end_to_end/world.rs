@@ -38,6 +38,10 @@ pub struct Setup<'a> {
     pub more: &'a str,
     /// Whether a synchronous standby can take over.
     pub standby: bool,
+    /// Into how many groups of lanes the key space is cut.
+    pub groups: u32,
+    /// The lease's time.
+    pub lease: &'a str,
 }
 
 impl Setup<'_> {
@@ -51,6 +55,8 @@ impl Setup<'_> {
             route: "",
             more: "",
             standby: false,
+            groups: 1,
+            lease: "2s",
         }
     }
 }
@@ -96,14 +102,16 @@ impl<B: Broker> World<B> {
             standby = Some(taking_over);
         }
         let program = Program::with(&format!(
-            "name = \"shop\"\n[source]\ntype = \"postgres\"\nurl = \"{}\"\nfeed = \"{}\"\n\
+            "name = \"shop\"\ngroups = {}\n[source]\ntype = \"postgres\"\nurl = \"{}\"\nfeed = \"{}\"\n\
              [sinks.events]\n{}\n\
              [[routes]]\nname = \"orders\"\nmatch = {{ topic = \"shop.*\" }}\nsink = \"events\"\nmax_in_flight_events = {IN_FLIGHT}\n{}\n\
-             [lease]\nttl = \"2s\"\n{}",
+             [lease]\nttl = \"{}\"\n{}",
+            setup.groups,
             database.url,
             setup.feed,
             broker.sink(setup.topic),
             setup.route,
+            setup.lease,
             setup.more
         ));
         let migrated = program.run(&["migrate"]);

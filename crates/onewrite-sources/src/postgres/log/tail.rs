@@ -164,7 +164,9 @@ impl Reader {
         };
         let whole = match self.lease.group.is_all() || published.publication != PUBLICATION {
             true => "",
-            false => "; all groups' rows come and are picked out here, since there is no publication of this group alone",
+            false => {
+                "; all groups' rows come and are picked out here, since there is no publication of this group alone"
+            }
         };
         let words = format!("{story}; what was written before is read from the table, so nothing is missing{whole}");
         tracing::info!(relay = %self.lease.relay, feed = "wal", "following the log: {words}");
@@ -228,7 +230,11 @@ pub(crate) async fn stop_following(session: &Session, reason: &str) -> Result<()
 async fn drop_other(session: &Session, name: &str) -> Result<(), StoreError> {
     const OTHER: &str = "SELECT slot FROM onewrite.relay WHERE name = $1 AND epoch = $2 AND slot <> $3";
     let lease = session.lease();
-    let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&lease.epoch, Type::INT8), (&name, Type::TEXT)];
+    let parameters: Parameters<'_> = vec![
+        (&lease.relay, Type::TEXT),
+        (&lease.epoch, Type::INT8),
+        (&name, Type::TEXT),
+    ];
     for row in session.query("looking for another slot", OTHER, &parameters).await? {
         slot::discard(session.client(), row.get(0)).await?;
     }
@@ -238,11 +244,16 @@ async fn drop_other(session: &Session, name: &str) -> Result<(), StoreError> {
 /// Drops the slots of groups that the present layout has not, so that they hold no log back. One that cannot be dropped stays
 /// written down, and an alarm tells of it.
 pub(crate) async fn drop_left_over(session: &Session) -> Result<(), StoreError> {
-    const LEFT_OVER: &str = "SELECT slot FROM onewrite.relay WHERE name = $1 AND lane_group >= lane_groups AND slot IS NOT NULL";
-    const FORGET: &str = "UPDATE onewrite.relay SET slot = NULL, feed = NULL, feed_reason = NULL WHERE name = $1 AND slot = $2";
+    const LEFT_OVER: &str =
+        "SELECT slot FROM onewrite.relay WHERE name = $1 AND lane_group >= lane_groups AND slot IS NOT NULL";
+    const FORGET: &str =
+        "UPDATE onewrite.relay SET slot = NULL, feed = NULL, feed_reason = NULL WHERE name = $1 AND slot = $2";
     let relay = &session.lease().relay;
     let of_relay: Parameters<'_> = vec![(relay, Type::TEXT)];
-    for row in session.query("looking for slots that are left over", LEFT_OVER, &of_relay).await? {
+    for row in session
+        .query("looking for slots that are left over", LEFT_OVER, &of_relay)
+        .await?
+    {
         let name: &str = row.get(0);
         if let Err(error) = slot::discard(session.client(), name).await {
             tracing::warn!(relay = %relay, slot = name, error = %chain(&error), "a slot whose group is no more cannot be dropped");

@@ -98,8 +98,7 @@ async fn remove(transaction: &Transaction<'_>, relay: &str, slots: Vec<String>) 
 }
 
 async fn unknown(transaction: &Transaction<'_>, relay: &str) -> Result<StoreError, Error> {
-    const KNOWN: &str =
-        "SELECT coalesce(string_agg(DISTINCT quote_ident(name), ', '), 'none') FROM onewrite.relay";
+    const KNOWN: &str = "SELECT coalesce(string_agg(DISTINCT quote_ident(name), ', '), 'none') FROM onewrite.relay";
     let row = transaction.query_typed_one(KNOWN, &[]).await?;
     let known: &str = row.get(0);
     Ok(refused(format!("there is no relay {relay:?}; recorded are: {known}")))

@@ -83,7 +83,10 @@ async fn publications_of_groups(client: &Client, groups: u32) -> Result<Option<F
     }
     let subject = "publications of groups";
     Ok(Some(match missing.first() {
-        None => Finding::works(subject, format!("each of the {groups} groups has one, and the server sends it no more than its rows")),
+        None => Finding::works(
+            subject,
+            format!("each of the {groups} groups has one, and the server sends it no more than its rows"),
+        ),
         Some(first) => Finding::warning(
             subject,
             format!(
@@ -120,7 +123,12 @@ async fn server(client: &Client, feed: WantedFeed, slots: &[Slot], groups: u32) 
     let read = slots.iter().filter(|slot| slot.status.active_pid.is_some());
     let groups = i64::from(groups);
     for (subject, most, used, own) in [
-        ("max_replication_slots", row.get::<_, i64>(1), row.get::<_, i64>(2), slots.len()),
+        (
+            "max_replication_slots",
+            row.get::<_, i64>(1),
+            row.get::<_, i64>(2),
+            slots.len(),
+        ),
         ("max_wal_senders", row.get(3), row.get(4), read.count()),
     ] {
         let missing = groups - (own as i64).min(groups);
@@ -131,8 +139,18 @@ async fn server(client: &Client, feed: WantedFeed, slots: &[Slot], groups: u32) 
                 feed,
                 subject,
                 format!(
-                    "{used} of {most} are in use, and the relay needs {missing} more: drop what nobody uses (SELECT slot_name, active FROM \
+                    "{} in use, and the relay needs {}: drop what nobody uses (SELECT slot_name, active FROM \
                      pg_replication_slots;), or ALTER SYSTEM SET {subject} = {}; and restart the server",
+                    if used >= most {
+                        format!("all {most} are")
+                    } else {
+                        format!("{used} of {most} are")
+                    },
+                    if missing == 1 {
+                        "one".to_owned()
+                    } else {
+                        format!("{missing} more")
+                    },
                     most + missing.max(5)
                 ),
             )

@@ -126,7 +126,11 @@ fn group(row: &Row, slots: &[Slot], parts: &[Part]) -> GroupStatus {
     };
     let (relay, index): (&str, i16) = (row.get(0), row.get(7));
     let index = u32::try_from(index).unwrap_or_default();
-    let own = || parts.iter().filter(move |part| part.status.relay == relay && part.group == index);
+    let own = || {
+        parts
+            .iter()
+            .filter(move |part| part.status.relay == relay && part.group == index)
+    };
     let holder: Option<String> = row.get(1);
     GroupStatus {
         index,

@@ -41,7 +41,10 @@ impl Spread {
             Err(error) => return Err(works("attending", &error)),
             Ok(_) => {}
         }
-        let routes: Vec<_> = routes.iter().map(|(name, wanted)| ((*name).to_owned(), wanted.clone())).collect();
+        let routes: Vec<_> = routes
+            .iter()
+            .map(|(name, wanted)| ((*name).to_owned(), wanted.clone()))
+            .collect();
         let mut spread = Self {
             subject,
             count: GROUPS,
@@ -61,7 +64,10 @@ impl Spread {
         self.leases.clear();
         for index in 0..self.count {
             let Some(lease) = self.claim(index, self.count).await? else {
-                return Err(Wrong::new("a group that nobody holds can be had", format!("not {index} of {}", self.count)));
+                return Err(Wrong::new(
+                    "a group that nobody holds can be had",
+                    format!("not {index} of {}", self.count),
+                ));
             };
             self.leases.push(lease);
         }
@@ -74,7 +80,10 @@ impl Spread {
     }
 
     async fn claim(&self, index: u32, groups: u32) -> Result<Option<Lease>, Wrong> {
-        let claimed = self.outbox().claim(&member(&format!("{index} of {groups}"), groups), index, LONG).await;
+        let claimed = self
+            .outbox()
+            .claim(&member(&format!("{index} of {groups}"), groups), index, LONG)
+            .await;
         claimed.map_err(|error| works("claiming a group", &error))
     }
 
@@ -88,17 +97,23 @@ impl Spread {
 
     /// Every lease and the share of a route in its group.
     fn groups(&self, route: usize) -> impl Iterator<Item = (&Lease, Share)> {
-        self.leases.iter().map(move |lease| (lease, self.shares[route].in_group(lease.group)))
+        self.leases
+            .iter()
+            .map(move |lease| (lease, self.shares[route].in_group(lease.group)))
     }
 
     async fn feed(&self, lease: &Lease, share: &Share) -> Result<Reader, Wrong> {
         let opened = self.outbox().feed(lease, share).await;
-        Ok(Reader::new(opened.map_err(|error| works("opening a group's feed", &error))?))
+        Ok(Reader::new(
+            opened.map_err(|error| works("opening a group's feed", &error))?,
+        ))
     }
 
     async fn redeliveries(&self, lease: &Lease, share: &Share) -> Result<Reader, Wrong> {
         let opened = self.outbox().redeliveries(lease, share).await;
-        Ok(Reader::new(opened.map_err(|error| works("opening a group's redeliveries", &error))?))
+        Ok(Reader::new(
+            opened.map_err(|error| works("opening a group's redeliveries", &error))?,
+        ))
     }
 
     async fn commit(&self, events: &[Event]) -> Result<(), Wrong> {
@@ -112,7 +127,9 @@ impl Spread {
         let status = self.subject.operations.status().await;
         let status = status.map_err(|error| works("asking for the status", &error))?;
         let found = status.replays.iter().find(|found| found.id == replay);
-        Ok(found.filter(|found| found.finished_at.is_none()).and_then(|found| found.left))
+        Ok(found
+            .filter(|found| found.finished_at.is_none())
+            .and_then(|found| found.left))
     }
 
     /// What every group of a route hands out, one after the other, with the keys checked to be in one group each.
@@ -144,7 +161,9 @@ fn together<'a>(groups: impl IntoIterator<Item = &'a (Reader, Vec<Sourced>)>) ->
 fn odd_keys() -> Vec<Option<String>> {
     let mut keys: Vec<Option<String>> = vec![None; 20];
     keys.extend((0..40).map(|length| Some("k".repeat(length))));
-    keys.extend(["größe", "鍵", "'\"\\%_", " ", "\u{1f980}\u{1f980}\u{1f980}\u{1f980}"].map(|key| Some(key.to_owned())));
+    keys.extend(
+        ["größe", "鍵", "'\"\\%_", " ", "\u{1f980}\u{1f980}\u{1f980}\u{1f980}"].map(|key| Some(key.to_owned())),
+    );
     keys.push(Some("長".repeat(341)));
     keys
 }
@@ -166,7 +185,10 @@ pub(super) async fn every_event_is_in_exactly_one_group(harness: &mut dyn Source
         exactly(&due, &together(&groups)).map_err(|wrong| wrong.when("over all groups of a route"))?;
         let most = groups.iter().map(|(_, events)| events.len()).max().unwrap_or_default();
         if topic == "a" && most == due.len() {
-            return Err(Wrong::new("events are spread over the groups", "all are in one".to_owned()));
+            return Err(Wrong::new(
+                "events are spread over the groups",
+                "all are in one".to_owned(),
+            ));
         }
     }
     Ok(())
@@ -186,11 +208,18 @@ pub(super) async fn groups_settle_each_for_itself(harness: &mut dyn SourceHarnes
     let again = together(&spread.read_all(0).await?);
     let due: Vec<Event> = {
         let settled: Vec<_> = groups[0].1.iter().skip(1).map(|sourced| sourced.event.id).collect();
-        written.iter().filter(|event| !settled.contains(&event.id)).cloned().collect()
+        written
+            .iter()
+            .filter(|event| !settled.contains(&event.id))
+            .cloned()
+            .collect()
     };
     exactly(&due, &again).map_err(|wrong| wrong.when("after one group settled all but one event"))?;
     if left.is_none() {
-        return Err(Wrong::new("thirty keys are in every of four groups", "the first is empty".to_owned()));
+        return Err(Wrong::new(
+            "thirty keys are in every of four groups",
+            "the first is empty".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -205,7 +234,10 @@ pub(super) async fn a_lease_of_one_group_is_none_of_another(harness: &mut dyn So
     epochs.sort_unstable();
     epochs.dedup();
     if epochs.len() != spread.leases.len() {
-        return Err(Wrong::new("no two groups have one epoch", format!("{:?}", spread.leases)));
+        return Err(Wrong::new(
+            "no two groups have one epoch",
+            format!("{:?}", spread.leases),
+        ));
     }
     // The second group goes to another process; the first is not disturbed, and the zombie writes nothing.
     let zombie = spread.leases[1].clone();
@@ -227,7 +259,12 @@ pub(super) async fn two_layouts_never_hold_at_once(harness: &mut dyn SourceHarne
     let Some(mut spread) = Spread::new(harness, &[("all", Match::default())]).await? else {
         return Ok(());
     };
-    let never = |seen: String| Err(Wrong::new("a group is not to be had while another layout is held", seen));
+    let never = |seen: String| {
+        Err(Wrong::new(
+            "a group is not to be had while another layout is held",
+            seen,
+        ))
+    };
     for (index, groups) in [(0, 3), (2, 3), (0, 1), (4, 5)] {
         if let Some(lease) = spread.claim(index, groups).await? {
             return never(format!("{lease:?} beside {:?}", spread.leases));
@@ -243,19 +280,31 @@ pub(super) async fn two_layouts_never_hold_at_once(harness: &mut dyn SourceHarne
     let standing = spread.outbox().attend(&member("late", 3), LONG).await;
     let standing = standing.map_err(|error| works("attending", &error))?;
     if !standing.other_layout {
-        return Err(Wrong::new("a member is told that another layout is held", format!("{standing:?}")));
+        return Err(Wrong::new(
+            "a member is told that another layout is held",
+            format!("{standing:?}"),
+        ));
     }
     let released = spread.outbox().release(&spread.leases[0]).await;
     released.map_err(|error| works("releasing a group", &error))?;
     let old = spread.leases.clone();
     spread.count = 3;
     spread.leases.clear();
-    let lease = spread.claim(2, 3).await?.ok_or_else(|| Wrong::new("a free group can be had", "not 2 of 3".to_owned()))?;
+    let lease = spread
+        .claim(2, 3)
+        .await?
+        .ok_or_else(|| Wrong::new("a free group can be had", "not 2 of 3".to_owned()))?;
     // At once nobody of the old layout may hand out or write anything, whichever group it held.
     for zombie in &old {
-        is_fenced("renewing in another layout", spread.outbox().renew(zombie, LONG, &[]).await)?;
+        is_fenced(
+            "renewing in another layout",
+            spread.outbox().renew(zombie, LONG, &[]).await,
+        )?;
         let share = spread.shares[0].in_group(zombie.group);
-        is_fenced("opening in another layout", spread.outbox().feed(zombie, &share).await.map(|_| ()))?;
+        is_fenced(
+            "opening in another layout",
+            spread.outbox().feed(zombie, &share).await.map(|_| ()),
+        )?;
     }
     if let Some(lease) = spread.claim(3, 4).await? {
         return never(format!("{lease:?} beside one of the new layout"));
@@ -293,16 +342,24 @@ pub(super) async fn another_number_of_groups_loses_and_reorders_nothing(
         for (at, (reader, events)) in groups.iter_mut().enumerate().skip(usize::from(count > 1)) {
             let through = if at == 1 { events.len() } else { events.len() / 2 };
             let Some(last) = through.checked_sub(1) else { continue };
-            let pending: Vec<Position> = events[..through].iter().step_by(7).map(|sourced| sourced.position).collect();
+            let pending: Vec<Position> = events[..through]
+                .iter()
+                .step_by(7)
+                .map(|sourced| sourced.position)
+                .collect();
             reader.settle_through(Some(events[last].position), &pending).await?;
-            let done = events[..through].iter().filter(|sourced| !pending.contains(&sourced.position));
+            let done = events[..through]
+                .iter()
+                .filter(|sourced| !pending.contains(&sourced.position));
             settled.extend(done.map(|sourced| sourced.event.id));
         }
     }
     Ok(())
 }
 
-pub(super) async fn what_is_set_aside_is_redelivered_in_its_group(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
+pub(super) async fn what_is_set_aside_is_redelivered_in_its_group(
+    harness: &mut dyn SourceHarness,
+) -> Result<(), Wrong> {
     let Some(mut spread) = Spread::new(harness, &[("all", Match::default())]).await? else {
         return Ok(());
     };
@@ -334,7 +391,10 @@ pub(super) async fn a_replay_is_through_when_every_group_has_its_part(
     harness: &mut dyn SourceHarness,
 ) -> Result<(), Wrong> {
     let replays = harness.replays();
-    let Some(mut spread) = Spread::new(harness, &[("all", Match::default())]).await?.filter(|_| replays) else {
+    let Some(mut spread) = Spread::new(harness, &[("all", Match::default())])
+        .await?
+        .filter(|_| replays)
+    else {
         return Ok(());
     };
     let mut written = events(48, 24);
@@ -359,7 +419,10 @@ pub(super) async fn a_replay_is_through_when_every_group_has_its_part(
             spread.count = count;
             spread.claim_all().await?;
         }
-        for (lease, share) in spread.groups(0).filter(|(lease, _)| groups.contains(&lease.group.index)) {
+        for (lease, share) in spread
+            .groups(0)
+            .filter(|(lease, _)| groups.contains(&lease.group.index))
+        {
             let mut reader = spread.redeliveries(lease, &share).await?;
             came.extend(reader.rest().await?);
             reader.settle(&[]).await?;
@@ -368,7 +431,10 @@ pub(super) async fn a_replay_is_through_when_every_group_has_its_part(
         }
         let through = spread.left(asked.id).await?.is_none();
         if through != (groups.end == count) {
-            return Err(Wrong::new("a replay is through when every group is", format!("after {groups:?}: {through}")));
+            return Err(Wrong::new(
+                "a replay is through when every group is",
+                format!("after {groups:?}: {through}"),
+            ));
         }
     }
     let mut first = BTreeSet::new();
@@ -388,29 +454,49 @@ pub(super) async fn what_operators_ask_reaches_every_group(harness: &mut dyn Sou
             let controls = controls.map_err(|error| works("renewing", &error))?;
             if controls.len() != 1 || controls[0].paused != paused || controls[0].halted.as_deref() != halted {
                 let seen = format!("group {}: {controls:?}", lease.group);
-                return Err(Wrong::new(format!("every group is told once: paused {paused}, halted {halted:?}"), seen));
+                return Err(Wrong::new(
+                    format!("every group is told once: paused {paused}, halted {halted:?}"),
+                    seen,
+                ));
             }
         }
         Ok(())
     };
     let paused = operations.set_paused(RELAY, Some("all"), true).await;
     if paused.map_err(|error| works("pausing", &error))? != 1 {
-        return Err(Wrong::new("a route is one, whatever its groups", "several were paused".to_owned()));
+        return Err(Wrong::new(
+            "a route is one, whatever its groups",
+            "several were paused".to_owned(),
+        ));
     }
     expect(true, None).await?;
-    operations.set_paused(RELAY, None, false).await.map_err(|error| works("resuming", &error))?;
+    operations
+        .set_paused(RELAY, None, false)
+        .await
+        .map_err(|error| works("resuming", &error))?;
     let halted = spread.outbox().halt(&spread.leases[2], "all", "poison").await;
     halted.map_err(|error| works("halting in one group", &error))?;
     expect(false, Some("poison")).await?;
-    operations.set_paused(RELAY, None, false).await.map_err(|error| works("resuming", &error))?;
+    operations
+        .set_paused(RELAY, None, false)
+        .await
+        .map_err(|error| works("resuming", &error))?;
     expect(false, None).await?;
-    let status = operations.status().await.map_err(|error| works("asking for the status", &error))?;
+    let status = operations
+        .status()
+        .await
+        .map_err(|error| works("asking for the status", &error))?;
     let routes: Vec<_> = status.routes.iter().filter(|route| route.relay == RELAY).collect();
     let relay = status.relays.iter().find(|relay| relay.name == RELAY);
-    let groups = relay.map_or(0, |relay| relay.groups.iter().filter(|group| group.holder.is_some()).count());
+    let groups = relay.map_or(0, |relay| {
+        relay.groups.iter().filter(|group| group.holder.is_some()).count()
+    });
     if routes.len() != 1 || routes[0].unsettled != Some(40) || groups != GROUPS as usize {
         let seen = format!("{routes:?} and {relay:?}");
-        return Err(Wrong::new("the status shows a route once, with all its events, and who holds each group", seen));
+        return Err(Wrong::new(
+            "the status shows a route once, with all its events, and who holds each group",
+            seen,
+        ));
     }
     Ok(())
 }

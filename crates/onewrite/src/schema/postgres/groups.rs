@@ -11,7 +11,10 @@ pub fn condition(index: u32, count: u32, id: &str) -> String {
 /// The hash of an event's key, or of its id where it has none, as SQL: never negative. (A cast of the id to a text would be simpler,
 /// but no publication can filter by it.)
 pub fn hash(key: &str, id: &str) -> String {
-    format!("coalesce(hashtextextended({key} COLLATE \"C\", 0), uuid_hash_extended({id}, 0)) & {}", i64::MAX)
+    format!(
+        "coalesce(hashtextextended({key} COLLATE \"C\", 0), uuid_hash_extended({id}, 0)) & {}",
+        i64::MAX
+    )
 }
 
 /// The name of the publication of one group of so many.
