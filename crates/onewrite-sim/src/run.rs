@@ -227,7 +227,7 @@ impl World {
         self.trace
             .note(format_args!("operator: {} groups from now on", self.groups));
         for number in 0..self.processes.len() {
-            if !self.processes[number].runs() || self.layouts.u32(0..8) == 0 {
+            if !self.processes[number].runs() || self.layouts.u32(0..4) == 0 {
                 continue;
             }
             match self.layouts.bool() {
@@ -237,6 +237,7 @@ impl World {
                 }
             }
             self.start(number);
+            sleep(Duration::from_millis(self.layouts.u64(0..3_000))).await;
         }
     }
 

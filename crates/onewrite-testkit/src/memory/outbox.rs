@@ -187,7 +187,8 @@ fn attend(state: &mut State, member: &Member, ttl: Duration) -> Standing {
             .map(|other| held().filter(|row| row.member == **other).count())
             .collect(),
         rank: live.iter().take_while(|other| **other != id).count(),
-        other_layout: state.leases(relay).any(|row| row.groups != *groups && row.is_held(now)),
+        other_layout: state.bug != Some(LeaseBug::MixesLayouts)
+            && state.leases(relay).any(|row| row.groups != *groups && row.is_held(now)),
         next_expiry: of_others.filter_map(|row| row.expires_at).min().map(|at| at - now),
     }
 }
