@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use onewrite_core::SinkConnector;
-use onewrite_core::options::{BuildError, Options};
+use onewrite_core::options::Options;
 use onewrite_core::relay::{Relay, Route};
 use onewrite_formats::{Format, format_type, formatted};
 use onewrite_sources::registry::Opened;
 
-use crate::configuration::section::Section;
 use crate::configuration::{Problem, Problems, Settings};
 use crate::failure::Failure;
 
@@ -53,7 +52,7 @@ pub fn connectors(settings: &Settings, file: &str) -> Result<Connectors, Failure
             Ok(connector) => {
                 connectors.sinks.insert(sink.name.clone(), connector);
             }
-            Err(error) => problems.push(problem(&sink.section, error)),
+            Err(error) => problems.push(sink.section.unusable(error)),
         }
     }
     for format in &settings.formats {
@@ -61,13 +60,20 @@ pub fn connectors(settings: &Settings, file: &str) -> Result<Connectors, Failure
             Ok(built) => connectors
                 .formats
                 .extend(built.map(|built| (format.name.clone(), built))),
-            Err(error) => problems.push(problem(&format.section, error)),
+            Err(error) => problems.push(format.section.unusable(error)),
         }
     }
     for (at, route) in settings.routes.iter().enumerate() {
-        let format = match connectors.formats.get(&route.format) {
-            Some(format) => Some(Arc::clone(format)),
-            None => unsectioned(settings, &route.format),
+        let of_route = |message: String| {
+            let key = format!("routes.{at}.format");
+            Problem::new(route.format_place.clone(), key, message)
+        };
+        let format = match format_of(settings, &connectors, &route.format) {
+            Ok(format) => format,
+            Err(message) => {
+                problems.push(of_route(message));
+                continue;
+            }
         };
         let Some(sink) = connectors.sinks.get(&route.sink) else {
             continue;
@@ -76,10 +82,7 @@ pub fn connectors(settings: &Settings, file: &str) -> Result<Connectors, Failure
             Ok(connector) => {
                 connectors.routes.insert(route.name.clone(), connector);
             }
-            Err(misfit) => {
-                let key = format!("routes.{at}.format");
-                problems.push(Problem::new(route.format_place.clone(), key, misfit.to_string()));
-            }
+            Err(misfit) => problems.push(of_route(misfit.to_string())),
         }
     }
     if problems.is_empty() {
@@ -90,22 +93,18 @@ pub fn connectors(settings: &Settings, file: &str) -> Result<Connectors, Failure
     }
 }
 
-/// A format that is used by the name of its type, with its defaults.
-fn unsectioned(settings: &Settings, name: &str) -> Option<Arc<dyn Format>> {
+/// The format of this name: of a section, or of a type that is used by its name, with its defaults. `None` for the one that changes
+/// nothing, and for one of which none could be made, which has been told.
+///
+/// # Errors
+/// Why there is none.
+fn format_of(settings: &Settings, connectors: &Connectors, name: &str) -> Result<Option<Arc<dyn Format>>, String> {
     if settings.formats.iter().any(|format| format.name == name) {
-        return None;
+        return Ok(connectors.formats.get(name).cloned());
     }
-    let found = format_type(name).ok()?;
-    let options = Options::from_texts(&format!("formats.{name}"), found.fields, &[]).ok()?;
-    found.build(&options).expect("a format can be made of its defaults")
-}
-
-fn problem(section: &Section, error: BuildError) -> Problem {
-    let cause = error.source.as_ref().map_or(String::new(), |cause| {
-        format!(" ({})", onewrite_core::error::chain(cause.as_ref()))
-    });
-    let key = format!("{}.{}", error.section, error.key);
-    Problem::new(section.place_of(error.key), key, error.problem + &cause)
+    let found = format_type(name).map_err(|error| error.to_string())?;
+    let options = Options::from_texts(&format!("formats.{name}"), found.fields, &[])?;
+    found.build(&options).map_err(|error| error.to_string())
 }
 
 /// Puts the relay together.

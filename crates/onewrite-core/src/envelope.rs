@@ -3,10 +3,11 @@
 //! | field | JSON | meaning |
 //! | --- | --- | --- |
 //! | `id` | text | the event's id, a UUID in lower case; the same on every delivery |
-//! | `topic` | text | where the event goes |
+//! | `topic` | text | where the event goes: the topic at the sink, where the route makes another of the event's own |
 //! | `key` | text or null | the scope of order; null: none was asked |
 //! | `type` | text or null | what happened, in the application's words |
 //! | `occurred_at` | text | when the database recorded it: RFC 3339 in UTC with microseconds |
+//! | `replay` | number | the number of the replay that hands the event out once more; left out of all others |
 //! | `content_type` | text | the media type of the payload |
 //! | `headers` | object of texts | the event's own headers |
 //! | `payload` | any JSON | the payload, where its content type is JSON and it is well-formed: number for number and escape for escape as it was recorded, but with line breaks between its tokens turned into spaces |
@@ -25,10 +26,10 @@ use serde_json::value::RawValue;
 
 use crate::event::Event;
 
-/// Appends the envelope of `event` to `out`.
-pub fn write_envelope(event: &Event, out: &mut Vec<u8>) {
+/// Appends the envelope of `event`, which goes to `topic`, to `out`.
+pub fn write_envelope(event: &Event, topic: &str, out: &mut Vec<u8>) {
     // Writing into memory cannot fail, and every name in the object is a text.
-    serde_json::to_writer(out, &Envelope(event)).expect("an envelope can always be written");
+    serde_json::to_writer(out, &Envelope { event, topic }).expect("an envelope can always be written");
 }
 
 /// Appends the JSON document that an event is on a wire of such documents: its envelope, or the event itself where a format has
@@ -39,7 +40,7 @@ pub fn write_document(event: &Event, out: &mut Vec<u8>) {
         .flatten();
     match document {
         Some(document) => out.extend_from_slice(document.get().as_bytes()),
-        None => write_envelope(event, out),
+        None => write_envelope(event, &event.topic, out),
     }
 }
 
@@ -69,17 +70,23 @@ pub fn is_json(content_type: &str) -> bool {
 }
 
 /// An event that serialises as its envelope.
-struct Envelope<'a>(&'a Event);
+struct Envelope<'a> {
+    event: &'a Event,
+    topic: &'a str,
+}
 
 impl Serialize for Envelope<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let event = self.0;
+        let event = self.event;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("id", &event.id)?;
-        map.serialize_entry("topic", &*event.topic)?;
+        map.serialize_entry("topic", self.topic)?;
         map.serialize_entry("key", &event.key.as_deref())?;
         map.serialize_entry("type", &event.event_type.as_deref())?;
         map.serialize_entry("occurred_at", &format_args!("{:.6}", event.occurred_at))?;
+        if let Some(replay) = event.replay {
+            map.serialize_entry("replay", &replay)?;
+        }
         map.serialize_entry("content_type", &*event.content_type)?;
         map.serialize_entry("headers", &Headers(event))?;
         match Payload::of(event) {
@@ -155,6 +162,7 @@ mod tests {
             content_type: content_type.into(),
             headers: Vec::new(),
             occurred_at: Timestamp::from_microsecond(1_700_000_000_000_001).unwrap(),
+            replay: None,
             headers_complete: false,
             verbatim: None,
         }
@@ -162,7 +170,7 @@ mod tests {
 
     fn written(event: &Event) -> String {
         let mut out = Vec::new();
-        write_envelope(event, &mut out);
+        write_envelope(event, &event.topic, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -208,6 +216,15 @@ mod tests {
             assert_eq!(present, [field], "{content_type} {payload:?}");
             assert!(!line.contains(['\n', '\r']), "{line}");
         }
+    }
+
+    #[test]
+    fn a_replayed_event_tells_its_replay_and_no_other_does() {
+        let mut event = event("text/plain", b"x");
+        assert!(!written(&event).contains("replay"));
+        event.replay = Some(3);
+        let json: Value = serde_json::from_str(&written(&event)).unwrap();
+        assert_eq!(json["replay"], 3);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Event {
     pub headers: Headers,
     /// When the database recorded it, by the database's clock.
     pub occurred_at: Timestamp,
+    /// The number of the replay that hands the event out once more; `None` where it is on its way for the first time.
+    pub replay: Option<i64>,
     /// Whether a format has laid down all headers: then `headers` are what the wire carries, and a sink adds none of those of
     /// the format `native`. What a protocol has a property of its own for, such as a message's id, is the sink's all the same.
     pub headers_complete: bool,

@@ -3,6 +3,7 @@
 
 pub mod alarm;
 pub mod backoff;
+pub mod catalogue;
 pub mod envelope;
 pub mod error;
 pub mod event;
@@ -22,6 +23,7 @@ pub mod source;
 pub mod spread;
 pub mod store;
 pub mod template;
+pub mod verify;
 pub mod windows;
 pub mod wire;
 

@@ -254,6 +254,11 @@ impl Options {
         &self.section
     }
 
+    /// A value, whatever it is.
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
     /// A text or choice.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.values.get(name) {

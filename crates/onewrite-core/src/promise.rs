@@ -131,7 +131,8 @@ pub struct Examples {
 impl Examples {
     const SHOWN: usize = 5;
 
-    fn note(&mut self, words: impl FnOnce() -> String) {
+    /// Notes one more.
+    pub fn note(&mut self, words: impl FnOnce() -> String) {
         self.count += 1;
         if self.first.len() < Self::SHOWN {
             self.first.push(words());

@@ -79,7 +79,28 @@ impl Match {
     pub fn matches_all(&self) -> bool {
         self.topic.as_ref().is_none_or(Pattern::matches_all) && self.event_type.is_none()
     }
+
+    /// Whether it asks for events of `onewrite verify` by name.
+    fn is_of_verify(&self) -> bool {
+        let topic = self.topic.as_ref();
+        topic.is_some_and(|pattern| pattern.as_str().starts_with(VERIFY_PREFIX))
+    }
+
+    /// What it must leave to `onewrite verify`, if it would take any of that.
+    fn passed_over(&self) -> Option<Self> {
+        let text = self.topic.as_ref().map_or("*", Pattern::as_str);
+        let head = text.split('*').next().unwrap_or_default();
+        let may_match = text.contains('*') && VERIFY_PREFIX.starts_with(head) && !self.is_of_verify();
+        may_match.then(|| Self {
+            topic: Some(Pattern::new(format!("{VERIFY_PREFIX}*"))),
+            event_type: None,
+        })
+    }
 }
+
+/// What the topics of `onewrite verify` begin with. A route takes such events only where its own topic begins so: those of every
+/// other relay pass them over as they pass over what belongs to other routes, without delivering, parking or counting them.
+pub const VERIFY_PREFIX: &str = "onewrite.verify.";
 
 /// The name of the route that takes what no other takes, and parks it.
 pub const UNROUTED: &str = "unrouted";
@@ -131,7 +152,7 @@ pub struct Share {
     pub group: Group,
     /// What the route takes.
     pub wanted: Match,
-    /// What the routes before it take first.
+    /// What the routes before it take first, and what is [left to `onewrite verify`](VERIFY_PREFIX).
     pub taken: Vec<Match>,
 }
 
@@ -147,9 +168,14 @@ impl Share {
         self.wanted.matches(topic, event_type) && !self.taken.iter().any(|taken| taken.matches(topic, event_type))
     }
 
-    /// Whether it takes every event there is, so that nothing need be compared.
+    /// Whether it takes every event that an application writes.
     pub fn takes_all(&self) -> bool {
-        self.wanted.matches_all() && self.taken.is_empty() && self.group.is_all()
+        self.wanted.matches_all() && self.taken_by_routes().next().is_none() && self.group.is_all()
+    }
+
+    /// What the routes before it take first.
+    fn taken_by_routes(&self) -> impl Iterator<Item = &Match> {
+        self.taken.iter().filter(|taken| !taken.is_of_verify())
     }
 
     /// A text that is the same exactly when the route takes the same events; a change means that the recorded progress
@@ -160,7 +186,7 @@ impl Share {
             serde_json::json!({"topic": text(&wanted.topic), "type": text(&wanted.event_type)})
         };
         let mut definition =
-            serde_json::json!({"takes": show(&self.wanted), "after": self.taken.iter().map(show).collect::<Vec<_>>()});
+            serde_json::json!({"takes": show(&self.wanted), "after": self.taken_by_routes().map(show).collect::<Vec<_>>()});
         if !self.group.is_all() {
             definition["group"] = serde_json::json!({"index": self.group.index, "count": self.group.count});
         }
@@ -188,31 +214,38 @@ impl Share {
                 (index < count).then_some(Group { index, count })?
             }
         };
-        Some(Self {
+        let taken = json.get("after")?.as_array()?.iter().map(read);
+        let share = Self::new(relay, route, read(json.get("takes")?)?, taken.collect::<Option<_>>()?);
+        Some(Self { group, ..share })
+    }
+
+    /// What a route takes of what the routes before it leave: the one place where events of `onewrite verify` are kept from others.
+    fn new(relay: &str, route: &str, wanted: Match, mut taken: Vec<Match>) -> Self {
+        taken.extend(wanted.passed_over());
+        Self {
             relay: relay.to_owned(),
             route: route.to_owned(),
-            group,
-            wanted: read(json.get("takes")?)?,
-            taken: json.get("after")?.as_array()?.iter().map(read).collect::<Option<_>>()?,
-        })
+            group: Group::ALL,
+            wanted,
+            taken,
+        }
     }
 }
 
-/// The shares of a relay's routes in their order over all groups, and last that of [`UNROUTED`] unless some route takes everything left.
+/// The shares of a relay's routes in their order over all groups, and last that of [`UNROUTED`] unless some route takes everything left, or the
+/// relay is one of `onewrite verify`, which has nothing to do with the events of applications.
 pub fn shares(relay: &str, routes: &[(String, Match)]) -> Vec<Share> {
-    let share = |route: &str, wanted: &Match, taken: &[(String, Match)]| Share {
-        relay: relay.to_owned(),
-        route: route.to_owned(),
-        group: Group::ALL,
-        wanted: wanted.clone(),
-        taken: taken.iter().map(|(_, taken)| taken.clone()).collect(),
+    let share = |route: &str, wanted: &Match, before: &[(String, Match)]| {
+        let taken = before.iter().map(|(_, taken)| taken.clone()).collect();
+        Share::new(relay, route, wanted.clone(), taken)
     };
     let mut shares: Vec<Share> = routes
         .iter()
         .enumerate()
         .map(|(at, (name, wanted))| share(name, wanted, &routes[..at]))
         .collect();
-    if !routes.iter().any(|(_, wanted)| wanted.matches_all()) {
+    let of_verify = !routes.is_empty() && routes.iter().all(|(_, wanted)| wanted.is_of_verify());
+    if !of_verify && !routes.iter().any(|(_, wanted)| wanted.matches_all()) {
         shares.push(share(UNROUTED, &Match::default(), routes));
     }
     shares
@@ -283,6 +316,41 @@ mod tests {
         ] {
             assert_eq!(Share::from_definition("relay", "a", text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn events_of_verify_are_passed_over_by_all_but_its_own_relay() {
+        let topic = |text: &str| Match {
+            topic: Some(Pattern::new(text)),
+            event_type: None,
+        };
+        let own = "onewrite.verify.run";
+        for patterns in [
+            vec!["*"],
+            vec!["shop.*"],
+            vec!["on*", "*run"],
+            vec!["onewrite.verify.*x", "*"],
+        ] {
+            let routes: Vec<_> = patterns.iter().map(|text| ((*text).to_owned(), topic(text))).collect();
+            let taking: Vec<_> = shares("shop", &routes)
+                .into_iter()
+                .filter(|share| share.takes(own, None))
+                .collect();
+            assert!(taking.is_empty(), "{taking:?}");
+        }
+        let of_verify = shares("shop-verify-run", &[("run".to_owned(), topic(own))]);
+        assert_eq!(of_verify.len(), 1, "it must not park what is not its own");
+        assert!(of_verify[0].takes(own, None) && !of_verify[0].takes("shop.orders", None));
+    }
+
+    #[test]
+    fn what_is_left_to_verify_is_no_part_of_a_definition() {
+        let everything = &shares("shop", &[("all".to_owned(), Match::default())])[0];
+        assert!(everything.takes_all() && !everything.takes("onewrite.verify.run", None));
+        assert_eq!(
+            everything.definition(),
+            r#"{"after":[],"takes":{"topic":null,"type":null}}"#
+        );
     }
 
     fn naive(pattern: &[u8], text: &[u8]) -> bool {

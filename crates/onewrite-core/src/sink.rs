@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use crate::error::SinkError;
 use crate::event::Event;
+use crate::verify::ReadBack;
 
 /// Makes connected sinks. Core drops a sink whose connection broke and connects anew, with its own backoff.
 #[async_trait]
@@ -14,10 +15,9 @@ pub trait SinkConnector: Send + Sync {
     /// Connects and makes sure that the broker answers.
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError>;
 
-    /// What the name of a CloudEvents attribute begins with among this protocol's headers, in the binary mode of the format
-    /// `cloudevents`, as the protocol's binding has it: `ce-` for HTTP and NATS, `ce_` for Kafka.
-    fn cloudevents_prefix(&self) -> &'static str {
-        "ce-"
+    /// What CloudEvents attributes are among this protocol's headers. A protocol that CloudEvents has a binding for says so here.
+    fn cloudevents(&self) -> CloudEventsBinding {
+        CloudEventsBinding::NONE
     }
 
     /// Whether the sink writes each event as a JSON [document](crate::envelope::write_document) of its own making, so that formats
@@ -26,8 +26,40 @@ pub trait SinkConnector: Send + Sync {
         false
     }
 
+    /// How `onewrite verify` reads back what arrived; `None` where this cannot be read back by the one who sends.
+    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
+        None
+    }
+
     /// Tells a person what works and what does not, for `onewrite check`; `topics` are the literal topics of its routes.
     async fn probe(&self, topics: &[String]) -> Vec<Finding>;
+}
+
+/// What the attributes of a CloudEvent are among a protocol's headers, in the binary mode of the format `cloudevents`: what the
+/// protocol's binding says of them (<https://github.com/cloudevents/spec/tree/main/cloudevents/bindings>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloudEventsBinding {
+    /// What the name of an attribute begins with, such as `ce_` for Kafka. Empty: an attribute's name is a header's name.
+    pub prefix: &'static str,
+    /// Whether values are percent-encoded, since headers cannot hold them as they are: HTTP's binding (3.1.3.2) and that of NATS
+    /// (the same section) ask for it, the others take UTF-8.
+    pub percent_encoded: bool,
+    /// Whether `datacontenttype` is an attribute among the others, as for NATS, rather than the protocol's own content type alone.
+    pub data_content_type: bool,
+}
+
+impl CloudEventsBinding {
+    /// For protocols without a binding: names as over HTTP, values as they are.
+    pub const NONE: Self = Self::prefixed("ce-");
+
+    /// The binding of a protocol whose headers hold any text.
+    pub const fn prefixed(prefix: &'static str) -> Self {
+        Self {
+            prefix,
+            percent_encoded: false,
+            data_content_type: false,
+        }
+    }
 }
 
 /// A connected sink: there is nothing to reconnect inside.

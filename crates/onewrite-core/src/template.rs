@@ -89,12 +89,20 @@ impl Template {
     /// # Errors
     /// Which field the event lacks; such an event is poison.
     pub fn render<'a>(&'a self, event: &'a Event) -> Result<Cow<'a, str>, MissingField> {
+        self.render_at(event, &event.topic)
+    }
+
+    /// The same, where `{topic}` stands for this topic in place of the event's.
+    ///
+    /// # Errors
+    /// As for [`render`](Self::render).
+    pub fn render_at<'a>(&'a self, event: &'a Event, topic: &'a str) -> Result<Cow<'a, str>, MissingField> {
         if let [only] = &self.parts[..] {
-            return self.part(only, event);
+            return self.part(only, event, topic);
         }
         let mut text = String::with_capacity(self.text.len() + 32);
         for part in &self.parts {
-            text.push_str(&self.part(part, event)?);
+            text.push_str(&self.part(part, event, topic)?);
         }
         Ok(Cow::Owned(text))
     }
@@ -104,7 +112,15 @@ impl Template {
     /// # Errors
     /// To park the event.
     pub fn address<'a>(&'a self, event: &'a Event) -> Result<Cow<'a, str>, SinkError> {
-        self.render(event)
+        self.address_at(event, &event.topic)
+    }
+
+    /// The same, where `{topic}` stands for this topic in place of the event's.
+    ///
+    /// # Errors
+    /// To park the event.
+    pub fn address_at<'a>(&'a self, event: &'a Event, topic: &'a str) -> Result<Cow<'a, str>, SinkError> {
+        self.render_at(event, topic)
             .map_err(|missing| SinkError::park(missing.to_string()))
     }
 
@@ -149,14 +165,15 @@ impl Template {
     pub fn as_str(&self) -> &str {
         &self.text
     }
-    fn part<'a>(&'a self, part: &'a Part, event: &'a Event) -> Result<Cow<'a, str>, MissingField> {
+
+    fn part<'a>(&'a self, part: &'a Part, event: &'a Event, topic: &'a str) -> Result<Cow<'a, str>, MissingField> {
         let (field, otherwise) = match part {
             Part::Text(text) => return Ok(Cow::Borrowed(text)),
             Part::Field { field, otherwise } => (field, otherwise),
         };
         let value = match field {
             Field::Id => return Ok(Cow::Owned(event.id.hyphenated().to_string())),
-            Field::Topic => Some(&*event.topic),
+            Field::Topic => Some(topic),
             Field::Key => event.key.as_deref(),
             Field::Type => event.event_type.as_deref(),
             Field::Header(name) => {
@@ -252,6 +269,7 @@ mod tests {
             content_type: "".into(),
             headers: vec![("Region".into(), "eu".into()), ("empty".into(), "".into())],
             occurred_at: Timestamp::UNIX_EPOCH,
+            replay: None,
             headers_complete: false,
             verbatim: None,
         }

@@ -15,7 +15,7 @@ pub const HEADER_TYPE: &str = "onewrite-type";
 pub const HEADER_OCCURRED_AT: &str = "onewrite-occurred-at";
 /// Header with the event's key, for wires that have no key of their own.
 pub const HEADER_KEY: &str = "onewrite-key";
-/// Header that marks a replayed event, with the replay's number.
+/// Header that marks a [replayed](Event::replay) event, with the replay's number.
 pub const HEADER_REPLAY: &str = "onewrite-replay";
 /// Header with the payload's media type.
 pub const HEADER_CONTENT_TYPE: &str = "content-type";
@@ -42,6 +42,9 @@ pub fn native_headers(event: &Event, mut put: impl FnMut(&str, &str)) {
         put(HEADER_TYPE, event_type);
     }
     put(HEADER_OCCURRED_AT, &format!("{:.6}", event.occurred_at));
+    if let Some(replay) = event.replay {
+        put(HEADER_REPLAY, &replay.to_string());
+    }
     put(HEADER_CONTENT_TYPE, &event.content_type);
 }
 

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{BuildError, Field, Kind, Options, defaulted, field};
+use onewrite_core::wire::{HEADER_REPLAY, RESERVED_HEADER_PREFIX};
 use onewrite_core::{Event, Template, Verbatim};
 
 use crate::format::{Format, Outgoing};
@@ -24,7 +25,7 @@ pub const FIELDS: &[Field] = &[
         "event_headers",
         Kind::Flag,
         "true",
-        "Whether the event's own headers travel too, such as traceparent.",
+        "Whether the event's own headers travel too, such as traceparent. onewrite-replay does always.",
     ),
 ];
 
@@ -44,41 +45,55 @@ pub fn build(options: &Options) -> Result<Arc<dyn Format>, BuildError> {
                 "is the header of the event's id and cannot be another".to_owned(),
             ));
         }
+        if name.starts_with(RESERVED_HEADER_PREFIX) {
+            let words = format!("begins with {RESERVED_HEADER_PREFIX:?}, which Onewrite keeps for itself");
+            return Err(problem(words));
+        }
         let template =
             Template::parse(text).map_err(|error| problem(format!("has the value {text:?}, which {error}")))?;
         headers.push((Arc::from(name), template));
     }
     Ok(Arc::new(Debezium {
+        id: ID.into(),
+        replay: HEADER_REPLAY.into(),
         headers,
         event_headers: options.flag("event_headers"),
     }))
 }
 
 struct Debezium {
+    id: Arc<str>,
+    replay: Arc<str>,
     headers: Vec<(Arc<str>, Template)>,
     event_headers: bool,
 }
 
+/// A record's headers while they are texts; one may have no value.
+type Texts = Vec<(Arc<str>, Option<Arc<str>>)>;
+
 impl Debezium {
-    fn record(&self, event: &Event) -> Verbatim {
+    fn headers(&self, event: &Event) -> Texts {
+        let mut headers = Vec::with_capacity(2 + event.headers.len() + self.headers.len());
         let id = event.id.hyphenated().to_string();
-        let mut headers = vec![(Arc::from(ID), Some(Bytes::from(id)))];
-        let text = |text: &str| Some(Bytes::copy_from_slice(text.as_bytes()));
+        headers.push((Arc::clone(&self.id), Some(id.into())));
         if self.event_headers {
             let own = event.headers.iter();
             let own = own.filter(|(name, _)| &**name != ID && !self.headers.iter().any(|(other, _)| other == name));
-            headers.extend(own.map(|(name, value)| (Arc::clone(name), text(value))));
+            headers.extend(own.map(|(name, value)| (Arc::clone(name), Some(Arc::clone(value)))));
         }
         for (name, template) in &self.headers {
             let value = template.render(event).ok();
-            headers.push((Arc::clone(name), value.and_then(|value| text(&value))));
+            headers.push((Arc::clone(name), value.map(Arc::from)));
         }
-        Verbatim {
-            key: event.key.as_deref().and_then(text),
-            headers,
-            ..Verbatim::default()
+        if let Some(replay) = event.replay {
+            headers.push((Arc::clone(&self.replay), Some(replay.to_string().into())));
         }
+        headers
     }
+}
+
+fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
 }
 
 #[async_trait]
@@ -89,19 +104,31 @@ impl Format for Debezium {
 
     async fn format(&self, outgoing: &Outgoing<'_>) -> Result<Event, SinkError> {
         let event = outgoing.event;
-        let record = match &event.verbatim {
-            Some(record) => record.clone(),
-            None => Box::new(self.record(event)),
-        };
-        let text = |(name, value): &(Arc<str>, Option<Bytes>)| {
-            let value = value.as_deref()?;
-            Some((Arc::clone(name), String::from_utf8_lossy(value).into()))
+        let (record, headers) = match &event.verbatim {
+            Some(record) => {
+                let text = |(name, value): &(Arc<str>, Option<Bytes>)| {
+                    let value = String::from_utf8_lossy(value.as_deref()?);
+                    Some((Arc::clone(name), value.into()))
+                };
+                (record.clone(), record.headers.iter().filter_map(text).collect())
+            }
+            None => {
+                let texts = self.headers(event);
+                let byte_headers = texts
+                    .iter()
+                    .map(|(name, value)| (Arc::clone(name), value.as_deref().map(bytes)));
+                let record = Verbatim {
+                    key: event.key.as_deref().map(bytes),
+                    headers: byte_headers.collect(),
+                    ..Verbatim::default()
+                };
+                let headers = texts.into_iter().filter_map(|(name, value)| Some((name, value?)));
+                (Box::new(record), headers.collect())
+            }
         };
         Ok(Event {
-            headers: record.headers.iter().filter_map(text).collect(),
-            headers_complete: true,
             verbatim: Some(record),
-            ..event.clone()
+            ..outgoing.laid_down(headers, event.payload.clone(), Arc::clone(&event.content_type))
         })
     }
 }
@@ -112,6 +139,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use onewrite_core::options::Value;
+    use onewrite_core::sink::CloudEventsBinding;
 
     use super::*;
 
@@ -128,7 +156,7 @@ mod tests {
         let outgoing = Outgoing {
             event,
             topic: &event.topic,
-            cloudevents_prefix: "ce-",
+            cloudevents: CloudEventsBinding::NONE,
         };
         let formatting = pin!(format.format(&outgoing));
         match formatting.poll(&mut Context::from_waker(Waker::noop())) {
@@ -151,6 +179,7 @@ mod tests {
                 ("kind".into(), "own".into()),
             ],
             occurred_at: jiff::Timestamp::UNIX_EPOCH,
+            replay: None,
             headers_complete: false,
             verbatim: None,
         }
@@ -184,9 +213,18 @@ mod tests {
     }
 
     #[test]
-    fn the_events_headers_can_stay_behind() {
-        let record = laid(&*made(&[], "false").unwrap(), &event()).verbatim.unwrap();
+    fn the_events_headers_can_stay_behind_but_not_that_it_is_replayed() {
+        let format = made(&[], "false").unwrap();
+        let record = laid(&*format, &event()).verbatim.unwrap();
         assert_eq!(record.headers, [("id".into(), value(ID))]);
+        let mut replayed = event();
+        replayed.replay = Some(3);
+        let laid = laid(&*format, &replayed);
+        assert_eq!(laid.headers[1..], [("onewrite-replay".into(), "3".into())]);
+        assert_eq!(
+            laid.verbatim.unwrap().headers[1..],
+            [("onewrite-replay".into(), value("3"))]
+        );
     }
 
     #[test]
@@ -211,6 +249,7 @@ mod tests {
     fn headers_that_cannot_be_are_told() {
         let problem = |name, text| made(&[(name, text)], "true").err().unwrap().to_string();
         assert!(problem("id", "{key}").starts_with("formats.d.headers: \"id\" is the header of the event's id"));
+        assert!(problem("onewrite-x", "{key}").contains("keeps for itself"));
         let words = problem("kind", "{typ}");
         assert!(
             words.contains("has the unknown field {typ}; did you mean {type}?"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use onewrite_core::error::{Action, SinkError};
-use onewrite_core::sink::Finding;
+use onewrite_core::sink::{CloudEventsBinding, Finding};
 use onewrite_core::{DeliveryReport, Event, Outcome, Sink, SinkConnector, Template};
 
 use crate::format::{Format, Outgoing};
@@ -72,8 +72,8 @@ impl SinkConnector for Formatted {
         self.connector.kind()
     }
 
-    fn cloudevents_prefix(&self) -> &'static str {
-        self.connector.cloudevents_prefix()
+    fn cloudevents(&self) -> CloudEventsBinding {
+        self.connector.cloudevents()
     }
 
     fn writes_documents(&self) -> bool {
@@ -84,27 +84,19 @@ impl SinkConnector for Formatted {
         Ok(Box::new(FormattedSink {
             sink: self.connector.connect().await?,
             laying: Arc::clone(&self.laying),
-            cloudevents_prefix: self.connector.cloudevents_prefix(),
+            cloudevents: self.connector.cloudevents(),
         }))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {
-        let topics = match &self.laying.topic {
-            Some(template) => template.for_topics(topics),
-            None => topics.to_vec(),
-        };
-        let mut findings = self.connector.probe(&topics).await;
-        if let Some(format) = &self.laying.format {
-            findings.extend(format.probe(&topics).await);
-        }
-        findings
+        self.connector.probe(topics).await
     }
 }
 
 struct FormattedSink {
     sink: Box<dyn Sink>,
     laying: Arc<Laying>,
-    cloudevents_prefix: &'static str,
+    cloudevents: CloudEventsBinding,
 }
 
 impl FormattedSink {
@@ -116,19 +108,17 @@ impl FormattedSink {
         if topic.is_empty() {
             return Err(SinkError::park("the route's topic is empty for this event"));
         }
-        let mut laid = match &self.laying.format {
+        match &self.laying.format {
             Some(format) => {
                 let outgoing = Outgoing {
                     event,
                     topic: &topic,
-                    cloudevents_prefix: self.cloudevents_prefix,
+                    cloudevents: self.cloudevents,
                 };
-                format.format(&outgoing).await?
+                format.format(&outgoing).await
             }
-            None => event.clone(),
-        };
-        laid.topic = topic;
-        Ok(laid)
+            None => Ok(Event { topic, ..event.clone() }),
+        }
     }
 }
 

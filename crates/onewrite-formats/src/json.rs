@@ -23,10 +23,14 @@ pub const FIELDS: &[Field] = &[];
 /// # Errors
 /// None.
 pub fn build(_options: &Options) -> Result<Arc<dyn Format>, BuildError> {
-    Ok(Arc::new(Json))
+    Ok(Arc::new(Json {
+        content_type: "application/json".into(),
+    }))
 }
 
-struct Json;
+struct Json {
+    content_type: Arc<str>,
+}
 
 #[async_trait]
 impl Format for Json {
@@ -41,12 +45,7 @@ impl Format for Json {
     async fn format(&self, outgoing: &Outgoing<'_>) -> Result<Event, SinkError> {
         let event = outgoing.event;
         let mut body = Vec::with_capacity(event.payload.len() + 512);
-        write_envelope(event, &mut body);
-        Ok(Event {
-            payload: body.into(),
-            content_type: "application/json".into(),
-            verbatim: None,
-            ..event.clone()
-        })
+        write_envelope(event, outgoing.topic, &mut body);
+        Ok(outgoing.with_body(body.into(), Arc::clone(&self.content_type)))
     }
 }

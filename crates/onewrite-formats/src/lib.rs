@@ -21,4 +21,4 @@ pub mod schemas;
 
 pub use format::Format;
 pub use formatted::{Misfit, formatted};
-pub use registry::{FormatType, UnknownFormat, format_type, format_types};
+pub use registry::{FormatType, format_type, format_types};

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use onewrite_core::options::{BuildError, Field, Options, nearest};
+use onewrite_core::catalogue::{Catalogue, Named, UnknownType};
+use onewrite_core::options::{BuildError, Field, Options};
 
 use crate::format::Format;
 
@@ -42,6 +43,16 @@ impl FormatType {
     }
 }
 
+impl Named for FormatType {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn fields(&self) -> &'static [Field] {
+        self.fields
+    }
+}
+
 impl fmt::Debug for FormatType {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -56,48 +67,30 @@ pub const NATIVE: &str = "native";
 
 /// The types of formats that are built in, in the order in which lists show them.
 pub fn format_types() -> &'static [FormatType] {
-    TYPES
+    FORMATS.built_in
 }
 
 /// The type of this name.
 ///
 /// # Errors
-/// [`UnknownFormat::NotBuiltIn`] where Onewrite knows the name but this program was built without it, and otherwise
-/// [`UnknownFormat::Unknown`] with the name that was probably meant.
-pub fn format_type(name: &str) -> Result<&'static FormatType, UnknownFormat> {
-    if let Some(found) = TYPES.iter().find(|format_type| format_type.name == name) {
-        return Ok(found);
-    }
-    if let Some(known) = KNOWN.iter().find(|known| **known == name) {
-        return Err(UnknownFormat::NotBuiltIn { name: known });
-    }
-    Err(UnknownFormat::Unknown {
-        name: name.to_owned(),
-        nearest: nearest(&name.to_ascii_lowercase(), KNOWN.iter().copied()),
-    })
+/// As of [`Catalogue::find`].
+pub fn format_type(name: &str) -> Result<&'static FormatType, UnknownType> {
+    FORMATS.find(name)
 }
 
-/// Why there is no format of a name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum UnknownFormat {
-    /// Nothing of this name exists.
-    #[error("there is no format of type {name:?};{} the types are \"{}\"", meant(*nearest), KNOWN.join("\", \""))]
-    Unknown {
-        /// The name that was asked for.
-        name: String,
-        /// The name that was probably meant.
-        nearest: Option<&'static str>,
-    },
-    /// It exists, but this program was built without it.
-    #[error(
-        "the format type {name:?} is not built into this program; use one that was built with the Cargo feature \"registry\""
-    )]
-    NotBuiltIn {
-        /// The type.
-        name: &'static str,
-    },
-}
+const FORMATS: Catalogue<FormatType> = Catalogue {
+    what: "format",
+    built_in: TYPES,
+    known: &[
+        (NATIVE, None),
+        (crate::json::KIND, None),
+        ("cloudevents", None),
+        ("debezium", None),
+        ("avro", Some("registry")),
+        ("json-schema", Some("registry")),
+        ("protobuf", Some("registry")),
+    ],
+};
 
 const TYPES: &[FormatType] = &[
     FormatType {
@@ -157,21 +150,6 @@ const TYPES: &[FormatType] = &[
     },
 ];
 
-/// Every name there is, built in or not.
-const KNOWN: &[&str] = &[
-    NATIVE,
-    "json",
-    "cloudevents",
-    "debezium",
-    "avro",
-    "json-schema",
-    "protobuf",
-];
-
-fn meant(nearest: Option<&str>) -> String {
-    nearest.map_or(String::new(), |name| format!(" did you mean {name:?}?"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,24 +164,8 @@ mod tests {
     }
 
     #[test]
-    fn defaults_fit_their_kinds_and_names_are_unique() {
-        for format_type in format_types() {
-            assert!(KNOWN.contains(&format_type.name));
-            for (at, field) in format_type.fields.iter().enumerate() {
-                if let Some(default) = field.default {
-                    field.kind.parse(default).unwrap_or_else(|expected| {
-                        panic!("{}.{}: {default:?} is not {expected}", format_type.name, field.name)
-                    });
-                }
-                assert!(!field.doc.is_empty(), "{}.{} has no doc", format_type.name, field.name);
-                let others = &format_type.fields[..at];
-                assert!(
-                    others.iter().all(|other| other.name != field.name),
-                    "{} is there twice",
-                    field.name
-                );
-            }
-        }
+    fn the_catalogue_has_no_flaws() {
+        assert_eq!(FORMATS.flaws(), Vec::<String>::new());
     }
 
     #[test]

@@ -13,7 +13,6 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::registry::BuildError;
-pub use crate::rotation::first_of;
 
 /// Where a broker listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -67,7 +66,7 @@ impl Endpoint {
             Finding::warning(
                 format!("url {plain}://{self}"),
                 format!(
-                    "is not encrypted: whoever carries the traffic can read the events and the password; use {encrypted}://"
+                    "is not encrypted: whoever carries the traffic can read the events and the login; use {encrypted}://"
                 ),
             )
         })
@@ -122,7 +121,7 @@ pub fn authority(text: &str, port: u16) -> Option<Endpoint> {
         digits => digits.parse().ok().filter(|port| *port > 0)?,
     };
     let host = host.to_owned();
-    (!host.is_empty()).then_some(Endpoint { host, port })
+    (!host.is_empty() && !host.contains(char::is_whitespace)).then_some(Endpoint { host, port })
 }
 
 /// Reads the option `urls`: addresses that all have the scheme `plain`, or all `encrypted`. Returns them, and whether they are
@@ -148,6 +147,12 @@ pub fn read(options: &Options, plain: Scheme, encrypted: Scheme) -> Result<(Vec<
         return Err(problem(words));
     }
     Ok((endpoints, scheme == Some(encrypted.name)))
+}
+
+/// What `onewrite check` says of addresses on other machines that are not encrypted.
+pub fn unencrypted(endpoints: &[Endpoint], plain: Scheme, encrypted: Scheme) -> Option<Finding> {
+    let mut endpoints = endpoints.iter();
+    endpoints.find_map(|endpoint| endpoint.in_the_open(plain.name, encrypted.name))
 }
 
 fn one(text: &str, plain: Scheme, encrypted: Scheme) -> Result<(&'static str, Endpoint), String> {
@@ -213,12 +218,27 @@ mod tests {
     }
 
     #[test]
+    fn what_travels_unencrypted_to_another_machine_is_told() {
+        let told = |host: &str| {
+            let host = host.to_owned();
+            unencrypted(&[Endpoint { host, port: 1 }], PLAIN, ENCRYPTED).map(|finding| finding.subject)
+        };
+        for local in ["localhost", "127.0.0.1", "127.9.9.9", "::1"] {
+            assert_eq!(told(local), None, "{local}");
+        }
+        for other in ["127.example.com", "localhost.example.com"] {
+            assert_eq!(told(other), Some(format!("url redis://{other}:1")));
+        }
+    }
+
+    #[test]
     fn what_is_no_address_is_told_and_no_password_shown() {
         for (text, words) in [
             ("localhost:6379", "is not a URL"),
             ("http://localhost", "has the scheme \"http\""),
             ("redis://localhost/3", "more than a host and a port"),
             ("redis://:6379", "no host or no such port"),
+            ("redis://a b", "no host or no such port"),
             ("redis://a:0", "no host or no such port"),
             ("redis://a:b", "no host or no such port"),
             ("redis://[::1", "whose bracket nothing closes"),

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use onewrite_core::error::{Action, SinkError};
 use onewrite_core::{DeliveryReport, Event};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::limits::{FAILURES_IN_A_ROW, START_WINDOW};
 use crate::lines::Lines;
@@ -22,6 +22,41 @@ pub enum Fate {
     Refused(SinkError),
     /// It was not sent, or nobody knows whether it arrived; and nothing more can be sent in this delivery.
     Lost(SinkError),
+}
+
+/// The time in which a delivery begins to send: [`START_WINDOW`], counted from its beginning.
+#[derive(Clone, Copy, Debug)]
+pub struct StartWindow {
+    end: Instant,
+}
+
+impl StartWindow {
+    /// Begins now.
+    pub fn begin() -> Self {
+        Self {
+            end: Instant::now() + START_WINDOW,
+        }
+    }
+
+    /// Waits for what an event needs before it can be sent, such as room or its turn.
+    ///
+    /// # Errors
+    /// For [`Fate::Lost`]: it came too late, or would.
+    pub async fn wait<T>(self, ready: impl Future<Output = T>) -> Result<T, SinkError> {
+        let ready = timeout_at(self.end, ready).await;
+        self.check()?;
+        ready.map_err(|_| too_slow())
+    }
+
+    /// # Errors
+    /// For [`Fate::Lost`]: it is over.
+    pub fn check(self) -> Result<(), SinkError> {
+        if Instant::now() < self.end {
+            Ok(())
+        } else {
+            Err(too_slow())
+        }
+    }
 }
 
 /// Delivers a batch by sending events with `send`, at most `window` of them and one of each key under way. After a
@@ -38,7 +73,7 @@ pub async fn deliver<'a, F>(
 where
     F: Future<Output = Fate>,
 {
-    let begun = Instant::now();
+    let start = StartWindow::begin();
     let mut lines = Lines::new(batch);
     let mut under_way = FuturesUnordered::new();
     let mut stopped = None;
@@ -46,11 +81,8 @@ where
     loop {
         while stopped.is_none() && under_way.len() < window {
             let Some(item) = lines.take() else { break };
-            if begun.elapsed() >= START_WINDOW {
-                let words = format!(
-                    "the broker is too slow for the whole delivery: after {START_WINDOW:?} the rest was left for the next"
-                );
-                stopped = Some(SinkError::retry(words));
+            if let Err(error) = start.check() {
+                stopped = Some(error);
                 break;
             }
             let sent = send(&batch[item.event]);
@@ -80,6 +112,12 @@ where
         }
     }
     stopped.map_or(Ok(()), Err)
+}
+
+fn too_slow() -> SinkError {
+    SinkError::retry(format!(
+        "the broker is too slow for the whole delivery: after {START_WINDOW:?} the rest was left for the next"
+    ))
 }
 
 /// Of two errors about the whole, the one that asks for more: a connection that is to be made anew must not be kept for one that was only
@@ -118,8 +156,22 @@ mod tests {
             content_type: "text/plain".into(),
             headers: Vec::new(),
             occurred_at: Timestamp::UNIX_EPOCH,
+            replay: None,
             headers_complete: false,
             verbatim: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_ready_too_late_or_never_is_not_begun_with() {
+        assert_eq!(StartWindow::begin().wait(async { 7 }).await.unwrap(), 7);
+        let over = StartWindow { end: Instant::now() };
+        for error in [
+            over.wait(async { 7 }).await.unwrap_err(),
+            over.wait(std::future::pending::<i32>()).await.unwrap_err(),
+        ] {
+            assert_eq!(error.action, Action::Retry { after: None });
+            assert!(error.to_string().contains("the rest was left for the next"), "{error}");
         }
     }
 

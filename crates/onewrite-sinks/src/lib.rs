@@ -5,10 +5,18 @@
 
 #[cfg(any(feature = "sqs", feature = "sns"))]
 mod aws;
-#[cfg(any(feature = "redis", feature = "mqtt", feature = "rabbitmq"))]
+#[cfg(any(
+    feature = "rabbitmq",
+    feature = "nats",
+    feature = "amqp1",
+    feature = "redis",
+    feature = "mqtt"
+))]
 mod endpoint;
 #[cfg(any(feature = "http", feature = "sqs", feature = "sns"))]
 mod hex;
+#[cfg(any(feature = "nats", feature = "amqp1"))]
+mod ids;
 #[cfg(any(
     feature = "rabbitmq",
     feature = "nats",
@@ -39,13 +47,22 @@ pub mod registry;
     feature = "sns"
 ))]
 mod room;
-#[cfg(any(feature = "redis", feature = "mqtt", feature = "rabbitmq", feature = "ibmmq"))]
+#[cfg(any(
+    feature = "rabbitmq",
+    feature = "nats",
+    feature = "amqp1",
+    feature = "ibmmq",
+    feature = "redis",
+    feature = "mqtt"
+))]
 mod rotation;
 /// TLS of every sink, under the path by which sinks know it.
 #[cfg(feature = "tls")]
 mod tls {
     pub use onewrite_tls::*;
 }
+#[cfg(any(feature = "nats", feature = "amqp1", feature = "mqtt"))]
+mod turns;
 #[cfg(any(feature = "http", feature = "ibmmq", feature = "sqs", feature = "sns"))]
 mod web;
 
@@ -74,4 +91,4 @@ pub mod sns;
 #[cfg(feature = "sqs")]
 pub mod sqs;
 
-pub use registry::{BuildError, SinkType, UnknownSink};
+pub use registry::{BuildError, SinkType};

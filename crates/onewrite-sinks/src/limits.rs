@@ -30,6 +30,13 @@ pub const HTTP_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// How long one delivery goes on starting requests, or sending messages; what is left by then is for the next delivery.
 pub const START_WINDOW: Duration = Duration::from_secs(25);
 
+/// How long connecting to all servers of a sink, one after another, may take, within core's
+/// [`CONNECT_TIMEOUT`](onewrite_core::limits::CONNECT_TIMEOUT).
+pub const SERVERS_CONNECT_TIME: Duration = Duration::from_secs(24);
+
+/// Most that one of several servers gets of it, TLS and login included: a machine that is there answers within a second.
+pub const SERVER_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long connecting to an HTTP server may take, looking up its name included.
 pub const HTTP_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -46,15 +53,15 @@ pub const NATS_WINDOW_MAX: i64 = 4_000;
 /// The shortest time that a NATS acknowledgement can be waited for: below it every slow moment would be a failure.
 pub const NATS_ACK_TIMEOUT_MIN: Duration = Duration::from_millis(50);
 
-/// The longest time that a NATS acknowledgement can be waited for: half of
+/// The longest time that a NATS acknowledgement can be waited for. With [`START_WINDOW`] it stays within
 /// [`DELIVERY_TIMEOUT`](onewrite_core::limits::DELIVERY_TIMEOUT), after which core would give the whole batch up.
 pub const NATS_ACK_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
-/// How long connecting to one NATS server may take, with TLS and login.
+/// Most that one of several NATS servers gets of [`NATS_CONNECT_TIME`], with TLS and login.
 pub const NATS_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long connecting to all NATS servers in turn may take, each getting its share: what core allows for connecting, less
-/// what the first question then takes.
+/// How long connecting to all NATS servers, one after another, may take: what core allows for connecting, less what the first question
+/// then takes.
 pub const NATS_CONNECT_TIME: Duration = Duration::from_secs(20);
 
 /// How long JetStream may take to answer the question that ends connecting; with [`NATS_CONNECT_TIME`] it stays within what
@@ -72,10 +79,11 @@ pub const NATS_SUBJECT_BYTES_MAX: usize = 3_500;
 /// a writer now and then, not for one that never pauses.
 pub const NATS_GUARD_TRIES: u32 = 4;
 
-/// Ids of last messages that are remembered for each subject: each is of an answer that was lost, and few are at once.
-pub const NATS_GUARD_SEEN: usize = 16;
+/// Ids of last messages that are remembered: one for each answer that was lost, and one for each subject that was looked at. A full
+/// window of answers can be lost 25 times before the first of them is delivered again. Some 100 bytes each.
+pub const NATS_GUARD_SEEN: usize = 100_000;
 
-/// Subjects whose last sequences are remembered before those that nobody holds are forgotten; some 200 bytes each.
+/// Subjects whose last sequences are remembered before those that nobody holds are forgotten, to be asked for again; some 200 bytes each.
 pub const NATS_GUARDED_SUBJECTS: usize = 20_000;
 
 /// The window of duplicates below which `onewrite check` warns: an outage of a NATS cluster that takes longer than this has
@@ -120,14 +128,10 @@ pub const REDIS_WAITING_CONNECTIONS: usize = onewrite_core::limits::CONCURRENT_B
 /// How often in a row a Redis cluster may send one transaction to another server: a slot that moves on is told once or twice.
 pub const REDIS_REDIRECTS_MAX: usize = 5;
 
-/// How long connecting to one MQTT broker may take: the connection, TLS, and the broker's answer. Three addresses in turn stay
-/// within core's own limit.
-pub const MQTT_CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
-
 /// The shortest time that an MQTT acknowledgement can be waited for: below it every slow moment would be a failure.
 pub const MQTT_TIMEOUT_MIN: Duration = Duration::from_millis(50);
 
-/// The longest time that an MQTT acknowledgement can be waited for, within
+/// The longest time that an MQTT acknowledgement can be waited for. With [`START_WINDOW`] it stays within
 /// [`DELIVERY_TIMEOUT`](onewrite_core::limits::DELIVERY_TIMEOUT).
 pub const MQTT_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
@@ -195,21 +199,15 @@ pub const AMQP_SHORT_TEXT_BYTES_MAX: usize = 255;
 /// The shortest time that an AMQP 1.0 acknowledgement can be waited for: below it every slow moment would be a failure.
 pub const AMQP1_TIMEOUT_MIN: Duration = Duration::from_millis(50);
 
-/// The longest time that an AMQP 1.0 acknowledgement can be waited for. With [`AMQP1_START_WINDOW`], [`AMQP1_ATTACH_TIMEOUT`] and
+/// The longest time that an AMQP 1.0 acknowledgement can be waited for. With [`START_WINDOW`] and
 /// [`AMQP1_CREDIT_TIMEOUT`] it stays within [`DELIVERY_TIMEOUT`](onewrite_core::limits::DELIVERY_TIMEOUT).
 pub const AMQP1_TIMEOUT_MAX: Duration = Duration::from_secs(15);
 
-/// How long one delivery goes on starting AMQP 1.0 messages; what is left by then is for the next delivery.
-pub const AMQP1_START_WINDOW: Duration = Duration::from_secs(20);
-
-/// How long an AMQP 1.0 link may take to attach, the look at what its address is included.
+/// How long an AMQP 1.0 link may take to attach once it is its turn, the look at what its address is included.
 pub const AMQP1_ATTACH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a message waits for an AMQP 1.0 broker's credit before its key is tried again later.
 pub const AMQP1_CREDIT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long one AMQP 1.0 broker may take to open a connection: with three of them that is core's own limit.
-pub const AMQP1_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an AMQP 1.0 connection or link may take to end in an orderly way before it is dropped.
 pub const AMQP1_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -221,8 +219,12 @@ pub const AMQP1_IDLE_TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::fro
 /// Messages that wait for one AMQP 1.0 link: enough that none of them waits for the task that sends.
 pub const AMQP1_LINK_QUEUE: usize = 64;
 
-/// AMQP 1.0 addresses that are remembered as having taken events: some hundred bytes each.
+/// AMQP 1.0 addresses that are remembered as having taken events, or as doubtful: some hundred bytes each.
 pub const AMQP1_ADDRESSES_KNOWN: usize = 10_000;
+
+/// Most events that are remembered as having been under way when an AMQP 1.0 broker ended a link over one of them: a full window of two
+/// links. Some hundred bytes each.
+pub const AMQP1_SUSPECTS_MAX: usize = 20_000;
 
 /// Most bytes of what an AMQP 1.0 broker says first that are kept to read its product and version from.
 pub const AMQP1_GREETING_BYTES: usize = 64 * 1024;
@@ -266,3 +268,24 @@ pub const SQS_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Largest message of SNS, and largest batch, in bytes (Amazon SNS API Reference, `PublishBatch`).
 pub const SNS_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// How soon `onewrite verify` looks again at the end of a file: it bounds what the look adds to a latency.
+pub const FILE_LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+/// Most bytes that `onewrite verify` reads of a file at once.
+pub const FILE_READ_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Most entries of a stream that `onewrite verify` reads at once.
+pub const REDIS_READ_ENTRIES: usize = 1_000;
+
+/// Most messages of a stream that `onewrite verify` takes at once.
+pub const NATS_READ_MESSAGES: usize = 1_000;
+
+/// Most messages that RabbitMQ hands to `onewrite verify` before it acknowledges some.
+pub const RABBITMQ_READ_MESSAGES: u16 = 1_000;
+
+/// Messages that an AMQP 1.0 broker hands to `onewrite verify` before it acknowledges some.
+pub const AMQP1_READ_MESSAGES: u32 = 1_000;
+
+/// How long nothing may come out of a queue that is being emptied until it is empty.
+pub const AMQP1_READ_QUIET: Duration = Duration::from_millis(500);

@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use onewrite_core::SinkConnector;
+use onewrite_core::catalogue::{Catalogue, Named, UnknownType};
 pub use onewrite_core::options::BuildError;
-use onewrite_core::options::{Field, Options, nearest};
+use onewrite_core::options::{Field, Options};
 
 /// A type of sink that is built in.
 #[derive(Clone, Copy)]
@@ -33,6 +34,16 @@ impl SinkType {
     }
 }
 
+impl Named for SinkType {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn fields(&self) -> &'static [Field] {
+        self.fields
+    }
+}
+
 impl fmt::Debug for SinkType {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -44,50 +55,35 @@ impl fmt::Debug for SinkType {
 
 /// The types of sinks that are built in, in the order in which lists show them.
 pub fn sink_types() -> &'static [SinkType] {
-    TYPES
+    SINKS.built_in
 }
 
 /// The type of this name.
 ///
 /// # Errors
-/// [`UnknownSink::NotBuiltIn`] where Onewrite knows the name but this program was built without it, and otherwise
-/// [`UnknownSink::Unknown`] with the name that was probably meant.
-pub fn sink_type(name: &str) -> Result<&'static SinkType, UnknownSink> {
-    if let Some(found) = TYPES.iter().find(|sink_type| sink_type.name == name) {
-        return Ok(found);
-    }
-    if let Some((known, feature)) = KNOWN.iter().find(|(known, _)| *known == name) {
-        return Err(UnknownSink::NotBuiltIn { name: known, feature });
-    }
-    Err(UnknownSink::Unknown {
-        name: name.to_owned(),
-        nearest: nearest(&name.to_ascii_lowercase(), KNOWN.iter().map(|(known, _)| *known)),
-    })
+/// As of [`Catalogue::find`].
+pub fn sink_type(name: &str) -> Result<&'static SinkType, UnknownType> {
+    SINKS.find(name)
 }
 
-/// Why there is no sink of a name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum UnknownSink {
-    /// Nothing of this name exists.
-    #[error("there is no sink of type {name:?};{} the types are {}", meant(*nearest), known())]
-    Unknown {
-        /// The name that was asked for.
-        name: String,
-        /// The name that was probably meant.
-        nearest: Option<&'static str>,
-    },
-    /// It exists, but this program was built without it.
-    #[error(
-        "the sink type {name:?} is not built into this program; use one that was built with the Cargo feature {feature:?}"
-    )]
-    NotBuiltIn {
-        /// The type.
-        name: &'static str,
-        /// The Cargo feature that brings it.
-        feature: &'static str,
-    },
-}
+const SINKS: Catalogue<SinkType> = Catalogue {
+    what: "sink",
+    built_in: TYPES,
+    known: &[
+        ("kafka", Some("kafka")),
+        ("rabbitmq", Some("rabbitmq")),
+        ("nats", Some("nats")),
+        ("amqp1", Some("amqp1")),
+        ("ibmmq", Some("ibmmq")),
+        ("redis", Some("redis")),
+        ("mqtt", Some("mqtt")),
+        ("sqs", Some("sqs")),
+        ("sns", Some("sns")),
+        ("http", Some("http")),
+        ("file", Some("file")),
+        ("stdout", Some("file")),
+    ],
+};
 
 const TYPES: &[SinkType] = &[
     #[cfg(feature = "kafka")]
@@ -188,22 +184,6 @@ const TYPES: &[SinkType] = &[
     },
 ];
 
-/// Every name there is with the Cargo feature that brings it, built in or not.
-const KNOWN: &[(&str, &str)] = &[
-    ("kafka", "kafka"),
-    ("rabbitmq", "rabbitmq"),
-    ("nats", "nats"),
-    ("amqp1", "amqp1"),
-    ("ibmmq", "ibmmq"),
-    ("redis", "redis"),
-    ("mqtt", "mqtt"),
-    ("sqs", "sqs"),
-    ("sns", "sns"),
-    ("http", "http"),
-    ("file", "file"),
-    ("stdout", "file"),
-];
-
 /// IBM MQ, by the transport that the options name.
 #[cfg(feature = "ibmmq")]
 fn build_ibmmq(options: &Options) -> Result<Arc<dyn SinkConnector>, BuildError> {
@@ -212,15 +192,6 @@ fn build_ibmmq(options: &Options) -> Result<Arc<dyn SinkConnector>, BuildError> 
         return crate::ibmmq_mqi::build(options);
     }
     crate::ibmmq::build(options)
-}
-
-fn known() -> String {
-    let names: Vec<_> = KNOWN.iter().map(|(name, _)| format!("{name:?}")).collect();
-    names.join(", ")
-}
-
-fn meant(nearest: Option<&str>) -> String {
-    nearest.map_or(String::new(), |name| format!(" did you mean {name:?}?"))
 }
 
 #[cfg(test)]
@@ -234,43 +205,10 @@ mod tests {
             error,
             "there is no sink of type \"kafak\"; did you mean \"kafka\"? the types are \"kafka\", \"rabbitmq\", \"nats\", \"amqp1\", \"ibmmq\", \"redis\", \"mqtt\", \"sqs\", \"sns\", \"http\", \"file\", \"stdout\""
         );
-        let error = sink_type("pigeon").unwrap_err().to_string();
-        assert!(
-            error.starts_with("there is no sink of type \"pigeon\"; the types are \"kafka\", \"rabbitmq\", \"nats\", \"amqp1\", \"ibmmq\", \"redis\", \"mqtt\", \"sqs\", \"sns\", \"http\", \"file\", \"stdout\""),
-            "{error}"
-        );
     }
 
     #[test]
-    fn a_known_type_is_either_built_in_or_said_not_to_be() {
-        for (name, feature) in KNOWN {
-            match sink_type(name) {
-                Ok(found) => assert_eq!(found.name, *name),
-                Err(error) => assert_eq!(error, UnknownSink::NotBuiltIn { name, feature }),
-            }
-        }
-        for sink_type in sink_types() {
-            assert!(KNOWN.iter().any(|(known, _)| *known == sink_type.name));
-        }
-    }
-
-    #[test]
-    fn defaults_fit_their_kinds_and_names_are_unique() {
-        for sink_type in sink_types() {
-            for (at, field) in sink_type.fields.iter().enumerate() {
-                if let Some(default) = field.default {
-                    field.kind.parse(default).unwrap_or_else(|expected| {
-                        panic!("{}.{}: {default:?} is not {expected}", sink_type.name, field.name)
-                    });
-                }
-                assert!(!field.doc.is_empty(), "{}.{} has no doc", sink_type.name, field.name);
-                assert!(
-                    sink_type.fields[..at].iter().all(|other| other.name != field.name),
-                    "{}.{} is there twice",
-                    sink_type.name,
-                    field.name
-                );
-            }
-        }
+    fn the_catalogue_has_no_flaws() {
+        assert_eq!(SINKS.flaws(), Vec::<String>::new());
     }
 }

@@ -41,7 +41,7 @@ impl Rotation {
 /// What the first of several tries gives that gives anything; one is begun when the one before it has failed.
 ///
 /// # Errors
-/// The one that a person must do something about, if there is one, since it will not pass by itself; else all of them.
+/// As [`worst_of`] has it.
 pub async fn first_of<T, F>(tries: Vec<F>) -> Result<T, SinkError>
 where
     F: Future<Output = Result<T, SinkError>>,
@@ -53,13 +53,19 @@ where
             Err(error) => failures.push(error),
         }
     }
+    Err(worst_of(failures))
+}
+
+/// What several tries failed of: the error that a person must do something about, if there is one, since it will not pass by itself; else
+/// all of them.
+pub fn worst_of(mut failures: Vec<SinkError>) -> SinkError {
     let halts = |error: &SinkError| error.action == Action::Halt;
     if let Some(at) = failures.iter().position(halts) {
-        return Err(failures.swap_remove(at));
+        return failures.swap_remove(at);
     }
     if failures.len() == 1 {
-        return Err(failures.remove(0));
+        return failures.remove(0);
     }
     let all: Vec<_> = failures.iter().map(|error| chain(error)).collect();
-    Err(SinkError::reconnect(all.join("; and ")))
+    SinkError::reconnect(all.join("; and "))
 }

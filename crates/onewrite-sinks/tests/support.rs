@@ -16,6 +16,7 @@ pub fn event(number: u128, key: Option<&str>) -> Event {
         content_type: "application/json".into(),
         headers: Vec::new(),
         occurred_at: Timestamp::from_microsecond(1_700_000_000_000_001).unwrap(),
+        replay: None,
         headers_complete: false,
         verbatim: None,
     }

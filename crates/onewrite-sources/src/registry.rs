@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use onewrite_core::options::{Field, Options, nearest};
-use onewrite_core::{Operations, Outbox, StoreError};
+use onewrite_core::catalogue::{Catalogue, Named, UnknownType};
+use onewrite_core::options::{Field, Options};
+use onewrite_core::verify::ProvingGround;
+use onewrite_core::{Operations, Outbox, StoreError, StoreFailure};
 
 /// A type of source that is built in.
 #[derive(Clone, Copy)]
@@ -26,12 +28,14 @@ pub struct SourceType {
     spreads: Spreads,
     migrate: Migrate,
     script: Script,
+    ground: Option<Ground>,
 }
 
 type Open = fn(&Options, u32) -> Result<Opened, StoreError>;
 type Spreads = fn(&Options) -> Result<(), &'static str>;
 type Migrate = fn(Options, MigrateRequest) -> BoxFuture<'static, Result<Migrated, StoreError>>;
 type Script = fn(&Options, &MigrateRequest) -> Result<String, StoreError>;
+type Ground = fn(&Options) -> Result<Arc<dyn ProvingGround>, StoreError>;
 
 impl SourceType {
     /// Makes the database's two faces from options that were read against [`fields`](Self::fields). It connects to nothing yet.
@@ -72,6 +76,28 @@ impl SourceType {
     /// As of [`migrate`](Self::migrate).
     pub fn script(&self, options: &Options, request: &MigrateRequest) -> Result<String, StoreError> {
         (self.script)(options, request)
+    }
+
+    /// The database as `onewrite verify` uses it. It connects to nothing yet.
+    ///
+    /// # Errors
+    /// `Refused`, where verify cannot write to such a database, or nothing can be made of an option.
+    pub fn ground(&self, options: &Options) -> Result<Arc<dyn ProvingGround>, StoreError> {
+        let none = || {
+            let words = format!("`onewrite verify` cannot write to a source of type {:?} yet", self.name);
+            StoreError::new(StoreFailure::Refused, words)
+        };
+        (self.ground.ok_or_else(none)?)(options)
+    }
+}
+
+impl Named for SourceType {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn fields(&self) -> &'static [Field] {
+        self.fields
     }
 }
 
@@ -122,70 +148,27 @@ pub struct Migrated {
 
 /// The types of sources that are built in, in the order in which lists show them.
 pub fn source_types() -> &'static [SourceType] {
-    TYPES
+    SOURCES.built_in
 }
 
 /// The type of this name.
 ///
 /// # Errors
-/// [`UnknownSource::NotBuiltIn`] where Onewrite knows the name but this program was built without it, and otherwise
-/// [`UnknownSource::Unknown`] with the name that was probably meant.
-pub fn source_type(name: &str) -> Result<&'static SourceType, UnknownSource> {
-    if let Some(found) = TYPES.iter().find(|source_type| source_type.name == name) {
-        return Ok(found);
-    }
-    if let Some(known) = KNOWN.iter().find(|known| **known == name) {
-        return Err(UnknownSource::NotBuiltIn { name: known });
-    }
-    Err(UnknownSource::Unknown {
-        name: name.to_owned(),
-        nearest: nearest(&name.to_ascii_lowercase(), KNOWN.iter().copied()),
-    })
+/// As of [`Catalogue::find`].
+pub fn source_type(name: &str) -> Result<&'static SourceType, UnknownType> {
+    SOURCES.find(name)
 }
 
-/// Why there is no source of a name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum UnknownSource {
-    /// Nothing of this name exists.
-    #[error("there is no source of type {name:?};{} the types are {}", meant(*nearest), known())]
-    Unknown {
-        /// The name that was asked for.
-        name: String,
-        /// The name that was probably meant.
-        nearest: Option<&'static str>,
-    },
-    /// It exists, but this program was built without it.
-    #[error(
-        "the source type {name:?} is not built into this program; use one that was built with the Cargo feature {name:?}"
-    )]
-    NotBuiltIn {
-        /// The type, which is also the name of the Cargo feature that brings it.
-        name: &'static str,
-    },
-}
-
-const TYPES: &[SourceType] = &[
-    #[cfg(feature = "postgres")]
-    postgres::TYPE,
-    #[cfg(feature = "sqlite")]
-    sqlite::TYPE,
-];
-
-/// Every name there is, built in or not.
-const KNOWN: &[&str] = &["postgres", "sqlite"];
-
-fn known() -> String {
-    KNOWN
-        .iter()
-        .map(|name| format!("{name:?}"))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-fn meant(nearest: Option<&str>) -> String {
-    nearest.map_or(String::new(), |name| format!(" did you mean {name:?}?"))
-}
+const SOURCES: Catalogue<SourceType> = Catalogue {
+    what: "source",
+    built_in: &[
+        #[cfg(feature = "postgres")]
+        postgres::TYPE,
+        #[cfg(feature = "sqlite")]
+        sqlite::TYPE,
+    ],
+    known: &[("postgres", Some("postgres")), ("sqlite", Some("sqlite"))],
+};
 
 #[cfg(test)]
 mod tests {
@@ -201,32 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_type_is_either_built_in_or_said_not_to_be() {
-        for name in KNOWN {
-            match source_type(name) {
-                Ok(found) => assert_eq!(found.name, *name),
-                Err(error) => assert_eq!(error, UnknownSource::NotBuiltIn { name }),
-            }
-        }
-    }
-
-    #[test]
-    fn defaults_fit_their_kinds_and_names_are_unique() {
-        for source_type in source_types() {
-            for (at, field) in source_type.fields.iter().enumerate() {
-                if let Some(default) = field.default {
-                    let fits = field.kind.parse(default);
-                    assert!(
-                        fits.is_ok(),
-                        "{}.{}: {default:?} is not {fits:?}",
-                        source_type.name,
-                        field.name
-                    );
-                }
-                assert!(!field.doc.is_empty(), "{}.{} has no doc", source_type.name, field.name);
-                let twice = source_type.fields[..at].iter().any(|other| other.name == field.name);
-                assert!(!twice, "{}.{} is there twice", source_type.name, field.name);
-            }
-        }
+    fn the_catalogue_has_no_flaws() {
+        assert_eq!(SOURCES.flaws(), Vec::<String>::new());
     }
 }

@@ -13,6 +13,7 @@ mod pause;
 mod replay;
 mod run;
 mod status;
+mod verify;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -35,6 +36,7 @@ A first look:
   onewrite migrate                              create the outbox
   onewrite check                                try everything that the file names
   onewrite run                                  relay until stopped
+  onewrite verify                               prove the promise on your own database and broker
 
 Exit codes: 0 all is well, 1 something failed or is broken, 2 the command line or the configuration is wrong.")]
 pub struct Cli {
@@ -60,6 +62,7 @@ enum Command {
     Init(init::Arguments),
     Migrate(migrate::Arguments),
     Check(check::Arguments),
+    Verify(verify::Arguments),
     Run(run::Arguments),
     Status(status::Arguments),
     Parked(parked::Arguments),
@@ -98,6 +101,7 @@ async fn operate(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Migrate(arguments) => migrate::run(&arguments, context).await,
         Command::Check(arguments) => check::run(&arguments, context).await,
+        Command::Verify(arguments) => verify::run(&arguments, context).await,
         Command::Status(arguments) => status::run(&arguments, context).await,
         Command::Parked(arguments) => parked::run(&arguments, context).await,
         Command::Replay(arguments) => replay::run(&arguments, context).await,

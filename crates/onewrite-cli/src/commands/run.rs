@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, runtime};
-use crate::configuration::Settings;
+use crate::configuration::{Settings, supervised};
 use crate::failure::{EXIT_FAILED, Failure};
 use crate::{logging, wiring};
 
@@ -26,20 +26,32 @@ Examples:
   ONEWRITE__SOURCE__URL=postgres://onewrite@db/shop onewrite run
 
 Exit codes: 0 stopped as asked, 1 failed, 2 the command line or the configuration is wrong.")]
-pub struct Arguments {}
-
-pub fn run(_: &Arguments, context: &Context) -> Result<(), Failure> {
-    let settings = context.settings()?;
-    logging::start(&settings.log, context.log(), context.log_variable())?;
-    runtime()?.block_on(relay(&settings, &context.file()))
+pub struct Arguments {
+    /// Takes the configuration from standard input, and stops when that ends: how `onewrite verify` runs its own relay, with no
+    /// secret on the disk, and none that outlives it
+    #[arg(long, hide = true)]
+    supervised: bool,
 }
 
-async fn relay(settings: &Settings, file: &str) -> Result<(), Failure> {
+pub fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure> {
+    let settings = match arguments.supervised {
+        true => supervised::receive()?,
+        false => context.settings()?,
+    };
+    logging::start(&settings.log, context.log(), context.log_variable())?;
+    runtime()?.block_on(relay(&settings, &context.file(), arguments.supervised))
+}
+
+async fn relay(settings: &Settings, file: &str, is_supervised: bool) -> Result<(), Failure> {
     let opened = wiring::open(settings, file)?;
     let connectors = wiring::connectors(settings, file)?;
     let relay = wiring::relay(settings, &opened, &connectors);
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone())?);
+    if is_supervised {
+        let stop = stop.clone();
+        supervised::when_alone(move || stop.cancel());
+    }
     for warning in &settings.warnings {
         tracing::warn!("{}", warning.line(file));
     }

@@ -8,6 +8,7 @@ pub mod problem;
 pub mod route;
 pub mod section;
 pub mod settings;
+pub mod supervised;
 pub mod tree;
 
 use std::io;

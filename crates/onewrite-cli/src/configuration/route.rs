@@ -166,35 +166,15 @@ fn read_one(
     defined: Defined<'_>,
     names: &mut Vec<String>,
 ) -> Option<RouteSettings> {
+    let before = reader.problems.len();
     let key = |name: &str| format!("routes.{index}.{name}");
     let wanted = read_match(reader, &key("match"), table);
-    let section = reader.section(&format!("routes.{index}"), table, ROUTE, &["match"])?;
+    let section = reader.as_far_as_right(&format!("routes.{index}"), table, ROUTE, &["match"]);
     let options = &section.options;
-    let before = reader.problems.len();
-    let text = |name| {
-        options
-            .text(name)
-            .expect("the field is required or has a default")
-            .to_owned()
-    };
-    let (name, sink, format) = (text("name"), text("sink"), text("format"));
-    let topic = options.template("topic").filter(|topic| topic.as_str() != "{topic}");
-    if let Some(message) = wrong_name(&name) {
+    if let Some(message) = options.text("name").and_then(|name| wrong_route_name(name, names)) {
         reader.problem(&section.place_of("name"), key("name"), message);
-    } else if name == UNROUTED {
-        reader.problem(
-            &section.place_of("name"),
-            key("name"),
-            format!("{name:?} is taken: it stands for the events that no route takes; choose another name"),
-        );
-    } else if names.contains(&name) {
-        reader.problem(
-            &section.place_of("name"),
-            key("name"),
-            format!("there is a route {name:?} already; each needs a name of its own"),
-        );
     }
-    names.push(name.clone());
+    names.extend(options.text("name").map(str::to_owned));
     check_destination(reader, &section, &key, defined);
     for name in ["delivery_timeout", "backoff_max"] {
         if options.duration(name).is_some_and(|time| time < TIME_MIN) {
@@ -210,30 +190,53 @@ fn read_one(
             reader.problem(&section.place_of(name), key(name), "found 0; expected at least 1 byte");
         }
     }
-    (reader.problems.len() == before).then(|| RouteSettings {
-        name,
+    if reader.problems.len() > before {
+        return None;
+    }
+    let text = |name| {
+        let text = options.text(name).expect("the field is required or has a default");
+        text.to_owned()
+    };
+    let topic = options.template("topic").filter(|topic| topic.as_str() != "{topic}");
+    Some(RouteSettings {
+        name: text("name"),
         wanted: wanted.unwrap_or_default(),
-        sink,
+        sink: text("sink"),
         topic: topic.cloned(),
-        format,
+        format: text("format"),
         format_place: section.place_of("format"),
         behaviour: behaviour(options),
         place: section.place.clone(),
     })
 }
 
+/// Why a text cannot be the name of a route, beside these others.
+fn wrong_route_name(name: &str, others: &[String]) -> Option<String> {
+    if let Some(message) = wrong_name(name) {
+        return Some(message);
+    }
+    if name == UNROUTED {
+        return Some(format!(
+            "{name:?} is taken: it stands for the events that no route takes; choose another name"
+        ));
+    }
+    let is_taken = others.iter().any(|other| other == name);
+    is_taken.then(|| format!("there is a route {name:?} already; each needs a name of its own"))
+}
+
 /// Whether sink, format and topic of a route are such as can be.
 fn check_destination(reader: &mut Reader, section: &Section, key: &dyn Fn(&str) -> String, defined: Defined<'_>) {
-    let text = |name| section.options.text(name).unwrap_or_default();
-    let (sink, format) = (text("sink"), text("format"));
-    if !defined.sinks.contains(&sink) {
+    if let Some(sink) = section.options.text("sink")
+        && !defined.sinks.contains(&sink)
+    {
         let message = match defined.sinks {
             [] => format!("there is no sink {sink:?}; define it in a section [sinks.{sink}]"),
             sinks => unknown(&format!("there is no sink {sink:?}"), sink, sinks.iter().copied()),
         };
         reader.problem(&section.place_of("sink"), key("sink"), message);
     }
-    if let Some(message) = formats::wrong(format, defined.formats) {
+    let format = section.options.text("format");
+    if let Some(message) = format.and_then(|format| formats::wrong(format, defined.formats)) {
         reader.problem(&section.place_of("format"), key("format"), message);
     }
     if section

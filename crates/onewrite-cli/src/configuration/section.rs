@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use onewrite_core::options::{Field, Kind, Options, Secret, Value, nearest};
+use onewrite_core::options::{BuildError, Field, Kind, Options, Secret, Value, nearest};
 
 use super::environment::Environment;
 use super::problem::{Place, Problem};
@@ -25,6 +25,15 @@ impl Section {
     /// Where a key was written; the section's own place where it was not.
     pub fn place_of(&self, key: &str) -> Place {
         self.places.get(key).unwrap_or(&self.place).clone()
+    }
+
+    /// That nothing can be made of the values, though each is right by itself.
+    pub fn unusable(&self, error: BuildError) -> Problem {
+        let cause = error.source.as_ref().map_or(String::new(), |cause| {
+            format!(" ({})", onewrite_core::error::chain(cause.as_ref()))
+        });
+        let key = format!("{}.{}", error.section, error.key);
+        Problem::new(self.place_of(error.key), key, error.problem + &cause)
     }
 }
 
@@ -79,6 +88,13 @@ impl<'a> Reader<'a> {
     /// anything was wrong.
     pub fn section(&mut self, name: &str, table: &Table, fields: &[Field], others: &[&str]) -> Option<Section> {
         let before = self.problems.len();
+        let section = self.as_far_as_right(name, table, fields, others);
+        (self.problems.len() == before).then_some(section)
+    }
+
+    /// The same for a section whose values are checked further, one by one: what is wrong with a key is told and left out, and
+    /// has no default either.
+    pub fn as_far_as_right(&mut self, name: &str, table: &Table, fields: &[Field], others: &[&str]) -> Section {
         let mut section = Section {
             options: Options::new(name),
             place: table.place.clone(),
@@ -114,18 +130,14 @@ impl<'a> Reader<'a> {
                 Err(message) => self.problem(&entry.place, full(&entry.key), message),
             }
         }
-        for field in fields
-            .iter()
-            .filter(|field| field.required && table.get(field.name).is_none())
-        {
-            self.missing(
-                &table.place,
-                full(field.name),
-                format!("missing; expected {}", field.kind),
-            );
+        for field in fields.iter().filter(|field| table.get(field.name).is_none()) {
+            // What can be wrong here is only that the field is required.
+            if section.options.fill(std::slice::from_ref(field)).is_err() {
+                let message = format!("missing; expected {}", field.kind);
+                self.missing(&table.place, full(field.name), message);
+            }
         }
-        let complete = self.problems.len() == before && section.options.fill(fields).is_ok();
-        complete.then_some(section)
+        section
     }
 
     /// The text of a value, with variables filled in.

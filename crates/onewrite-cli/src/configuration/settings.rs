@@ -118,6 +118,18 @@ impl Settings {
         let (Some(name), Some(source), Some(log), Some(lease_ttl), true) =
             (name, source, log, lease_ttl, reader.problems.is_empty())
         else {
+            // The wiring, which finds these, is not reached; whoever corrects the file should know of them now.
+            let unusable_sinks = sinks.iter().filter_map(|sink| {
+                Some(
+                    sink.section
+                        .unusable(sink.sink_type.build(&sink.section.options).err()?),
+                )
+            });
+            let unusable_formats = formats.iter().filter_map(|format| {
+                let error = format.format_type.build(&format.section.options).err()?;
+                Some(format.section.unusable(error))
+            });
+            reader.problems.extend(unusable_sinks.chain(unusable_formats));
             return Err(reader.problems);
         };
         let text = |key| log.options.text(key).unwrap_or_default().to_owned();

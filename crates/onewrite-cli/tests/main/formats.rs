@@ -75,6 +75,37 @@ fn a_format_that_is_none_is_told() {
 }
 
 #[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let route = "topic = \"{topik}\"\nformat = \"cloudevent\"\nbatch_bytes = 0";
+    let sections = "[formats.wire]\ntype = \"avro\"\nregistry = [\"localhost:8081\"]\n\
+                    [[routes]]\nname = \"orders\"\nsink = \"event\"\nmatch = 1\non_poison = \"drop\"";
+    let sink = "type = \"http\"\nurl = \"ftp://127.0.0.1/\"";
+    let said = Program::with(&configuration(sink, route, sections)).run(&["status"]);
+    let told: Vec<_> = said
+        .err
+        .lines()
+        .map(|line| line.trim().split(": ").take(2).collect::<Vec<_>>())
+        .collect();
+    let expected = [
+        "onewrite.toml:7: sinks.events.url",
+        "onewrite.toml:12: routes.0.topic",
+        "onewrite.toml:13: routes.0.format",
+        "onewrite.toml:14: routes.0.batch_bytes",
+        "onewrite.toml:17: formats.wire.registry",
+        "onewrite.toml:19: routes.1.name",
+        "onewrite.toml:20: routes.1.sink",
+        "onewrite.toml:21: routes.1.match",
+        "onewrite.toml:22: routes.1.on_poison",
+    ];
+    let told: Vec<_> = told
+        .iter()
+        .map(|parts| parts.join(": "))
+        .filter(|line| line.starts_with("onewrite.toml"))
+        .collect();
+    assert_eq!(told, expected, "{}", said.err);
+}
+
+#[test]
 fn what_no_format_can_be_made_of_is_told_with_its_line() {
     let sections = "[formats.wire]\ntype = \"avro\"\nregistry = [\"localhost:8081\"]";
     assert_eq!(

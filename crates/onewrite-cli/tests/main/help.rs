@@ -9,6 +9,7 @@ const COMMANDS: &[&[&str]] = &[
     &["init"],
     &["migrate"],
     &["check"],
+    &["verify"],
     &["run"],
     &["status"],
     &["parked"],

@@ -14,3 +14,4 @@ mod postgres;
 mod program;
 mod relay;
 mod shop;
+mod verify;

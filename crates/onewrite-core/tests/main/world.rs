@@ -426,6 +426,7 @@ fn event(sequence: u64, key: Option<u8>) -> Event {
         content_type: "application/json".into(),
         headers: Vec::new(),
         occurred_at: Default::default(),
+        replay: None,
         headers_complete: false,
         verbatim: None,
     }

@@ -57,6 +57,10 @@ pub const FIELDS: &[Field] = &[
     ),
 ];
 
+/// The extension attribute that marks a replayed event, with the replay's number: what the header `onewrite-replay` is in the
+/// format `native`.
+const REPLAY: &str = "onewritereplay";
+
 /// Attributes that the format itself sets or that the specification keeps for itself.
 const TAKEN: &[&str] = &[
     "specversion",
@@ -70,6 +74,7 @@ const TAKEN: &[&str] = &[
     "data",
     "data_base64",
     "partitionkey",
+    REPLAY,
     "traceparent",
     "tracestate",
 ];
@@ -104,10 +109,11 @@ pub fn build(options: &Options) -> Result<Arc<dyn Format>, BuildError> {
                 "is an attribute that the format sets itself; choose another name".to_owned(),
             ));
         }
-        extensions.push((Arc::from(attribute), header.to_owned()));
+        extensions.push((attribute.to_owned(), header.to_owned()));
     }
     Ok(Arc::new(CloudEvents {
         structured: options.text("mode") == Some("structured"),
+        document_type: structured::CONTENT_TYPE.into(),
         source: required("source")?,
         default_type: required("default_type")?,
         subject: template("subject"),
@@ -118,12 +124,14 @@ pub fn build(options: &Options) -> Result<Arc<dyn Format>, BuildError> {
 
 struct CloudEvents {
     structured: bool,
+    /// The content type of a structured CloudEvent.
+    document_type: Arc<str>,
     source: Template,
     default_type: Template,
     subject: Option<Template>,
     dataschema: Option<Template>,
     /// Names of attributes and of the headers that they come from.
-    extensions: Vec<(Arc<str>, String)>,
+    extensions: Vec<(String, String)>,
 }
 
 #[async_trait]
@@ -139,11 +147,15 @@ impl Format for CloudEvents {
     async fn format(&self, outgoing: &Outgoing<'_>) -> Result<Event, SinkError> {
         let event = outgoing.event;
         if is_cloudevent(&event.content_type) {
-            return structured::pass(outgoing);
+            return structured::pass(outgoing, Arc::clone(&self.document_type));
         }
         let attributes = Attributes::of(self, event)?;
         if self.structured {
-            Ok(structured::write(outgoing, &attributes))
+            Ok(structured::write(
+                outgoing,
+                &attributes,
+                Arc::clone(&self.document_type),
+            ))
         } else {
             Ok(binary::write(outgoing, attributes))
         }
@@ -160,7 +172,7 @@ fn is_attribute_name(name: &str) -> bool {
 
 /// The event's own headers that can travel beside the attributes.
 fn other_headers<'a>(outgoing: &Outgoing<'a>) -> impl Iterator<Item = &'a (Arc<str>, Arc<str>)> + use<'a> {
-    let prefix = outgoing.cloudevents_prefix;
+    let prefix = outgoing.cloudevents.prefix;
     outgoing.event.headers.iter().filter(move |(name, _)| {
         if prefix.is_empty() {
             return is_attribute_name(name) && !TAKEN.contains(&&**name);

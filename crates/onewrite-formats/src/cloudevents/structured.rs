@@ -1,51 +1,48 @@
 //! Structured mode: one JSON document holds everything.
 
+use std::sync::Arc;
+
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use onewrite_core::Event;
 use onewrite_core::envelope::{is_json, json_on_one_line};
 use onewrite_core::error::SinkError;
+use onewrite_core::event::Headers;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::attributes::Attributes;
-use super::{Outgoing, other_headers};
+use super::{Outgoing, REPLAY, binary, other_headers};
 
 /// The media type of a structured CloudEvent.
-const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
+pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
 
-pub(super) fn write(outgoing: &Outgoing<'_>, attributes: &Attributes) -> Event {
+pub(super) fn write(outgoing: &Outgoing<'_>, attributes: &Attributes<'_>, content_type: Arc<str>) -> Event {
     let event = outgoing.event;
+    let headers = other_headers(outgoing).cloned().collect();
     let mut body = Vec::with_capacity(event.payload.len() + 512);
     // Writing into memory cannot fail, and every name in the object is a text.
     serde_json::to_writer(&mut body, &Document { event, attributes }).expect("a CloudEvent can always be written");
-    laid(outgoing, body.into())
+    outgoing.laid_down(headers, body.into(), content_type)
 }
 
-/// A CloudEvent that the application wrote, as it is.
-pub(super) fn pass(outgoing: &Outgoing<'_>) -> Result<Event, SinkError> {
-    let payload = &outgoing.event.payload;
-    match json_on_one_line(payload) {
-        Some(_) => Ok(laid(outgoing, payload.clone())),
-        None => Err(SinkError::park(
+/// A CloudEvent that the application wrote, as it is. That it is replayed stands beside it.
+pub(super) fn pass(outgoing: &Outgoing<'_>, content_type: Arc<str>) -> Result<Event, SinkError> {
+    let event = outgoing.event;
+    if json_on_one_line(&event.payload).is_none() {
+        return Err(SinkError::park(
             "the content type says that the payload is a CloudEvent, but it is not JSON",
-        )),
+        ));
     }
-}
-
-fn laid(outgoing: &Outgoing<'_>, payload: bytes::Bytes) -> Event {
-    Event {
-        payload,
-        content_type: CONTENT_TYPE.into(),
-        headers: other_headers(outgoing).cloned().collect(),
-        headers_complete: true,
-        verbatim: None,
-        ..outgoing.event.clone()
+    let mut headers: Headers = other_headers(outgoing).cloned().collect();
+    if let Some(replay) = event.replay {
+        binary::put(outgoing, &mut headers, REPLAY, replay.to_string().into());
     }
+    Ok(outgoing.laid_down(headers, event.payload.clone(), content_type))
 }
 
 struct Document<'a> {
     event: &'a Event,
-    attributes: &'a Attributes,
+    attributes: &'a Attributes<'a>,
 }
 
 impl Serialize for Document<'_> {
@@ -53,7 +50,7 @@ impl Serialize for Document<'_> {
         let Self { event, attributes } = self;
         let mut map = serializer.serialize_map(None)?;
         for (name, value) in &attributes.0 {
-            map.serialize_entry(&**name, value)?;
+            map.serialize_entry(name, value)?;
         }
         if !event.content_type.is_empty() {
             map.serialize_entry("datacontenttype", &*event.content_type)?;

@@ -1,6 +1,7 @@
 use cloudevents::event::SpecVersion;
 use cloudevents::message::{BinaryDeserializer, BinarySerializer, MessageAttributeValue};
 use cloudevents::{AttributesReader, Data};
+use onewrite_core::sink::CloudEventsBinding;
 use proptest::prelude::*;
 
 use super::*;
@@ -20,12 +21,20 @@ fn event(content_type: &str, payload: &[u8]) -> Event {
             ("plain".into(), "p".into()),
         ],
         occurred_at: "2026-01-31T12:00:00.5Z".parse().unwrap(),
+        replay: None,
         headers_complete: false,
         verbatim: None,
     }
 }
 
-fn laid(texts: &[(&str, &str)], event: &Event, prefix: &'static str) -> Result<Event, SinkError> {
+const HTTP: CloudEventsBinding = CloudEventsBinding {
+    percent_encoded: true,
+    ..CloudEventsBinding::prefixed("ce-")
+};
+const KAFKA: CloudEventsBinding = CloudEventsBinding::prefixed("ce_");
+const MQTT: CloudEventsBinding = CloudEventsBinding::prefixed("");
+
+fn laid(texts: &[(&str, &str)], event: &Event, binding: CloudEventsBinding) -> Result<Event, SinkError> {
     let mut options = Options::from_texts("formats.ce", FIELDS, texts).unwrap();
     let tenant = [("tenant".to_owned(), "x-tenant".to_owned())].into();
     let field = FIELDS.iter().find(|field| field.name == "extensions").unwrap();
@@ -34,7 +43,7 @@ fn laid(texts: &[(&str, &str)], event: &Event, prefix: &'static str) -> Result<E
     let outgoing = Outgoing {
         event,
         topic: &event.topic,
-        cloudevents_prefix: prefix,
+        cloudevents: binding,
     };
     let mut formatting = std::pin::pin!(format.format(&outgoing));
     match std::future::Future::poll(
@@ -94,7 +103,7 @@ fn percent_decoded(text: &str) -> String {
 
 #[test]
 fn the_sdk_reads_binary_mode() {
-    let laid = laid(&[], &event("application/json", b"{\"a\":1}"), "ce-").unwrap();
+    let laid = laid(&[], &event("application/json", b"{\"a\":1}"), HTTP).unwrap();
     assert!(laid.headers_complete);
     assert_eq!(
         header(&laid, "CE-id"),
@@ -131,7 +140,7 @@ fn the_sdk_reads_structured_mode() {
         ("application/json", b"{\"a\":", Data::Binary(b"{\"a\":".to_vec())),
         ("text/plain; charset=latin1", b"abc", Data::Binary(b"abc".to_vec())),
     ] {
-        let laid = laid(&[("mode", "structured")], &event(content_type, payload), "ce_").unwrap();
+        let laid = laid(&[("mode", "structured")], &event(content_type, payload), KAFKA).unwrap();
         assert_eq!(&*laid.content_type, "application/cloudevents+json; charset=utf-8");
         assert!(!laid.payload.contains(&b'\n'));
         let read: cloudevents::Event = serde_json::from_slice(&laid.payload).unwrap();
@@ -147,7 +156,7 @@ fn templates_and_defaults_give_the_attributes() {
     (plain.event_type, plain.key) = (None, None);
     plain.topic = "größe a".into();
     let texts = [("source", "//shop/{topic}"), ("dataschema", "http://x/{topic}")];
-    let written = laid(&texts, &plain, "ce_").unwrap();
+    let written = laid(&texts, &plain, KAFKA).unwrap();
     assert_eq!(
         header(&written, "ce_type"),
         Some("größe a"),
@@ -157,21 +166,21 @@ fn templates_and_defaults_give_the_attributes() {
     assert_eq!(header(&written, "ce_dataschema"), Some("http://x/gr%C3%B6%C3%9Fe%20a"));
     assert_eq!(header(&written, "ce_subject"), None);
     assert_eq!(header(&written, "ce_partitionkey"), None);
-    let written = laid(&[], &plain, "ce-").unwrap();
+    let written = laid(&[], &plain, HTTP).unwrap();
     assert_eq!(
         header(&written, "ce-type"),
         Some("gr%C3%B6%C3%9Fe%20a"),
         "HTTP's are not"
     );
     assert_eq!(
-        laid(&[("source", "{key}")], &plain, "ce-").unwrap_err().action,
+        laid(&[("source", "{key}")], &plain, HTTP).unwrap_err().action,
         onewrite_core::Action::Park
     );
 }
 
 #[test]
 fn without_a_prefix_only_attributes_travel() {
-    let written = laid(&[], &event("application/json", b"1"), "").unwrap();
+    let written = laid(&[], &event("application/json", b"1"), MQTT).unwrap();
     let names: Vec<_> = written.headers.iter().map(|(name, _)| &**name).collect();
     let expected = [
         "specversion",
@@ -189,14 +198,52 @@ fn without_a_prefix_only_attributes_travel() {
 }
 
 #[test]
+fn a_replayed_event_can_be_told_in_every_mode_and_binding() {
+    let mut replayed = event("application/json", b"1");
+    replayed.replay = Some(3);
+    for (binding, name) in [
+        (HTTP, "ce-onewritereplay"),
+        (KAFKA, "ce_onewritereplay"),
+        (MQTT, "onewritereplay"),
+    ] {
+        assert_eq!(header(&laid(&[], &replayed, binding).unwrap(), name), Some("3"));
+        let mut own = event("application/cloudevents+json", b"{}");
+        assert_eq!(header(&laid(&[], &own, binding).unwrap(), name), None);
+        own.replay = Some(3);
+        assert_eq!(header(&laid(&[], &own, binding).unwrap(), name), Some("3"));
+    }
+    let document = laid(&[("mode", "structured")], &replayed, KAFKA).unwrap();
+    let read: cloudevents::Event = serde_json::from_slice(&document.payload).unwrap();
+    assert_eq!(read.extension("onewritereplay").unwrap().to_string(), "3");
+}
+
+#[test]
+fn values_are_encoded_where_the_binding_says_so_alone() {
+    let mut odd = event("text/plain; charset=utf-8", b"1");
+    odd.key = Some("größe 1".into());
+    let of = |binding| laid(&[], &odd, binding).unwrap();
+    assert_eq!(header(&of(HTTP), "ce-subject"), Some("gr%C3%B6%C3%9Fe%201"));
+    assert_eq!(header(&of(HTTP), "ce-datacontenttype"), None);
+    assert_eq!(header(&of(CloudEventsBinding::NONE), "ce-subject"), Some("größe 1"));
+    let nats = CloudEventsBinding {
+        data_content_type: true,
+        ..HTTP
+    };
+    assert_eq!(
+        header(&of(nats), "ce-datacontenttype"),
+        Some("text/plain;%20charset=utf-8")
+    );
+}
+
+#[test]
 fn what_already_is_a_cloudevent_passes() {
     let own = event("application/cloudevents+json", br#"{"specversion":"1.0","id":"x"}"#);
     for mode in ["binary", "structured"] {
-        assert_eq!(laid(&[("mode", mode)], &own, "ce-").unwrap().payload, own.payload);
+        assert_eq!(laid(&[("mode", mode)], &own, HTTP).unwrap().payload, own.payload);
     }
     let broken = event("application/cloudevents+json", b"{");
     assert_eq!(
-        laid(&[], &broken, "ce-").unwrap_err().action,
+        laid(&[], &broken, HTTP).unwrap_err().action,
         onewrite_core::Action::Park
     );
 }
@@ -205,7 +252,7 @@ fn what_already_is_a_cloudevent_passes() {
 fn a_control_character_in_an_attribute_parks() {
     let mut odd = event("application/json", b"1");
     odd.key = Some("a\tb".into());
-    let error = laid(&[], &odd, "ce-").unwrap_err();
+    let error = laid(&[], &odd, HTTP).unwrap_err();
     assert_eq!(error.action, onewrite_core::Action::Park);
     assert!(error.to_string().contains("U+0009"), "{error}");
 }
@@ -238,12 +285,12 @@ proptest! {
         let mut event = event(content_type, &payload);
         event.key = Some(key.as_str().into());
         event.event_type = Some(event_type.as_str().into());
-        let binary = laid(&[], &event, "ce-").unwrap();
+        let binary = laid(&[], &event, HTTP).unwrap();
         prop_assert!(binary.headers.iter().all(|(_, value)| value.bytes().all(|byte| byte.is_ascii_graphic())));
         let read = Wire { event: &binary, prefix: "ce-" }.into_event().unwrap();
         prop_assert_eq!(read.ty(), event_type.as_str());
         prop_assert_eq!(read.subject().unwrap_or_default(), key.as_str());
-        let structured = laid(&[("mode", "structured")], &event, "ce-").unwrap();
+        let structured = laid(&[("mode", "structured")], &event, HTTP).unwrap();
         let read: cloudevents::Event = serde_json::from_slice(&structured.payload).unwrap();
         prop_assert_eq!(read.ty(), event_type.as_str());
         match read.data().unwrap() {

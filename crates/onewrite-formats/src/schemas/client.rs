@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use onewrite_core::error::{SinkError, chain};
+use onewrite_core::error::{Action, SinkError, chain};
 use onewrite_tls::TlsFiles;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, Method, StatusCode, Url};
@@ -24,6 +24,7 @@ pub(super) struct Registry {
     answering: AtomicUsize,
     credentials: Credentials,
     tls: TlsFiles,
+    /// How long one request may take.
     timeout: Duration,
     /// Made when it is first needed, and anew after no address answered: certificates may have been renewed.
     client: Mutex<Option<Client>>,
@@ -33,9 +34,14 @@ pub(super) struct Registry {
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// It did not answer, or answered that it cannot now.
-    #[error("{0}")]
-    Away(String),
-    /// It refused, and will refuse the same again.
+    #[error("{words}")]
+    Away {
+        /// Its words, or what became of the request.
+        words: String,
+        /// When it is worthwhile to try again, where that is known.
+        after: Option<Duration>,
+    },
+    /// It refused this subject, and will refuse the same again.
     #[error("{0}")]
     Refused(String),
     /// It refuses everything until a person changes something.
@@ -46,9 +52,18 @@ pub(super) enum Failure {
 impl From<Failure> for SinkError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Away(words) => Self::retry(words),
+            Failure::Away { words, after } => Self::new(Action::Retry { after }, words),
             Failure::Refused(words) => Self::park(words),
             Failure::Denied(words) => Self::halt(words),
+        }
+    }
+}
+
+impl Failure {
+    pub fn away(words: impl Into<String>) -> Self {
+        Self::Away {
+            words: words.into(),
+            after: None,
         }
     }
 }
@@ -117,7 +132,8 @@ impl Registry {
             answering: AtomicUsize::new(0),
             credentials: settings.credentials.clone(),
             tls: settings.tls.clone(),
-            timeout: settings.timeout,
+            // The addresses share the time, and leave a tenth of it for what is done besides.
+            timeout: settings.timeout.mul_f64(0.9) / u32::try_from(settings.urls.len()).unwrap_or(u32::MAX),
             client: Mutex::new(None),
         }
     }
@@ -173,8 +189,10 @@ impl Registry {
         let mut away = None;
         for step in 0..self.urls.len() {
             let place = (first + step) % self.urls.len();
+            // Whoever gives up in the middle begins with the next.
+            self.answering.store((place + 1) % self.urls.len(), Ordering::Relaxed);
             match self.ask_one(&client, &self.urls[place], &method, path, body).await {
-                Err(Failure::Away(words)) => away = Some(words),
+                Err(failure @ Failure::Away { .. }) => away = Some(failure),
                 answered => {
                     self.answering.store(place, Ordering::Relaxed);
                     return answered;
@@ -182,7 +200,7 @@ impl Registry {
             }
         }
         *self.client.lock().await = None;
-        Err(Failure::Away(away.unwrap_or_default()))
+        Err(away.expect("there is at least one address"))
     }
 
     async fn ask_one<T: DeserializeOwned>(
@@ -210,7 +228,7 @@ impl Registry {
         }
         let away = |error: reqwest::Error| {
             let words = chain(&error.without_url());
-            Failure::Away(format!("the schema registry {base} does not answer: {words}"))
+            Failure::away(format!("the schema registry {base} does not answer: {words}"))
         };
         let mut response = request.send().await.map_err(away)?;
         let status = response.status();
@@ -236,7 +254,7 @@ impl Registry {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        let away = |words: String| Failure::Away(format!("no request to the schema registry can be made: {words}"));
+        let away = |words: String| Failure::away(format!("no request to the schema registry can be made: {words}"));
         let tls = self.tls.client_aside().await.map_err(|error| away(chain(&error)))?;
         let made = Client::builder()
             .tls_backend_preconfigured(tls)
@@ -264,16 +282,18 @@ fn refusal(base: &Url, status: StatusCode, path: &[&str], answer: &[u8]) -> Fail
         }
     };
     let told = format!("the schema registry {base} answered {status} to {asked}: {words}");
+    // The registry's own codes have five digits.
+    let is_registrys = refusal.is_some_and(|refusal| refusal.error_code >= 10_000);
     match status.as_u16() {
-        401 | 403 | 407 => Failure::Denied(format!(
-            "{told}; check user and password, or bearer_token, and what they may do"
-        )),
-        408 | 425 | 429 | 500.. => Failure::Away(told),
+        401 | 407 => Failure::Denied(format!("{told}; check user and password, or bearer_token")),
+        // Who we are is known, but this is not ours to read or to register: other subjects may be. A code of three digits is that
+        // of the server before any subject was looked at.
+        403 if is_registrys => Failure::Refused(format!("{told}; let the user do this with the subject")),
+        403 => Failure::Denied(format!("{told}; let the user, or the bearer_token, use the registry")),
+        408 | 425 | 429 | 500.. => Failure::away(told),
         300..=399 => Failure::Denied(format!("{told}; redirects are not followed, so check its address")),
-        // The registry's own codes have five digits; another answer is that of some other server, or of another path.
-        404 | 405 if refusal.as_ref().is_none_or(|refusal| refusal.error_code < 10_000) => {
-            Failure::Denied(format!("{told}; check the path of its address"))
-        }
+        // Another answer is that of some other server, or of another path.
+        404 | 405 if !is_registrys => Failure::Denied(format!("{told}; check the path of its address")),
         _ => Failure::Refused(told),
     }
 }

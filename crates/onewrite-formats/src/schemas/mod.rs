@@ -8,6 +8,7 @@ mod client;
 mod frame;
 mod json;
 mod json_schema;
+mod known;
 mod protobuf;
 mod resolver;
 mod serializer;
@@ -23,7 +24,6 @@ use self::serializer::Serializer;
 use self::settings::Settings;
 use crate::format::Format;
 
-/// The options that all three formats have, in their order.
 const REGISTRY: Field = Field {
     required: true,
     ..field(
@@ -89,7 +89,7 @@ const TIMEOUT: Field = defaulted(
     "timeout",
     Kind::Duration,
     "10s",
-    "How long a request to the registry may take, from 50ms to 30s.",
+    "How long the registry may take to give a schema with all that it refers to, from 50ms to 20s; its addresses share it.",
 );
 const FRAMED: Field = defaulted(
     "framed_content_types",
@@ -105,17 +105,7 @@ const UNKNOWN_FIELDS: Field = defaulted(
 );
 
 /// What can be configured of the format `avro`.
-pub const AVRO_FIELDS: &[Field] = &[
-    REGISTRY,
-    USER,
-    PASSWORD,
-    BEARER_TOKEN,
-    SUBJECT_STRATEGY,
-    SUBJECT,
-    VERSION,
-    SCHEMA_FILE,
-    REGISTER,
-    REFERENCES,
+pub const AVRO_FIELDS: &[Field] = &fields::<18>(&[
     UNKNOWN_FIELDS,
     defaulted(
         "bytes_as",
@@ -123,59 +113,51 @@ pub const AVRO_FIELDS: &[Field] = &[
         "base64",
         "How JSON texts stand for bytes and fixed: in base64, or a character for each byte, as Avro's own JSON has it.",
     ),
-    CACHE_TTL,
-    TIMEOUT,
-    FRAMED,
-    CA_FILE,
-    CERTIFICATE_FILE,
-    KEY_FILE,
-];
+]);
 
 /// What can be configured of the format `json-schema`.
-pub const JSON_SCHEMA_FIELDS: &[Field] = &[
-    REGISTRY,
-    USER,
-    PASSWORD,
-    BEARER_TOKEN,
-    SUBJECT_STRATEGY,
-    SUBJECT,
-    VERSION,
-    SCHEMA_FILE,
-    REGISTER,
-    REFERENCES,
-    CACHE_TTL,
-    TIMEOUT,
-    FRAMED,
-    CA_FILE,
-    CERTIFICATE_FILE,
-    KEY_FILE,
-];
+pub const JSON_SCHEMA_FIELDS: &[Field] = &fields::<16>(&[]);
 
 /// What can be configured of the format `protobuf`.
-pub const PROTOBUF_FIELDS: &[Field] = &[
-    REGISTRY,
-    USER,
-    PASSWORD,
-    BEARER_TOKEN,
-    SUBJECT_STRATEGY,
-    SUBJECT,
-    VERSION,
-    SCHEMA_FILE,
-    REGISTER,
-    REFERENCES,
+pub const PROTOBUF_FIELDS: &[Field] = &fields::<18>(&[
     field(
         "message",
         Kind::Template,
         "The full name of the message, such as shop.OrderPlaced. Left out: the first of the schema's file.",
     ),
     UNKNOWN_FIELDS,
-    CACHE_TTL,
-    TIMEOUT,
-    FRAMED,
-    CA_FILE,
-    CERTIFICATE_FILE,
-    KEY_FILE,
-];
+]);
+
+/// The options that all three formats have, those of one format alone in the middle.
+const fn fields<const COUNT: usize>(own: &[Field]) -> [Field; COUNT] {
+    const BEFORE: &[Field] = &[
+        REGISTRY,
+        USER,
+        PASSWORD,
+        BEARER_TOKEN,
+        SUBJECT_STRATEGY,
+        SUBJECT,
+        VERSION,
+        SCHEMA_FILE,
+        REGISTER,
+        REFERENCES,
+    ];
+    const AFTER: &[Field] = &[CACHE_TTL, TIMEOUT, FRAMED, CA_FILE, CERTIFICATE_FILE, KEY_FILE];
+    assert!(COUNT == BEFORE.len() + own.len() + AFTER.len());
+    let mut all = [REGISTRY; COUNT];
+    let mut at = 0;
+    while at < COUNT {
+        all[at] = if at < BEFORE.len() {
+            BEFORE[at]
+        } else if at < BEFORE.len() + own.len() {
+            own[at - BEFORE.len()]
+        } else {
+            AFTER[at - BEFORE.len() - own.len()]
+        };
+        at += 1;
+    }
+    all
+}
 
 /// Makes the format `avro`.
 ///
@@ -227,6 +209,7 @@ mod tests {
             content_type: "application/json".into(),
             headers: Vec::new(),
             occurred_at: jiff::Timestamp::UNIX_EPOCH,
+            replay: None,
             headers_complete: false,
             verbatim: None,
         }

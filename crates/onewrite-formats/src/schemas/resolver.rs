@@ -1,13 +1,16 @@
-//! From a subject to a schema that is ready for use, with what is remembered of it.
+//! From a subject to a schema that is ready for use.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use super::client::{Failure, Proposed, Registered, Registry};
+use super::known::{Known, Memory, Ready};
 use super::serializer::Language;
-use super::settings::{Choice, Reference};
-use crate::limits::{REFERENCES_MAX, REFRESH_PAUSE, REFRESH_TIMEOUT, REFUSAL_HOLDS, REGISTRY_PAUSE, SUBJECTS_MAX};
+use super::settings::{Choice, Reference, Settings};
+use crate::limits::{REFERENCES_MAX, REFRESH_TIMEOUT};
 
 /// A schema's text, and the texts of all that it refers to, each after what it refers to itself.
 #[derive(Clone, Debug, Default)]
@@ -17,59 +20,30 @@ pub(super) struct Source {
     pub references: Vec<(String, String)>,
 }
 
-/// A schema, ready for use.
-pub(super) struct Ready<C> {
-    pub id: u32,
-    pub schema: C,
-}
-
 /// Finds schemas and remembers them.
 pub(super) struct Resolver<L: Language> {
     pub registry: Registry,
     pub language: L,
     choice: Choice,
     ttl: Duration,
+    /// How long a look-up may take, whatever it asks for and however often; and how long to wait for that of another.
+    timeout: Duration,
     known: Mutex<Known<L::Schema>>,
     /// Held by the one who asks the registry, so that it is asked once for what many events wait for. Whoever finds what it
     /// needs among what is known does not wait for this.
-    asking: tokio::sync::Mutex<()>,
-}
-
-struct Known<C> {
-    subjects: HashMap<String, Subject<C>>,
-    schemas: HashMap<u32, Arc<Ready<C>>>,
-    /// Until when the registry is left in peace, and why.
-    away: Option<(Instant, String)>,
-}
-
-enum Subject<C> {
-    Found { ready: Arc<Ready<C>>, since: Instant },
-    Refused { failure: Failure, since: Instant },
-}
-
-/// What is known of a subject.
-enum Memory<C> {
-    /// This holds.
-    Good(Result<Arc<Ready<C>>, Failure>),
-    /// This will do where the registry has nothing newer to say.
-    Stale(Arc<Ready<C>>),
-    Nothing,
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl<L: Language> Resolver<L> {
-    pub fn new(registry: Registry, language: L, choice: Choice, ttl: Duration) -> Self {
-        let known = Known {
-            subjects: HashMap::new(),
-            schemas: HashMap::new(),
-            away: None,
-        };
+    pub fn new(registry: Registry, language: L, settings: &Settings) -> Self {
         Self {
             registry,
             language,
-            choice,
-            ttl,
-            known: Mutex::new(known),
-            asking: tokio::sync::Mutex::new(()),
+            choice: settings.choice.clone(),
+            ttl: settings.cache_ttl,
+            timeout: settings.timeout,
+            known: Mutex::new(Known::default()),
+            asking: Arc::default(),
         }
     }
 
@@ -79,16 +53,33 @@ impl<L: Language> Resolver<L> {
     }
 
     /// The schema for a subject.
-    pub async fn resolve(&self, subject: &str) -> Result<Arc<Ready<L::Schema>>, Failure> {
-        let _asking = match self.remembered(subject) {
+    pub async fn resolve(self: &Arc<Self>, subject: &str) -> Result<Arc<Ready<L::Schema>>, Failure> {
+        let asking = Arc::clone(&self.asking);
+        let asking = match self.remembered(subject) {
             Memory::Good(known) => return known,
             // While somebody asks already, the old one does.
-            Memory::Stale(ready) => match self.asking.try_lock() {
+            Memory::Stale(ready) => match asking.try_lock_owned() {
                 Ok(asking) => asking,
                 Err(_) => return Ok(ready),
             },
-            Memory::Nothing => self.asking.lock().await,
+            Memory::Nothing => match timeout(self.timeout, asking.lock_owned()).await {
+                Ok(asking) => asking,
+                Err(_) => return Err(Failure::away("the schema registry is busy with other subjects")),
+            },
         };
+        // In a task of its own: what it finds is there for the next delivery, also where this one is given up meanwhile.
+        let (this, subject) = (Arc::clone(self), subject.to_owned());
+        let task = tokio::spawn(async move {
+            let _asking = asking;
+            this.ask(&subject).await
+        });
+        task.await.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(Failure::away(format!("the look-up was given up: {error}"))),
+        })
+    }
+
+    async fn ask(&self, subject: &str) -> Result<Arc<Ready<L::Schema>>, Failure> {
         // Whoever asked before may have found it.
         let stale = match self.remembered(subject) {
             Memory::Good(known) => return known,
@@ -96,76 +87,36 @@ impl<L: Language> Resolver<L> {
             Memory::Nothing => None,
         };
         let begun = Instant::now();
-        let patience = if stale.is_some() {
-            REFRESH_TIMEOUT
-        } else {
-            Duration::MAX
+        let patience = match stale {
+            Some(_) => REFRESH_TIMEOUT.min(self.timeout),
+            None => self.timeout,
         };
-        let found = tokio::time::timeout(patience, self.look_up(subject))
-            .await
-            .unwrap_or_else(|_| {
-                let words = format!("the schema registry did not answer within {REFRESH_TIMEOUT:?}");
-                Err(Failure::Away(words))
-            });
-        self.remember(subject, found, stale, begun)
+        let found = timeout(patience, self.look_up(subject)).await.unwrap_or_else(|_| {
+            let words = format!("the schema registry did not give the schema of {subject:?} within {patience:?}");
+            Err(Failure::away(words))
+        });
+        let found = match (found, stale) {
+            (Err(Failure::Away { words, .. }), stale) => {
+                tracing::warn!(subject, error = %words, "the schema registry is away");
+                let mut known = self.known();
+                match stale {
+                    Some(ready) => {
+                        known.not_refreshed();
+                        return Ok(ready);
+                    }
+                    None => return Err(known.not_found(subject, words, begun.elapsed())),
+                }
+            }
+            (found, _) => found,
+        };
+        self.known().remember(subject, &found);
+        found
     }
 
     fn remembered(&self, subject: &str) -> Memory<L::Schema> {
-        let known = self.known();
-        let now = Instant::now();
-        let memory = match known.subjects.get(subject) {
-            // A version of a number, and a file, never become another schema.
-            Some(Subject::Found { ready, since })
-                if !matches!(self.choice, Choice::Latest) || now - *since < self.ttl =>
-            {
-                return Memory::Good(Ok(Arc::clone(ready)));
-            }
-            Some(Subject::Refused { failure, since }) if now - *since < REFUSAL_HOLDS => {
-                return Memory::Good(Err(failure.clone()));
-            }
-            Some(Subject::Found { ready, .. }) => Memory::Stale(Arc::clone(ready)),
-            _ => Memory::Nothing,
-        };
-        match (known.away.as_ref().filter(|(until, _)| now < *until), memory) {
-            (Some(_), Memory::Stale(ready)) => Memory::Good(Ok(ready)),
-            (Some((_, words)), _) => Memory::Good(Err(Failure::Away(words.clone()))),
-            (None, memory) => memory,
-        }
-    }
-
-    fn remember(
-        &self,
-        subject: &str,
-        found: Result<Arc<Ready<L::Schema>>, Failure>,
-        stale: Option<Arc<Ready<L::Schema>>>,
-        begun: Instant,
-    ) -> Result<Arc<Ready<L::Schema>>, Failure> {
-        let mut known = self.known();
-        let since = Instant::now();
-        let memory = match &found {
-            Err(Failure::Away(words)) => {
-                tracing::warn!(subject, error = %words, "the schema registry is away");
-                // At least as long as it has just been waited for, so that waiting is not all that events do.
-                let pause = if stale.is_some() { REFRESH_PAUSE } else { REGISTRY_PAUSE };
-                known.away = Some((since + pause.max(since - begun), words.clone()));
-                return stale.map_or(found, Ok);
-            }
-            Ok(ready) => Subject::Found {
-                ready: Arc::clone(ready),
-                since,
-            },
-            Err(failure) => Subject::Refused {
-                failure: failure.clone(),
-                since,
-            },
-        };
-        known.away = None;
-        // They are soon found again: only an answer of the registry comes this far.
-        if known.subjects.len() >= SUBJECTS_MAX {
-            known.subjects.clear();
-        }
-        known.subjects.insert(subject.to_owned(), memory);
-        found
+        // A version of a number, and a file, never become another schema.
+        let ttl = matches!(self.choice, Choice::Latest).then_some(self.ttl);
+        self.known().of(subject, ttl)
     }
 
     fn known(&self) -> MutexGuard<'_, Known<L::Schema>> {
@@ -174,14 +125,14 @@ impl<L: Language> Resolver<L> {
 
     async fn look_up(&self, subject: &str) -> Result<Arc<Ready<L::Schema>>, Failure> {
         let found = self.registered(subject).await?;
-        if let Some(ready) = self.known().schemas.get(&found.id) {
-            return Ok(Arc::clone(ready));
+        if let Some(ready) = self.known().schema(found.id) {
+            return Ok(ready);
         }
         let ready = Arc::new(Ready {
             id: found.id,
             schema: self.prepare(subject, &found).await?,
         });
-        self.known().schemas.insert(found.id, Arc::clone(&ready));
+        self.known().keep(&ready);
         Ok(ready)
     }
 

@@ -1,5 +1,7 @@
 //! What the three formats share: subject, schema, frame, and the findings of `onewrite check`.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use onewrite_core::Event;
@@ -9,13 +11,14 @@ use onewrite_core::sink::Finding;
 
 use super::client::{Failure, Registry};
 use super::frame;
-use super::resolver::{Ready, Resolver, Source};
+use super::known::Ready;
+use super::resolver::{Resolver, Source};
 use super::settings::{Choice, Naming, Settings};
 use super::subject;
 use crate::format::{Format, Outgoing};
 
 /// A language of schemas.
-pub(super) trait Language: Send + Sync {
+pub(super) trait Language: Send + Sync + 'static {
     /// What the configuration calls the format.
     const KIND: &'static str;
     /// What the registry calls the language.
@@ -44,7 +47,8 @@ pub(super) trait Language: Send + Sync {
 
 /// A format by a schema registry.
 pub(super) struct Serializer<L: Language> {
-    resolver: Resolver<L>,
+    resolver: Arc<Resolver<L>>,
+    content_type: Arc<str>,
     naming: Naming,
     framed: Vec<String>,
     /// The name of the record in the configured file.
@@ -78,7 +82,8 @@ impl<L: Language> Serializer<L> {
             record = language.name(&schema);
         }
         Ok(Self {
-            resolver: Resolver::new(Registry::new(&settings), language, settings.choice, settings.cache_ttl),
+            resolver: Arc::new(Resolver::new(Registry::new(&settings), language, &settings)),
+            content_type: L::CONTENT_TYPE.into(),
             naming: settings.naming,
             framed: settings.framed,
             record,
@@ -158,18 +163,13 @@ impl<L: Language> Format for Serializer<L> {
                     event.content_type
                 )));
             }
-            (event.payload.clone(), event.content_type.clone())
+            (event.payload.clone(), Arc::clone(&event.content_type))
         } else {
             let subject = subject::of(&self.naming, outgoing, self.record.as_deref())?;
             let ready = self.resolver.resolve(&subject).await?;
-            (self.body(&ready, event)?, L::CONTENT_TYPE.into())
+            (self.body(&ready, event)?, Arc::clone(&self.content_type))
         };
-        Ok(Event {
-            payload,
-            content_type,
-            verbatim: None,
-            ..event.clone()
-        })
+        Ok(outgoing.with_body(payload, content_type))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

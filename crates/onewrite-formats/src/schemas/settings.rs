@@ -268,7 +268,7 @@ mod tests {
             (&[("bearer_token", "")], "formats.shop.bearer_token: is empty"),
             (
                 &[("timeout", "1ms")],
-                "formats.shop.timeout: is 1ms; expected 50ms to 30s",
+                "formats.shop.timeout: is 1ms; expected 50ms to 20s",
             ),
             (
                 &[("version", "newest")],

@@ -1,8 +1,5 @@
 //! The name of a schema's subject.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
 use onewrite_core::Event;
 use onewrite_core::error::SinkError;
 
@@ -20,15 +17,7 @@ pub(super) fn of(naming: &Naming, outgoing: &Outgoing<'_>, record: Option<&str>)
         Naming::Record => Ok(name_of(record, outgoing.event)?.to_owned()),
         Naming::TopicRecord => Ok(format!("{topic}-{}", name_of(record, outgoing.event)?)),
         Naming::Template(template) => {
-            let subject = if template.literal().is_some() {
-                template.address(outgoing.event)?.into_owned()
-            } else {
-                let event = Event {
-                    topic: Arc::clone(outgoing.topic),
-                    ..outgoing.event.clone()
-                };
-                template.address(&event).map(Cow::into_owned)?
-            };
+            let subject = template.address_at(outgoing.event, topic)?.into_owned();
             // Neither can stand in the path of an address.
             if matches!(&*subject, "" | "." | "..") {
                 let words = format!("the subject of the schema would be {subject:?} for this event, which none can be");

@@ -21,7 +21,7 @@ async fn lines(format_kind: &str, options: &[(&str, &str)]) -> Vec<Value> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("events");
     let connector = connector("file", &[("path", path.to_str().unwrap())]);
-    let sink = sink(connector, Some(format(format_kind, options)), None).await;
+    let sink = sink(connector, Some(format(format_kind, options)), Some("at.{topic}")).await;
     let batch = [event(1, Some("a"), "{\n\"n\": 1}"), event(2, Some("b"), "{\"n\": 2}")];
     let (_, words) = deliver(&*sink, &batch).await;
     assert_eq!(words, ["delivered"; 2]);
@@ -33,6 +33,8 @@ async fn lines(format_kind: &str, options: &[(&str, &str)]) -> Vec<Value> {
 async fn a_file_holds_each_event_as_one_document() {
     let envelopes = lines("json", &[]).await;
     assert_eq!(envelopes[0]["payload"]["n"], 1, "no envelope in an envelope");
+    // As in the body that the format makes before other sinks.
+    assert_eq!(envelopes[0]["topic"], "at.orders");
     let events = lines("cloudevents", &[("mode", "structured")]).await;
     assert_eq!(events.len(), 2);
     assert_eq!(

@@ -3,6 +3,7 @@
 mod conformance;
 mod decorator;
 mod documents;
+mod patience;
 mod refusing;
 mod schemas;
 mod stub;

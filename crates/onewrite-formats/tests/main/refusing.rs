@@ -19,9 +19,12 @@ const SCHEMA: &str = r#"{"id":7,"version":1,"schema":"{\"type\":\"map\",\"values
 
 #[tokio::test]
 async fn wrong_credentials_halt_with_the_registrys_words() {
-    for status in [401, 403] {
-        let stub =
-            Stub::answering(move |_| Answer::new(status, r#"{"error_code":40101,"message":"who are you?"}"#)).await;
+    for (status, code) in [(401, 40101), (401, 401), (403, 403)] {
+        let stub = Stub::answering(move |_| {
+            let body = format!(r#"{{"error_code":{code},"message":"who are you?"}}"#);
+            Answer::new(status, &body)
+        });
+        let stub = stub.await;
         let (halted, words) = told(&stub.url(), &[("user", "u"), ("password", "hunter2")]).await;
         let halted = halted.unwrap();
         assert!(

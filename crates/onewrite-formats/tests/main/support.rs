@@ -18,6 +18,7 @@ pub fn event(number: u128, key: Option<&str>, payload: &str) -> Event {
         content_type: "application/json".into(),
         headers: vec![("traceparent".into(), "00-ab".into())],
         occurred_at: "2026-01-31T12:00:00.5Z".parse().expect("a time"),
+        replay: None,
         headers_complete: false,
         verbatim: None,
     }

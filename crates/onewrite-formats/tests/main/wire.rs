@@ -133,7 +133,10 @@ async fn debezium_is_what_debezium_wrote() {
 async fn an_envelope_is_the_body_and_the_headers_stay() {
     let records = records("envelopes", "json", &[], &[event(1, Some("a"), "{\"n\":1}")]).await;
     let body: Value = serde_json::from_slice(records[0].value.as_deref().unwrap()).unwrap();
-    assert_eq!((&body["topic"], &body["payload"]["n"]), (&"orders".into(), &1.into()));
+    assert_eq!(
+        (&body["topic"], &body["payload"]["n"]),
+        (&"envelopes".into(), &1.into())
+    );
     assert_eq!(records[0].header("content-type"), Some("application/json"));
     assert_eq!(records[0].header("onewrite-topic"), Some("envelopes"));
 }

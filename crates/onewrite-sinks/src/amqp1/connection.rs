@@ -7,23 +7,21 @@ use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp::types::performatives::Open;
 use fe2o3_amqp::types::primitives::{Symbol, Value};
 use fe2o3_amqp::{Connection, Session};
-use onewrite_core::error::{Action, SinkError, chain};
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use onewrite_core::error::{SinkError, chain};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsConnector;
 use uuid::Uuid;
 
 use super::refusal::{unauthorized, words};
 use super::sasl;
-use super::settings::{Place, Settings};
-use super::stream;
-use crate::limits::{AMQP1_CLOSE_TIMEOUT, AMQP1_OPEN_TIMEOUT};
+use super::settings::Settings;
+use crate::endpoint::Endpoint;
+use crate::limits::{AMQP1_CLOSE_TIMEOUT, SERVER_CONNECT_TIMEOUT, SERVERS_CONNECT_TIME};
+use crate::turns::{ConnectLimit, Turns, connect_to};
 
 /// A connection with a session.
 pub(super) struct Opened {
-    pub place: Place,
+    pub place: Endpoint,
     pub product: Product,
     pub session: SessionHandle<()>,
     pub life: Life,
@@ -119,43 +117,29 @@ impl Life {
     }
 }
 
-/// Opens a connection to the first broker that lets it.
-///
-/// # Errors
-/// Of the last broker; to halt only where every broker said so.
-pub(super) async fn open(settings: &Settings) -> Result<Opened, SinkError> {
-    let mut errors: Vec<SinkError> = Vec::new();
-    for place in &settings.brokers {
-        match open_at(settings, place).await {
-            Ok(opened) => return Ok(opened),
-            Err(error) => errors.push(error),
-        }
-    }
-    let halt = errors.iter().all(|error| error.action == Action::Halt);
-    if errors.len() == 1 {
-        return Err(errors.remove(0));
-    }
-    let words: Vec<_> = errors.iter().map(|error| chain(error)).collect();
-    let words = format!("none of the brokers can be used: {}", words.join("; "));
-    Err(if halt {
-        SinkError::halt(words)
-    } else {
-        SinkError::reconnect(words)
-    })
+/// How long opening may take.
+const LIMIT: ConnectLimit = ConnectLimit {
+    whole: SERVERS_CONNECT_TIME,
+    each: SERVER_CONNECT_TIMEOUT,
+};
+
+/// Opens a connection to the broker whose turn it is, or to the first after it that lets it.
+pub(super) async fn open(settings: &Settings, turns: &Turns) -> Result<Opened, SinkError> {
+    let opening = turns.connect(&settings.brokers, LIMIT, |place| connect(settings, place));
+    opening.await
 }
 
 /// Opens a connection to this broker.
-pub(super) async fn open_at(settings: &Settings, place: &Place) -> Result<Opened, SinkError> {
-    match tokio::time::timeout(AMQP1_OPEN_TIMEOUT, connect(settings, place)).await {
-        Ok(result) => result,
-        Err(_) => Err(SinkError::reconnect(format!(
-            "{place} did not open a connection within {AMQP1_OPEN_TIMEOUT:?}"
-        ))),
-    }
+pub(super) async fn open_at(settings: &Settings, place: &Endpoint) -> Result<Opened, SinkError> {
+    connect_to(place, LIMIT, connect(settings, place)).await
 }
 
-async fn connect(settings: &Settings, place: &Place) -> Result<Opened, SinkError> {
-    let stream = reach(settings, place).await?;
+async fn connect(settings: &Settings, place: &Endpoint) -> Result<Opened, SinkError> {
+    let tls = match settings.encrypted {
+        true => Some(Arc::new(settings.tls.client_aside().await?)),
+        false => None,
+    };
+    let stream = place.open(tls).await?;
     let (stream, profile) = sasl::negotiate(settings, place, stream).await?;
     let greeting = stream.greeting();
     let idle = u32::try_from(settings.idle_timeout.as_millis()).unwrap_or(u32::MAX);
@@ -181,30 +165,7 @@ async fn connect(settings: &Settings, place: &Place) -> Result<Opened, SinkError
     })
 }
 
-async fn reach(settings: &Settings, place: &Place) -> Result<Box<dyn stream::Connection>, SinkError> {
-    let address = (place.host.as_str(), place.port);
-    let tcp = TcpStream::connect(address)
-        .await
-        .map_err(|error| SinkError::reconnect(format!("cannot connect to {place}")).because(error))?;
-    // A message goes out at once; a socket that cannot do that works all the same.
-    let _ = tcp.set_nodelay(true);
-    if !place.encrypted {
-        return Ok(Box::new(tcp));
-    }
-    let configuration = settings.tls.client_aside().await?;
-    let name = ServerName::try_from(place.host.clone())
-        .map_err(|error| SinkError::halt(format!("{place} has a host that no certificate can name")).because(error))?;
-    let tls = TlsConnector::from(Arc::new(configuration)).connect(name, tcp).await;
-    let tls = tls.map_err(|error| {
-        let words = format!(
-            "cannot speak TLS with {place}; where its certificate is not trusted, give the authority that signed it with ca_file"
-        );
-        SinkError::reconnect(words).because(error)
-    })?;
-    Ok(Box::new(tls))
-}
-
-fn refused(place: &Place, error: OpenError) -> SinkError {
+fn refused(place: &Endpoint, error: OpenError) -> SinkError {
     match error {
         OpenError::SaslError { code, .. } => sasl::refused(place, &code),
         OpenError::RemoteClosedWithError(error) if unauthorized(&error) => SinkError::halt(format!(

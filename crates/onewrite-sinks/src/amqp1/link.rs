@@ -10,11 +10,12 @@ use fe2o3_amqp::link::delivery::DeliveryFut;
 use fe2o3_amqp::link::{LinkStateError, SendError};
 use fe2o3_amqp::types::messaging::{Data, Outcome};
 use fe2o3_amqp::{Sendable, Sender};
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::refusal::{Refusal, of_link, of_send};
+use super::refusal::{Refusal, is_of_size, of_link, of_send};
 use super::settings::Settings;
+use crate::keyed::StartWindow;
 use crate::limits::{AMQP1_CLOSE_TIMEOUT, AMQP1_CREDIT_TIMEOUT, AMQP1_LINK_QUEUE};
 
 /// The outcome of a message that was sent, to come.
@@ -24,10 +25,6 @@ pub(super) type Settlement = DeliveryFut<Result<Outcome, SendError>>;
 pub(super) struct Link {
     requests: mpsc::Sender<Request>,
     ended: Arc<OnceLock<Ended>>,
-    /// Held while a message is under way.
-    room: Semaphore,
-    /// Whether only one message at a time is.
-    alone: bool,
 }
 
 /// Why a link takes no more messages.
@@ -38,20 +35,22 @@ pub(super) struct Ended {
     pub again: bool,
 }
 
-/// A message that did not go out.
+/// Why a message was not delivered.
 pub(super) enum Unsent {
-    /// The link had ended before its turn.
+    /// The link ended before the whole of it was sent.
     Ended(Ended),
+    /// It was sent, or could not be.
     Refused(Refusal),
 }
 
 struct Request {
     message: Sendable<Data>,
+    start: StartWindow,
     answer: oneshot::Sender<Result<Settlement, Unsent>>,
 }
 
 impl Link {
-    pub(super) fn new(settings: Arc<Settings>, address: String, known: bool, sender: Sender, alone: bool) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, address: String, known: bool, sender: Sender) -> Self {
         let (requests, waiting) = mpsc::channel(AMQP1_LINK_QUEUE);
         let ended = Arc::new(OnceLock::new());
         let task = Task {
@@ -61,12 +60,7 @@ impl Link {
             ended: Arc::clone(&ended),
         };
         tokio::spawn(task.run(sender, waiting));
-        Self {
-            requests,
-            ended,
-            room: Semaphore::new(if alone { 1 } else { Semaphore::MAX_PERMITS }),
-            alone,
-        }
+        Self { requests, ended }
     }
 
     /// Why it takes no more messages, where it does not.
@@ -74,22 +68,12 @@ impl Link {
         self.ended.get()
     }
 
-    /// Whether a message that was under way when the link ended was the only one.
-    pub(super) fn alone(&self) -> bool {
-        self.alone
-    }
-
-    /// Room for one message; to be held until its outcome is known.
-    pub(super) async fn room(&self) -> Option<SemaphorePermit<'_>> {
-        // Nothing closes it.
-        self.room.acquire().await.ok()
-    }
-
-    /// Sends a message; its outcome is to come.
-    pub(super) async fn send(&self, message: Sendable<Data>) -> Result<Settlement, Unsent> {
+    /// Sends a message, if its turn comes in time; its outcome is to come.
+    pub(super) async fn send(&self, message: Sendable<Data>, start: StartWindow) -> Result<Settlement, Unsent> {
         let (answer, answered) = oneshot::channel();
+        let request = Request { message, start, answer };
         // Where the task has gone, the answer says so too.
-        let _ = self.requests.send(Request { message, answer }).await;
+        let _ = self.requests.send(request).await;
         answered.await.unwrap_or_else(|_| Err(Unsent::Ended(self.end())))
     }
 
@@ -124,6 +108,11 @@ impl Task {
             if request.answer.is_closed() {
                 continue;
             }
+            if let Err(late) = request.start.check() {
+                // Who does not wait any more needs no answer.
+                let _ = request.answer.send(Err(Unsent::Refused(Refusal::late(&late))));
+                continue;
+            }
             if let Some(ended) = self.send(&mut sender, request).await {
                 break ended;
             }
@@ -140,24 +129,32 @@ impl Task {
 
     /// Sends one message. Something: the link has ended.
     async fn send(&self, sender: &mut Sender, request: Request) -> Option<Ended> {
-        let Request { message, answer } = request;
+        let Request { message, answer, .. } = request;
         let (answered, ended) = match timeout(AMQP1_CREDIT_TIMEOUT, sender.send_batchable(message)).await {
             Ok(Ok(settlement)) => (Ok(settlement), None),
-            Ok(Err(SendError::LinkStateError(error))) => self.over(self.detached(&error)),
-            Ok(Err(SendError::Detached(error))) => self.over(self.detached(&error.into())),
+            Ok(Err(SendError::LinkStateError(error))) => over(self.detached(&error), is_of_size(&error)),
+            Ok(Err(SendError::Detached(error))) => {
+                let error = error.into();
+                over(self.detached(&error), is_of_size(&error))
+            }
             Ok(Err(error)) => {
                 let refusal = of_send(&self.settings, &self.address, self.known, error);
                 (Err(Unsent::Refused(refusal)), None)
             }
             // The future was dropped, which only a link that ends with it may suffer.
-            Err(_) => self.over(Ended {
-                refusal: Refusal::retry(format!(
+            Err(_) => {
+                let words = format!(
                     "address {}: the broker gave no credit for {AMQP1_CREDIT_TIMEOUT:?}; it holds its senders back, because the address or \
                      its disk is full",
                     self.address
-                )),
-                again: false,
-            }),
+                );
+                // The future was dropped, which only a link that ends with it may suffer.
+                let ended = Ended {
+                    refusal: Refusal::retry(words),
+                    again: false,
+                };
+                over(ended, false)
+            }
         };
         // Known before the answer is.
         if let Some(ended) = &ended {
@@ -167,15 +164,22 @@ impl Task {
         ended
     }
 
-    fn over(&self, ended: Ended) -> (Result<Settlement, Unsent>, Option<Ended>) {
-        (Err(Unsent::Ended(ended.clone())), Some(ended))
-    }
-
     fn detached(&self, error: &LinkStateError) -> Ended {
         let refusal = of_link(&self.settings, &self.address, self.known, error);
         Ended {
-            again: !refusal.connection,
+            again: !refusal.whole,
             refusal,
         }
     }
+}
+
+/// A link that ended while a message waited for credit or was sent, which cannot be told apart. A broker judges a message when it has the
+/// whole of it; only its size it may judge before.
+fn over(ended: Ended, of_size: bool) -> (Result<Settlement, Unsent>, Option<Ended>) {
+    let unsent = if of_size {
+        Unsent::Refused(ended.refusal.clone())
+    } else {
+        Unsent::Ended(ended.clone())
+    };
+    (Err(unsent), Some(ended))
 }

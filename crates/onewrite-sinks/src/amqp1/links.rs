@@ -1,10 +1,11 @@
-//! The links of a connection: one for each address, at most so many.
+//! The links of a connection: one for each address, at most so many; and one of its own for each message that goes alone.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fe2o3_amqp::session::SessionHandle;
-use tokio::sync::OnceCell;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
 use tokio::time::timeout;
 
 use super::connection::Product;
@@ -12,23 +13,46 @@ use super::link::Link;
 use super::refusal::Refusal;
 use super::settings::Settings;
 use super::target::{self, Promise};
-use crate::limits::{AMQP1_ADDRESSES_KNOWN, AMQP1_ATTACH_TIMEOUT};
+use crate::ids::Ids;
+use crate::limits::{AMQP1_ADDRESSES_KNOWN, AMQP1_ATTACH_TIMEOUT, AMQP1_SUSPECTS_MAX};
 
-/// Addresses that have taken events: what was there once and is missing now will come back.
-#[derive(Default)]
-pub(super) struct Known(Mutex<HashSet<Box<str>>>);
+/// What connections have taught, for those that come after them.
+pub(super) struct Memory {
+    /// Addresses that have taken events: what was there once and is missing now will come back.
+    pub known: Addresses,
+    /// Addresses of which it was said that nobody knows whether they keep anything.
+    pub doubted: Addresses,
+    /// Events that were under way when a link ended over one of several, without a word on which.
+    pub suspects: Ids,
+}
 
-impl Known {
-    pub(super) fn note(&self, address: &str) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.contains(address) && known.len() < AMQP1_ADDRESSES_KNOWN {
-            known.insert(address.into());
+impl Memory {
+    pub(super) fn new() -> Self {
+        Self {
+            known: Addresses::default(),
+            doubted: Addresses::default(),
+            suspects: Ids::new(AMQP1_SUSPECTS_MAX),
         }
+    }
+}
+
+/// Addresses, as many as are remembered.
+#[derive(Default)]
+pub(super) struct Addresses(Mutex<HashSet<Box<str>>>);
+
+impl Addresses {
+    /// Remembers one, and says whether it is new and there was room for it.
+    pub(super) fn note(&self, address: &str) -> bool {
+        let mut known = self.lock();
+        !known.contains(address) && known.len() < AMQP1_ADDRESSES_KNOWN && known.insert(address.into())
     }
 
     pub(super) fn contains(&self, address: &str) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.contains(address)
+        self.lock().contains(address)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Box<str>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -36,9 +60,15 @@ impl Known {
 pub(super) struct Links {
     settings: Arc<Settings>,
     product: Product,
-    known: Arc<Known>,
-    session: tokio::sync::Mutex<SessionHandle<()>>,
+    memory: Arc<Memory>,
+    session: tokio::sync::Mutex<Session>,
     slots: Mutex<Slots>,
+}
+
+struct Session {
+    handle: SessionHandle<()>,
+    /// Why no further link can be attached.
+    broken: Option<Refusal>,
 }
 
 #[derive(Default)]
@@ -46,32 +76,31 @@ struct Slots {
     by_address: HashMap<String, Slot>,
     /// Counts up with every use.
     now: u64,
-    /// Addresses whose link ended over a message, without a word on which.
-    careful: HashSet<String>,
-    /// Addresses of which it was said that nobody knows whether they keep anything.
-    doubted: HashSet<String>,
 }
 
 struct Slot {
-    link: Arc<Cell>,
+    link: Attaching,
     used: u64,
 }
 
-/// A link that is attached once for all who want it.
-type Cell = OnceCell<Result<Arc<Link>, Refusal>>;
+/// A link that is attached once for all who want it. It goes on being attached when none of them waits any more.
+type Attaching = Shared<BoxFuture<'static, Result<Arc<Link>, Refusal>>>;
 
 impl Links {
     pub(super) fn new(
         settings: Arc<Settings>,
         product: Product,
-        known: Arc<Known>,
+        memory: Arc<Memory>,
         session: SessionHandle<()>,
     ) -> Self {
         Self {
             settings,
             product,
-            known,
-            session: tokio::sync::Mutex::new(session),
+            memory,
+            session: tokio::sync::Mutex::new(Session {
+                handle: session,
+                broken: None,
+            }),
             slots: Mutex::default(),
         }
     }
@@ -80,9 +109,8 @@ impl Links {
     pub(super) async fn link(self: &Arc<Self>, address: &str) -> Result<Arc<Link>, Refusal> {
         let mut again = true;
         loop {
-            let cell = self.slot(address);
-            let attached = cell.get_or_init(|| self.attach_aside(address)).await.clone();
-            let refusal = match attached {
+            let attaching = self.slot(address);
+            let refusal = match attaching.clone().await {
                 Ok(link) => match link.ended() {
                     None => return Ok(link),
                     Some(ended) => ended.refusal.clone(),
@@ -92,7 +120,7 @@ impl Links {
                     refusal
                 }
             };
-            self.forget(address, &cell);
+            self.forget(address, &attaching);
             // A broker that ends what it has just attached does so again.
             if !std::mem::take(&mut again) {
                 return Err(refusal);
@@ -100,14 +128,9 @@ impl Links {
         }
     }
 
-    /// The next link to this address carries one message at a time: the last one ended over one of several.
-    pub(super) fn be_careful(&self, address: &str) {
-        self.slots().careful.insert(address.to_owned());
-    }
-
-    /// The message over which it ended is found.
-    pub(super) fn be_quick(&self, address: &str) {
-        self.slots().careful.remove(address);
+    /// A new link to this address, for one message: what ends it ends it over that one.
+    pub(super) async fn link_of_its_own(self: &Arc<Self>, address: &str) -> Result<Arc<Link>, Refusal> {
+        self.attach_aside(address).await
     }
 
     /// Lets go of all links; each detaches when its last user has gone.
@@ -115,13 +138,13 @@ impl Links {
         self.slots().by_address.clear();
     }
 
-    fn slot(&self, address: &str) -> Arc<Cell> {
+    fn slot(self: &Arc<Self>, address: &str) -> Attaching {
         let mut slots = self.slots();
         slots.now += 1;
         let now = slots.now;
         if let Some(slot) = slots.by_address.get_mut(address) {
             slot.used = now;
-            return Arc::clone(&slot.link);
+            return slot.link.clone();
         }
         if slots.by_address.len() >= self.settings.max_links {
             let oldest = slots.by_address.iter().min_by_key(|(_, slot)| slot.used);
@@ -129,9 +152,9 @@ impl Links {
                 slots.by_address.remove(&oldest);
             }
         }
-        let link = Arc::new(Cell::new());
+        let link = self.attach_aside(address);
         let slot = Slot {
-            link: Arc::clone(&link),
+            link: link.clone(),
             used: now,
         };
         slots.by_address.insert(address.to_owned(), slot);
@@ -139,47 +162,56 @@ impl Links {
     }
 
     /// Unless another has taken its place already.
-    fn forget(&self, address: &str, cell: &Arc<Cell>) {
+    fn forget(&self, address: &str, attaching: &Attaching) {
         let mut slots = self.slots();
         if slots
             .by_address
             .get(address)
-            .is_some_and(|slot| Arc::ptr_eq(&slot.link, cell))
+            .is_some_and(|slot| slot.link.ptr_eq(attaching))
         {
             slots.by_address.remove(address);
         }
     }
 
     /// In a task of its own: half an exchange would be left behind if a delivery's future were dropped.
-    async fn attach_aside(self: &Arc<Self>, address: &str) -> Result<Arc<Link>, Refusal> {
+    fn attach_aside(self: &Arc<Self>, address: &str) -> Attaching {
         let (links, address) = (Arc::clone(self), address.to_owned());
-        let attaching = tokio::spawn(async move {
-            match timeout(AMQP1_ATTACH_TIMEOUT, links.attach(&address)).await {
-                Ok(attached) => attached,
-                Err(_) => Err(Refusal::broken(format!(
-                    "address {address}: the broker did not attach a link within {AMQP1_ATTACH_TIMEOUT:?}"
-                ))),
-            }
+        let attached = tokio::spawn(async move { links.attach(&address).await });
+        let attached = attached.map(|attached| {
+            attached.unwrap_or_else(|error| Err(Refusal::broken(format!("attaching a link broke off: {error}"))))
         });
-        attaching
-            .await
-            .unwrap_or_else(|error| Err(Refusal::broken(format!("attaching a link broke off: {error}"))))
+        attached.boxed().shared()
     }
 
     async fn attach(&self, address: &str) -> Result<Arc<Link>, Refusal> {
-        let known = self.known.contains(address);
+        let known = self.memory.known.contains(address);
         let mut session = self.session.lock().await;
-        let attached = target::attach(&self.settings, &self.product, &mut session, address, known).await?;
+        if let Some(broken) = &session.broken {
+            return Err(broken.clone());
+        }
+        // Counted from here: what others took before says nothing about the broker.
+        let attaching = target::attach(&self.settings, &self.product, &mut session.handle, address, known);
+        let Ok(attached) = timeout(AMQP1_ATTACH_TIMEOUT, attaching).await else {
+            let broken = Refusal::broken(format!(
+                "address {address}: the broker did not attach a link within {AMQP1_ATTACH_TIMEOUT:?}"
+            ));
+            session.broken = Some(broken.clone());
+            return Err(broken);
+        };
         drop(session);
+        let attached = attached?;
         if let Promise::Unknown(words) = &attached.promise
-            && self.slots().doubted.insert(address.to_owned())
+            && self.memory.doubted.note(address)
         {
             tracing::warn!(address, "{words}");
         }
-        let alone = self.slots().careful.contains(address);
         let settings = Arc::clone(&self.settings);
-        let link = Link::new(settings, address.to_owned(), known, attached.sender, alone);
-        Ok(Arc::new(link))
+        Ok(Arc::new(Link::new(
+            settings,
+            address.to_owned(),
+            known,
+            attached.sender,
+        )))
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {

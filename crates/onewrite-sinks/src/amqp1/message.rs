@@ -12,14 +12,15 @@ const DUPLICATE_ID: &str = "_AMQ_DUPL_ID";
 
 /// The message of an event.
 pub(super) fn message(settings: &Settings, event: &Event) -> Sendable<Data> {
-    let mut properties = Properties::default();
+    let mut properties = Properties {
+        // In every format: by it brokers and clients tell repetitions.
+        message_id: Some(MessageId::String(event.id.hyphenated().to_string())),
+        ..Properties::default()
+    };
     let mut application: OrderedMap<String, SimpleValue> = OrderedMap::new();
     wire::native_headers(event, |name, value| {
         let own = match name {
-            wire::HEADER_ID => {
-                properties.message_id = Some(MessageId::String(value.to_owned()));
-                true
-            }
+            wire::HEADER_ID => !event.headers_complete,
             wire::HEADER_TYPE => {
                 properties.subject = Some(value.to_owned());
                 true
@@ -86,6 +87,7 @@ mod tests {
             content_type: "application/json".into(),
             headers: vec![("traceparent".into(), "00-1".into())],
             occurred_at: "2024-05-06T07:08:09.123456Z".parse().unwrap(),
+            replay: None,
             headers_complete: false,
             verbatim: None,
         }
@@ -133,12 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_are_complete_stay_alone() {
+    fn headers_that_are_complete_stay_alone_and_the_message_has_its_id() {
         let mut event = event();
         event.headers_complete = true;
         let message = made(&[("group_by_key", "false")], &event);
         let properties = message.properties.as_ref().unwrap();
-        assert_eq!(properties.message_id, None);
+        assert!(properties.message_id.is_some());
         assert_eq!(properties.group_id, None);
         assert_eq!(properties.content_type, Some(Symbol::from("application/json")));
         assert_eq!(names(&message), ["traceparent"]);

@@ -7,6 +7,7 @@ mod link;
 mod links;
 mod message;
 mod probe;
+mod readback;
 mod refusal;
 mod sasl;
 mod settings;
@@ -19,13 +20,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{Field, Kind, Options, field};
-use onewrite_core::sink::Finding;
+use onewrite_core::sink::{CloudEventsBinding, Finding};
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 
-use self::links::Known;
+use self::links::Memory;
 use self::settings::Settings;
 use crate::registry::BuildError;
 use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
+use crate::turns::Turns;
 
 /// What can be configured of the sink `amqp1`.
 pub const FIELDS: &[Field] = &[
@@ -34,7 +37,7 @@ pub const FIELDS: &[Field] = &[
         ..field(
             "urls",
             Kind::List,
-            "The brokers, tried in turn: amqp://host:port, or amqps:// with TLS; the ports 5672 and 5671 can be left out. Without user and password.",
+            "The brokers, tried in turn, another first each time: amqp://host:port, or amqps:// with TLS for all of them; the ports 5672 and 5671 can be left out. Without user and password.",
         )
     },
     field("user", Kind::Text, "Who the relay is to the broker. Needs password."),
@@ -146,14 +149,16 @@ pub const FIELDS: &[Field] = &[
 pub fn build(options: &Options) -> Result<Arc<dyn SinkConnector>, BuildError> {
     Ok(Arc::new(Amqp1Connector {
         settings: Arc::new(Settings::read(options)?),
-        known: Arc::default(),
+        memory: Arc::new(Memory::new()),
+        turns: Turns::default(),
     }))
 }
 
 struct Amqp1Connector {
     settings: Arc<Settings>,
     /// Outlives connections.
-    known: Arc<Known>,
+    memory: Arc<Memory>,
+    turns: Turns,
 }
 
 #[async_trait]
@@ -162,16 +167,20 @@ impl SinkConnector for Amqp1Connector {
         "amqp1"
     }
 
-    /// Opens a connection and a session at the first broker that lets it.
+    /// Opens a connection and a session at the broker whose turn it is, or the first after it that lets it.
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {
-        let opened = connection::open(&self.settings).await?;
-        let sink = sink::Amqp1Sink::new(Arc::clone(&self.settings), opened, Arc::clone(&self.known));
+        let opened = connection::open(&self.settings, &self.turns).await?;
+        let sink = sink::Amqp1Sink::new(Arc::clone(&self.settings), opened, Arc::clone(&self.memory));
         Ok(Box::new(sink))
     }
 
     /// The AMQP binding's prefix that JMS clients can read too (CloudEvents, AMQP protocol binding 1.0.2, section 3.1.3.1).
-    fn cloudevents_prefix(&self) -> &'static str {
-        "cloudEvents_"
+    fn cloudevents(&self) -> CloudEventsBinding {
+        CloudEventsBinding::prefixed("cloudEvents_")
+    }
+
+    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
+        Some(Box::new(readback::Amqp1ReadBack(Arc::clone(&self.settings))))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

@@ -5,8 +5,9 @@ use onewrite_core::sink::Finding;
 use tokio::time::timeout;
 
 use super::connection::{self, Opened};
-use super::settings::{Node, Settings};
+use super::settings::{ENCRYPTED, Node, PLAIN, Settings};
 use super::target::{self, Promise};
+use crate::endpoint::unencrypted;
 use crate::limits::AMQP1_ATTACH_TIMEOUT;
 
 /// Looks at every broker, and at the addresses that are known through the first that lets the relay in.
@@ -25,17 +26,15 @@ pub(super) async fn probe(settings: &Settings, topics: &[String]) -> Vec<Finding
             }
             Err(error) => broken.push((format!("broker {place}"), chain(&error))),
         }
-        let local = place.host == "localhost" || place.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-        if !place.encrypted && !local {
-            let words = "is not encrypted: whoever carries the traffic can read the events and perhaps the password; use amqps://";
-            findings.push(Finding::warning(format!("url {place}"), words));
-        }
     }
     for (subject, words) in broken {
         findings.push(match first {
             None => Finding::broken(subject, words),
             Some(_) => Finding::warning(subject, format!("{words}; another broker of the list can be used")),
         });
+    }
+    if !settings.encrypted {
+        findings.extend(unencrypted(&settings.brokers, PLAIN, ENCRYPTED));
     }
     let Some(opened) = first else { return findings };
     findings.extend(addresses(settings, opened, topics).await);

@@ -14,8 +14,8 @@ use super::settings::Settings;
 pub(super) struct Refusal {
     pub action: Action,
     pub words: String,
-    /// Whether the connection is of no more use, and with it this whole delivery.
-    pub connection: bool,
+    /// Whether it is about the whole delivery, of which nothing more can be sent.
+    pub whole: bool,
     /// Whether the link ended over what one message is, without a word on which.
     pub some_message: bool,
 }
@@ -32,8 +32,16 @@ impl Refusal {
     /// The connection broke.
     pub(super) fn broken(words: impl Into<String>) -> Self {
         Self {
-            connection: true,
+            whole: true,
             ..Self::new(Action::Reconnect, words)
+        }
+    }
+
+    /// It is too late to begin.
+    pub(super) fn late(error: &SinkError) -> Self {
+        Self {
+            whole: true,
+            ..Self::new(error.action, error.to_string())
         }
     }
 
@@ -45,7 +53,7 @@ impl Refusal {
         Self {
             action,
             words: words.into(),
-            connection: false,
+            whole: false,
             some_message: false,
         }
     }
@@ -73,8 +81,17 @@ pub(super) fn of_outcome(settings: &Settings, address: &str, known: bool, outcom
     })
 }
 
+/// What it says that a link was not let attach: something of the address, and never of one message.
+pub(super) fn of_attach(settings: &Settings, address: &str, known: bool, error: &Error) -> Refusal {
+    let what = "the broker does not let the relay attach";
+    match meaning(&error.condition) {
+        Meaning::Message => Refusal::retry(format!("address {address}: {what}: {}", words(error))),
+        _ => of_condition(settings, address, known, what, error),
+    }
+}
+
 /// What an error of the broker's on this address says: of a message, or of the link.
-pub(super) fn of_condition(settings: &Settings, address: &str, known: bool, what: &str, error: &Error) -> Refusal {
+fn of_condition(settings: &Settings, address: &str, known: bool, what: &str, error: &Error) -> Refusal {
     let said = words(error);
     let same_for_all = settings.address.literal().is_some();
     let at = format!("address {address}: {what}: {said}");
@@ -114,6 +131,15 @@ pub(super) fn of_link(settings: &Settings, address: &str, known: bool, error: &L
             Refusal::retry(format!("address {address}: the link ended"))
         }
     }
+}
+
+/// Whether a link ended over the size of a message.
+pub(super) fn is_of_size(error: &LinkStateError) -> bool {
+    use LinkStateError::{RemoteClosedWithError, RemoteDetachedWithError};
+    let (RemoteClosedWithError(error) | RemoteDetachedWithError(error)) = error else {
+        return false;
+    };
+    error.condition == ErrorCondition::LinkError(LinkError::MessageSizeExceeded)
 }
 
 /// What it says that a message could not be sent, or has no outcome.
@@ -206,4 +232,34 @@ fn name(condition: &ErrorCondition) -> String {
         ErrorCondition::Custom(symbol) => symbol.clone(),
     };
     symbol.0
+}
+
+#[cfg(test)]
+mod tests {
+    use onewrite_core::options::Options;
+
+    use super::super::FIELDS;
+    use super::*;
+
+    #[test]
+    fn a_refused_attach_is_never_taken_for_a_word_on_one_message() {
+        let texts = [("urls", "amqp://broker")];
+        let settings = Settings::read(&Options::from_texts("sinks.x", FIELDS, &texts).unwrap()).unwrap();
+        for condition in [
+            AmqpError::InvalidField,
+            AmqpError::NotAllowed,
+            AmqpError::NotImplemented,
+            AmqpError::PreconditionFailed,
+        ] {
+            let error = Error::new(condition, Some("said so".to_owned()), None);
+            let refusal = of_attach(&settings, "orders", false, &error);
+            assert!(matches!(refusal.action, Action::Retry { .. }), "{refusal:?}");
+            assert!(
+                refusal.words.contains("said so") && !refusal.some_message,
+                "{refusal:?}"
+            );
+        }
+        let missing = Error::new(AmqpError::NotFound, None, None);
+        assert_eq!(of_attach(&settings, "orders", false, &missing).action, Action::Park);
+    }
 }

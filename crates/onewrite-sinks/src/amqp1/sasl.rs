@@ -10,8 +10,9 @@ use fe2o3_amqp::types::sasl::{SaslCode, SaslInit, SaslMechanisms, SaslOutcome};
 use onewrite_core::error::SinkError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::settings::{Login, Place, Sasl, Settings};
-use super::stream::{Connection, Stream};
+use super::settings::{Login, Sasl, Settings};
+use super::stream::Stream;
+use crate::endpoint::{self, Endpoint};
 
 const HEADER: [u8; 8] = *b"AMQP\x03\x01\x00\x00";
 
@@ -21,8 +22,8 @@ const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// A stream on which the client goes on, and what it proves its identity with, where that is left to do.
 pub(super) async fn negotiate(
     settings: &Settings,
-    place: &Place,
-    mut stream: Box<dyn Connection>,
+    place: &Endpoint,
+    mut stream: Box<dyn endpoint::Stream>,
 ) -> Result<(Stream, Option<SaslProfile>), SinkError> {
     let broke = |error: io::Error| {
         SinkError::reconnect(format!("{place} broke the connection off before it said how to log in")).because(error)
@@ -36,7 +37,7 @@ pub(super) async fn negotiate(
     }
     let frame = frame(&mut stream).await.map_err(broke)?;
     let offered = offered(&frame);
-    let choice = choose(settings, place.encrypted, &offered)
+    let choice = choose(settings, settings.encrypted, &offered)
         .map_err(|words| SinkError::halt(format!("{place} offers to log in by {}; {words}", offered.join(", "))))?;
     if let Choice::External = choice {
         external(place, &mut stream).await?;
@@ -48,7 +49,7 @@ pub(super) async fn negotiate(
 }
 
 /// What a login was refused with, for people.
-pub(super) fn refused(place: &Place, code: &SaslCode) -> SinkError {
+pub(super) fn refused(place: &Endpoint, code: &SaslCode) -> SinkError {
     match code {
         SaslCode::SysTemp => {
             SinkError::reconnect(format!("{place} cannot check the login at present (SASL: sys-temp)"))
@@ -130,7 +131,7 @@ fn choose(settings: &Settings, encrypted: bool, offered: &[String]) -> Result<Ch
     }
 }
 
-async fn external(place: &Place, stream: &mut Box<dyn Connection>) -> Result<(), SinkError> {
+async fn external(place: &Endpoint, stream: &mut Box<dyn endpoint::Stream>) -> Result<(), SinkError> {
     let broke = |error: io::Error| {
         SinkError::reconnect(format!(
             "{place} broke the connection off while it checked the client certificate"
@@ -157,7 +158,7 @@ async fn external(place: &Place, stream: &mut Box<dyn Connection>) -> Result<(),
 }
 
 /// One frame with its size.
-async fn frame(stream: &mut Box<dyn Connection>) -> io::Result<Vec<u8>> {
+async fn frame(stream: &mut Box<dyn endpoint::Stream>) -> io::Result<Vec<u8>> {
     let mut size = [0; 4];
     stream.read_exact(&mut size).await?;
     let length = u32::from_be_bytes(size) as usize;
@@ -181,7 +182,7 @@ fn offered(frame: &[u8]) -> Vec<String> {
     mechanisms.into_iter().map(|name| name.0).collect()
 }
 
-fn another_protocol(place: &Place, answer: [u8; 8]) -> SinkError {
+fn another_protocol(place: &Endpoint, answer: [u8; 8]) -> SinkError {
     let words = match &answer {
         b"AMQP\x00\x00\x09\x01" | b"AMQP\x01\x01\x00\x09" | b"AMQP\x01\x01\x00\x0a" => {
             "speaks an older AMQP and not 1.0; for RabbitMQ before version 4 use a sink of the type \"rabbitmq\""

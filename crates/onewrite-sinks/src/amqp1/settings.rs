@@ -1,18 +1,28 @@
 //! The options of an AMQP 1.0 sink, read and checked against each other.
 
-use std::fmt;
 use std::time::Duration;
 
 use onewrite_core::options::{Options, Secret};
 use onewrite_core::template::Template;
 
+use crate::endpoint::{self, Endpoint, Scheme};
 use crate::limits::{AMQP1_IDLE_TIMEOUT, AMQP1_TIMEOUT_MAX, AMQP1_TIMEOUT_MIN};
 use crate::registry::BuildError;
 use crate::tls::TlsFiles;
 
+pub(super) const PLAIN: Scheme = Scheme {
+    name: "amqp",
+    port: 5672,
+};
+pub(super) const ENCRYPTED: Scheme = Scheme {
+    name: "amqps",
+    port: 5671,
+};
+
 /// Everything that the options say.
 pub(super) struct Settings {
-    pub brokers: Vec<Place>,
+    pub brokers: Vec<Endpoint>,
+    pub encrypted: bool,
     pub login: Option<Login>,
     pub sasl: Sasl,
     pub address: Template,
@@ -28,25 +38,6 @@ pub(super) struct Settings {
     pub window: usize,
     pub timeout: Duration,
     pub tls: TlsFiles,
-}
-
-/// Where a broker is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub encrypted: bool,
-    pub host: String,
-    pub port: u16,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.encrypted { "amqps" } else { "amqp" };
-        if self.host.contains(':') {
-            write!(formatter, "{scheme}://[{}]:{}", self.host, self.port)
-        } else {
-            write!(formatter, "{scheme}://{}:{}", self.host, self.port)
-        }
-    }
 }
 
 /// User and password.
@@ -76,12 +67,11 @@ pub(super) enum Node {
 
 impl Settings {
     pub(super) fn read(options: &Options) -> Result<Self, BuildError> {
-        let brokers = brokers(options)?;
-        let plain = brokers.iter().all(|place| !place.encrypted);
-        let tls = TlsFiles::read(options, plain.then_some(("amqp", "amqps")))?;
+        let (brokers, encrypted) = endpoint::read(options, PLAIN, ENCRYPTED)?;
+        let tls = TlsFiles::read(options, (!encrypted).then_some((PLAIN.name, ENCRYPTED.name)))?;
         let login = login(options)?;
         Ok(Self {
-            sasl: sasl(options, login.is_some(), &tls, &brokers)?,
+            sasl: sasl(options, login.is_some(), &tls, encrypted)?,
             login,
             tls,
             address: address(options)?,
@@ -103,68 +93,8 @@ impl Settings {
             window: whole(options, "window"),
             timeout: time(options, "timeout", AMQP1_TIMEOUT_MIN..=AMQP1_TIMEOUT_MAX)?,
             brokers,
-        })
-    }
-}
-
-fn brokers(options: &Options) -> Result<Vec<Place>, BuildError> {
-    let problem = |words: String| BuildError::new(options, "urls", words);
-    let mut brokers = Vec::new();
-    for text in options.list("urls") {
-        brokers.push(place(text).map_err(problem)?);
-    }
-    if brokers.is_empty() {
-        return Err(problem("is empty; name at least one broker".to_owned()));
-    }
-    Ok(brokers)
-}
-
-/// Reads a URL. What it says of a URL that may hold a password does not repeat it.
-fn place(text: &str) -> Result<Place, String> {
-    const EXPECTED: &str = "expected something like \"amqps://broker.example:5671\"";
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(format!("holds an entry without amqp:// or amqps://; {EXPECTED}"));
-    };
-    if rest.contains('@') {
-        return Err(
-            "holds a user or a password, which would show up in logs; use the options user and password".to_owned(),
-        );
-    }
-    let encrypted = match scheme {
-        "amqp" => false,
-        "amqps" => true,
-        _ => return Err(format!("has the scheme {scheme:?}; expected amqp or amqps")),
-    };
-    let authority = rest.strip_suffix('/').unwrap_or(rest);
-    if authority.contains(['/', '?', '#']) {
-        return Err(format!(
-            "holds {text:?} with more than host and port; where events go is said by the option address"
-        ));
-    }
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (host, after) = rest
-                .split_once(']')
-                .ok_or(format!("holds {text:?}, whose \"[\" nothing closes"))?;
-            (host, after.strip_prefix(':').or(after.is_empty().then_some("")))
-        }
-        None => match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, Some("")),
-        },
-    };
-    let default = if encrypted { 5671 } else { 5672 };
-    let port = match port {
-        Some("") => Some(default),
-        port => port.and_then(|port| port.parse().ok()).filter(|port| *port != 0),
-    };
-    match port {
-        Some(port) if !host.is_empty() => Ok(Place {
             encrypted,
-            host: host.to_owned(),
-            port,
-        }),
-        _ => Err(format!("holds {text:?}, which has no host or no port; {EXPECTED}")),
+        })
     }
 }
 
@@ -186,7 +116,7 @@ fn login(options: &Options) -> Result<Option<Login>, BuildError> {
     }
 }
 
-fn sasl(options: &Options, login: bool, tls: &TlsFiles, brokers: &[Place]) -> Result<Sasl, BuildError> {
+fn sasl(options: &Options, login: bool, tls: &TlsFiles, encrypted: bool) -> Result<Sasl, BuildError> {
     let problem = |words: &str| Err(BuildError::new(options, "sasl", words));
     match options.text("sasl") {
         Some("plain") if !login => problem("is \"plain\", which needs user and password"),
@@ -194,9 +124,7 @@ fn sasl(options: &Options, login: bool, tls: &TlsFiles, brokers: &[Place]) -> Re
         Some("external") if !tls.has_client_certificate() => {
             problem("is \"external\", which needs certificate_file and key_file")
         }
-        Some("external") if brokers.iter().any(|place| !place.encrypted) => {
-            problem("is \"external\", which needs amqps:// in every url")
-        }
+        Some("external") if !encrypted => problem("is \"external\", which needs amqps://"),
         Some("external" | "anonymous") if login => {
             problem("does not use user and password, and they are set; keep one of them")
         }

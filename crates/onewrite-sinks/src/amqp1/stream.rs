@@ -9,16 +9,12 @@ use bytes::{Buf, Bytes};
 use fe2o3_amqp::types::performatives::Open;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::endpoint;
 use crate::limits::AMQP1_GREETING_BYTES;
-
-/// Any connection.
-pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Connection for T {}
 
 /// A connection of which the start was already read, and the start of what the client sends already sent.
 pub(super) struct Stream {
-    inner: Box<dyn Connection>,
+    inner: Box<dyn endpoint::Stream>,
     /// Read from the broker already, for the client to read again.
     before: Bytes,
     /// Bytes of the client's that were sent already.
@@ -33,7 +29,7 @@ impl std::fmt::Debug for Stream {
 }
 
 impl Stream {
-    pub(super) fn new(inner: Box<dyn Connection>, before: Bytes, swallow: usize) -> Self {
+    pub(super) fn new(inner: Box<dyn endpoint::Stream>, before: Bytes, swallow: usize) -> Self {
         Self {
             inner,
             before,

@@ -9,7 +9,7 @@ use fe2o3_amqp::{Receiver, Sender};
 use uuid::Uuid;
 
 use super::connection::Product;
-use super::refusal::{Refusal, of_condition, stopped, unauthorized, words};
+use super::refusal::{Refusal, of_attach, stopped, unauthorized, words};
 use super::settings::{Node, Settings};
 
 const QUEUE: &str = "queue";
@@ -158,13 +158,7 @@ fn no_queue(address: &str, error: &Error) -> Result<Promise, Refusal> {
 
 fn refused(settings: &Settings, address: &str, known: bool, error: SenderAttachError) -> Refusal {
     match error {
-        SenderAttachError::RemoteClosedWithError(error) => of_condition(
-            settings,
-            address,
-            known,
-            "the broker does not let the relay attach",
-            &error,
-        ),
+        SenderAttachError::RemoteClosedWithError(error) => of_attach(settings, address, known, &error),
         SenderAttachError::SessionStopped(reason) => Refusal::broken(stopped(&reason)),
         error => Refusal::retry(format!("address {address}: the link was not attached: {error}")),
     }

@@ -4,9 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use onewrite_core::Event;
 use onewrite_core::error::SinkError;
-use onewrite_core::wire::{
-    HEADER_CONTENT_TYPE, HEADER_KEY, HEADER_REPLAY, RESERVED_HEADER_PREFIX, key_header, native_headers,
-};
+use onewrite_core::wire::{HEADER_CONTENT_TYPE, HEADER_KEY, RESERVED_HEADER_PREFIX, key_header, native_headers};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -126,12 +124,9 @@ fn group(event: &Event) -> String {
 
 /// The same on every delivery of an event; a replay is meant to arrive again.
 fn deduplication(event: &Event) -> String {
-    let replay = event.headers.iter().find(|(name, _)| &**name == HEADER_REPLAY);
-    match replay {
-        Some((_, number)) if number.bytes().all(|byte| byte.is_ascii_alphanumeric()) && number.len() <= 64 => {
-            format!("{}-{number}", event.id)
-        }
-        _ => event.id.hyphenated().to_string(),
+    match event.replay {
+        Some(number) => format!("{}-{number}", event.id),
+        None => event.id.hyphenated().to_string(),
     }
 }
 

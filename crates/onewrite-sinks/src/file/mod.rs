@@ -13,6 +13,7 @@
 //! One process writes a file at a time: it holds an advisory lock (`flock`).
 
 mod line_file;
+mod readback;
 mod stream;
 
 use std::io;
@@ -24,6 +25,7 @@ use onewrite_core::envelope::write_document;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{Field, Kind, Options};
 use onewrite_core::sink::Finding;
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{DeliveryReport, Event, Sink, SinkConnector};
 
 use self::line_file::LineFile;
@@ -110,6 +112,10 @@ impl SinkConnector for FileConnector {
             path: self.path.clone(),
             slot,
         }))
+    }
+
+    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
+        Some(Box::new(readback::FileReadBack(self.path.clone())))
     }
 
     async fn probe(&self, _topics: &[String]) -> Vec<Finding> {

@@ -106,6 +106,7 @@ mod tests {
             content_type: "application/json".into(),
             headers: Vec::new(),
             occurred_at: jiff::Timestamp::UNIX_EPOCH,
+            replay: None,
             headers_complete: false,
             verbatim: None,
         }

@@ -76,7 +76,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{Field, Kind, Options, field};
-use onewrite_core::sink::Finding;
+use onewrite_core::sink::{CloudEventsBinding, Finding};
 use onewrite_core::{Sink, SinkConnector};
 
 pub use self::egress::{Lookup, SystemLookup};
@@ -169,6 +169,14 @@ struct HttpConnector(Arc<Settings>);
 impl SinkConnector for HttpConnector {
     fn kind(&self) -> &'static str {
         "http"
+    }
+
+    /// As the binding for HTTP has it (CloudEvents, HTTP protocol binding 1.0.2, section 3.1.3).
+    fn cloudevents(&self) -> CloudEventsBinding {
+        CloudEventsBinding {
+            percent_encoded: true,
+            ..CloudEventsBinding::prefixed("ce-")
+        }
     }
 
     fn writes_documents(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -70,10 +70,7 @@ impl ClientContext for Context {
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        let Some(path) = &self.token_file else {
-            return Err("no token_file is configured".into());
-        };
-        read_token(path).map_err(|problem| format!("token_file {}: {problem}", path.display()).into())
+        token(self.token_file.as_deref())
     }
 }
 
@@ -241,8 +238,14 @@ impl Failure {
     }
 }
 
+/// A fresh token of OAUTHBEARER.
+pub(super) fn token(file: Option<&Path>) -> Result<OAuthToken, Box<dyn Error>> {
+    let path = file.ok_or("no token_file is configured")?;
+    read_token(path).map_err(|problem| format!("token_file {}: {problem}", path.display()).into())
+}
+
 /// Reads a JWT; its own claims name the principal and its end.
-fn read_token(path: &std::path::Path) -> Result<OAuthToken, String> {
+fn read_token(path: &Path) -> Result<OAuthToken, String> {
     let token = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let token = token.trim().to_owned();
     let claims = token

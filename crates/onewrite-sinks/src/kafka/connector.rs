@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use onewrite_core::error::SinkError;
-use onewrite_core::sink::Finding;
+use onewrite_core::sink::{CloudEventsBinding, Finding};
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 use rdkafka::ClientConfig;
 use rdkafka::client::Client;
@@ -21,6 +22,7 @@ use super::limits::{CLOSE, CONNECT, METADATA_TRY, REFUSAL_HOLDS, REQUEST_BYTES_M
 use super::native;
 use super::probe;
 use super::producer::ServedProducer;
+use super::readback::KafkaReadBack;
 use super::sink::KafkaSink;
 
 /// Makes producers.
@@ -46,13 +48,20 @@ impl SinkConnector for KafkaConnector {
     }
 
     /// As CloudEvents' Kafka protocol binding 1.0.2 (3.2.3.1) has it.
-    fn cloudevents_prefix(&self) -> &'static str {
-        "ce_"
+    fn cloudevents(&self) -> CloudEventsBinding {
+        CloudEventsBinding::prefixed("ce_")
     }
 
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {
         let link = self.link(&[]).await?;
         Ok(Box::new(KafkaSink::new(link)))
+    }
+
+    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
+        Some(Box::new(KafkaReadBack {
+            config: self.config.clone(),
+            token_file: self.token_file.clone(),
+        }))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

@@ -72,3 +72,9 @@ pub const SINGLE_RECORDS: usize = IN_FLIGHT_BYTES / RECORD_OVERHEAD_BYTES;
 /// How long the thread that serves reports does so before it looks whether it should end. Reports are served when they
 /// come; freeing a producer, which nobody waits for, takes this long.
 pub const SERVE: Duration = Duration::from_secs(1);
+
+/// Partitions of the topic in which `onewrite verify` reads back: more than one, so that the order of keys is not that of the topic.
+pub const READ_PARTITIONS: i32 = 3;
+
+/// Most records that are read back at once.
+pub const READ_RECORDS: usize = 5_000;

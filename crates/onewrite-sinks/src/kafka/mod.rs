@@ -47,6 +47,7 @@ mod limits;
 mod native;
 mod probe;
 mod producer;
+mod readback;
 mod record;
 mod sink;
 mod topics;

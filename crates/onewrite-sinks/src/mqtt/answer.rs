@@ -2,14 +2,15 @@
 
 use onewrite_core::error::{Action, SinkError};
 
-use super::packet::{Answer, NO_MATCHING_SUBSCRIBERS, SUCCESS};
+use super::packet::{Answer, NO_MATCHING_SUBSCRIBERS, NOT_AUTHORIZED, SUCCESS};
+use super::settings::Settings;
 use crate::keyed::Fate;
 
 /// What became of a message; `topic` is for the words.
-pub(super) fn fate(answer: &Answer, require_subscribers: bool, topic: &str) -> Fate {
+pub(super) fn fate(answer: &Answer, settings: &Settings, topic: &str) -> Fate {
     match answer.reason {
         SUCCESS => Fate::Delivered,
-        NO_MATCHING_SUBSCRIBERS if !require_subscribers => Fate::Delivered,
+        NO_MATCHING_SUBSCRIBERS if !settings.require_subscribers => Fate::Delivered,
         NO_MATCHING_SUBSCRIBERS => {
             let words = format!(
                 "nobody subscribes to {topic:?}, so the broker keeps nothing; let a subscriber with a persistent session \
@@ -17,10 +18,15 @@ pub(super) fn fate(answer: &Answer, require_subscribers: bool, topic: &str) -> F
             );
             Fate::Refused(SinkError::retry(words))
         }
+        // Every event goes there.
+        NOT_AUTHORIZED if settings.topic.literal().is_some() => Fate::Lost(SinkError::halt(format!(
+            "{topic:?} was refused: {}; let the relay's user write to this topic, then resume the route",
+            words(answer)
+        ))),
         reason => {
             let words = format!("{topic:?} was refused: {}", words(answer));
             // No right to the topic, a topic that cannot be, a packet too large, a payload that is not what it is said to be.
-            let action = if matches!(reason, 0x81 | 0x87 | 0x90 | 0x95 | 0x99) {
+            let action = if matches!(reason, 0x81 | NOT_AUTHORIZED | 0x90 | 0x95 | 0x99) {
                 Action::Park
             } else {
                 Action::Retry { after: None }
@@ -42,7 +48,7 @@ pub(super) fn no_session(answer: &Answer) -> SinkError {
         // Of MQTT 3: the version is not accepted.
         0x01 | 0x84 => (Action::Halt, "; it does not speak MQTT 5"),
         0x85 => (Action::Halt, "; set another client_id"),
-        0x86 | 0x87 | 0x8c => (Action::Halt, "; check user, password and the client certificate"),
+        0x86 | NOT_AUTHORIZED | 0x8c => (Action::Halt, "; check user, password and the client certificate"),
         0x8a => (Action::Halt, "; its operator must let the relay in again"),
         0x9d => (Action::Halt, "; set urls to where it is now"),
         _ => (Action::Reconnect, ""),
@@ -51,6 +57,16 @@ pub(super) fn no_session(answer: &Answer) -> SinkError {
         action,
         format!("the broker refused the connection: {}{advice}", words(answer)),
     )
+}
+
+/// Why a session ends whose broker has acknowledged the receipt of a message of QoS 2, and then not completed it. With the receipt it took
+/// the message over (MQTT 5, 4.3.3), so it is not refused; but it does not know it any more (0x92), so what the two know of each other
+/// is not the same, and it may be lost. Only a session without a past mends that.
+pub(super) fn incomplete(answer: &Answer) -> SinkError {
+    SinkError::reconnect(format!(
+        "the broker took a message and did not complete it: {}; whether it keeps it is unknown",
+        words(answer)
+    ))
 }
 
 /// Why a session ended.
@@ -70,7 +86,7 @@ fn words(answer: &Answer) -> String {
         0x84 => "unsupported protocol version",
         0x85 => "client identifier not valid",
         0x86 => "bad user name or password",
-        0x87 => "not authorized",
+        NOT_AUTHORIZED => "not authorized",
         0x88 => "server unavailable",
         0x89 => "server busy",
         0x8a => "banned",

@@ -16,14 +16,21 @@ use std::sync::atomic::AtomicBool;
 use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{Field, Kind, Options, field};
-use onewrite_core::sink::Finding;
+use onewrite_core::sink::{CloudEventsBinding, Finding};
 use onewrite_core::{Sink, SinkConnector};
 
 use self::session::Session;
 use self::settings::Settings;
-use crate::endpoint::first_of;
+use crate::limits::{SERVER_CONNECT_TIMEOUT, SERVERS_CONNECT_TIME};
 use crate::registry::BuildError;
 use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
+use crate::turns::{ConnectLimit, Turns};
+
+/// How long beginning a session may take.
+const LIMIT: ConnectLimit = ConnectLimit {
+    whole: SERVERS_CONNECT_TIME,
+    each: SERVER_CONNECT_TIMEOUT,
+};
 
 /// What can be configured of the sink `mqtt`.
 pub const FIELDS: &[Field] = &[
@@ -32,7 +39,7 @@ pub const FIELDS: &[Field] = &[
         ..field(
             "urls",
             Kind::List,
-            "Where brokers are: mqtt:// or mqtts:// (TLS), host and port, tried in turn.",
+            "Where brokers are: mqtt:// or mqtts:// (TLS), host and port, tried in turn, another first each time.",
         )
     },
     Field {
@@ -117,6 +124,7 @@ pub fn build(options: &Options) -> Result<Arc<dyn SinkConnector>, BuildError> {
     Ok(Arc::new(MqttConnector {
         settings: Arc::new(Settings::read(options)?),
         alone: Arc::default(),
+        turns: Turns::default(),
     }))
 }
 
@@ -124,6 +132,7 @@ struct MqttConnector {
     settings: Arc<Settings>,
     /// Whether the next session begins with one message at a time, because a connection broke with several under way.
     alone: Arc<AtomicBool>,
+    turns: Turns,
 }
 
 #[async_trait]
@@ -132,22 +141,21 @@ impl SinkConnector for MqttConnector {
         "mqtt"
     }
 
-    /// Begins a session with the first broker that answers.
+    /// Begins a session with the broker whose turn it is, or the first after it that answers.
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {
         let settings = &self.settings;
         let id = match &settings.client_id {
             Some(id) => id.clone(),
             None => new_client_id(),
         };
-        let tries = settings.urls.iter();
-        let tries = tries.map(|url| Session::open(settings, url, &id, &self.alone));
-        let session = first_of(tries.collect()).await?;
+        let open = |url| Session::open(settings, url, &id, &self.alone);
+        let session = self.turns.connect(&settings.urls, LIMIT, open).await?;
         Ok(Box::new(sink::MqttSink::new(Arc::clone(settings), session)))
     }
 
     /// The CloudEvents binding of MQTT 5 has attributes as user properties under their own names.
-    fn cloudevents_prefix(&self) -> &'static str {
-        ""
+    fn cloudevents(&self) -> CloudEventsBinding {
+        CloudEventsBinding::prefixed("")
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

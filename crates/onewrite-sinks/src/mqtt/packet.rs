@@ -8,6 +8,8 @@ use crate::limits::{MQTT_READ_BYTES_MAX, MQTT_TEXT_BYTES_MAX};
 pub(super) const SUCCESS: u8 = 0x00;
 /// Taken, but nobody subscribes to the topic.
 pub(super) const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
+/// The client may not do this.
+pub(super) const NOT_AUTHORIZED: u8 = 0x87;
 
 /// Properties' identifiers, chapter 2.2.2.2.
 mod property {

@@ -7,9 +7,11 @@ use onewrite_core::error::chain;
 use onewrite_core::sink::Finding;
 
 use super::message::{separated, wrong_topic};
-use super::new_client_id;
 use super::session::Session;
-use super::settings::Settings;
+use super::settings::{ENCRYPTED, PLAIN, Settings};
+use super::{LIMIT, new_client_id};
+use crate::endpoint::unencrypted;
+use crate::turns::connect_to;
 
 /// Begins a session with each broker, and looks at the topics.
 pub(super) async fn probe(settings: &Arc<Settings>, topics: &[String]) -> Vec<Finding> {
@@ -21,7 +23,8 @@ pub(super) async fn probe(settings: &Arc<Settings>, topics: &[String]) -> Vec<Fi
             None => new_client_id(),
         };
         let subject = format!("broker {url}");
-        match Session::open(settings, url, &id, &Arc::default()).await {
+        let alone = Arc::default();
+        match connect_to(url, LIMIT, Session::open(settings, url, &id, &alone)).await {
             Ok(session) => {
                 let connected = &session.connected;
                 let largest = match connected.maximum_packet {
@@ -50,7 +53,9 @@ pub(super) async fn probe(settings: &Arc<Settings>, topics: &[String]) -> Vec<Fi
         });
     }
     findings.extend(promises(settings));
-    findings.extend(unencrypted(settings));
+    if !settings.encrypted {
+        findings.extend(unencrypted(&settings.urls, PLAIN, ENCRYPTED));
+    }
     findings
 }
 
@@ -65,15 +70,4 @@ fn promises(settings: &Settings) -> Option<Finding> {
             "is 2: some brokers, such as Mosquitto, then do not tell that nobody subscribes to a topic; with 1 they do";
         Finding::warning("qos", words)
     })
-}
-
-fn unencrypted(settings: &Settings) -> Option<Finding> {
-    let open = settings
-        .urls
-        .iter()
-        .find(|url| !settings.encrypted && !url.is_local())?;
-    Some(Finding::warning(
-        format!("url mqtt://{open}"),
-        "is not encrypted: whoever carries the traffic can read the events and the password; use mqtts://",
-    ))
 }

@@ -13,13 +13,14 @@ use onewrite_core::error::{Action, SinkError, chain};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use super::answer::{ended, is_about_a_message, no_session};
+use super::answer::{ended, incomplete, is_about_a_message, no_session};
 use super::packet::{self, Answer, Connected, Incoming, Message, SUCCESS, Stage};
 use super::settings::Settings;
 use crate::endpoint::{Endpoint, Stream};
-use crate::limits::{MQTT_ALONE_MESSAGES, MQTT_CONNECT_TIMEOUT, MQTT_WRITE_BYTES};
+use crate::keyed::StartWindow;
+use crate::limits::{MQTT_ALONE_MESSAGES, MQTT_WRITE_BYTES};
 
 /// A session that has begun.
 pub(super) struct Session {
@@ -56,12 +57,7 @@ impl Session {
         client_id: &str,
         alone: &Arc<AtomicBool>,
     ) -> Result<Self, SinkError> {
-        let slow = |_| {
-            let words = format!("{endpoint} did not answer within {MQTT_CONNECT_TIMEOUT:?}");
-            Err(SinkError::reconnect(words))
-        };
-        let begun = timeout(MQTT_CONNECT_TIMEOUT, begin(settings, endpoint, client_id));
-        let (connection, connected) = begun.await.unwrap_or_else(slow)?;
+        let (connection, connected) = begin(settings, endpoint, client_id).await?;
         let window = settings.window.min(connected.receive_maximum).max(1);
         let begins_with = if alone.load(Ordering::Relaxed) { 1 } else { window };
         let room = Arc::new(Semaphore::new(usize::from(begins_with)));
@@ -95,10 +91,10 @@ impl Session {
         })
     }
 
-    /// Sends a message when there is room for it, and waits for its acknowledgement. An error: the session is of no more use, and
-    /// whether the message arrived is unknown.
-    pub(super) async fn publish(&self, message: Message) -> Result<Answer, SinkError> {
-        let Ok(room) = Arc::clone(&self.room).acquire_owned().await else {
+    /// Sends a message if there is room for it in time, and waits for its acknowledgement. An error: nothing more can be sent in this
+    /// delivery, and whether the message arrived is unknown.
+    pub(super) async fn publish(&self, message: Message, start: StartWindow) -> Result<Answer, SinkError> {
+        let Ok(room) = start.wait(Arc::clone(&self.room).acquire_owned()).await? else {
             return Err(self.end.error());
         };
         let (acknowledged, answer) = oneshot::channel();
@@ -306,6 +302,8 @@ impl Task {
     async fn work(&mut self) -> SinkError {
         let period = self.ping.unwrap_or(Duration::from_secs(3600));
         let mut ticks = interval_at(Instant::now() + period, period);
+        // After a pause of this process, the next question comes a whole period after the last one.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let Connection {
                 reader,
@@ -319,6 +317,8 @@ impl Task {
             let broken =
                 |error: std::io::Error| SinkError::reconnect("the connection to the broker broke").because(error);
             tokio::select! {
+                // What has come is read before the broker is taken for dead, and what is to be written is gathered before it is.
+                biased;
                 came = reader.read_buf(read) => match came {
                     Ok(0) => return broken(std::io::ErrorKind::UnexpectedEof.into()),
                     Ok(_) => {
@@ -328,21 +328,21 @@ impl Task {
                     }
                     Err(error) => return broken(error),
                 },
-                written = write(writer, unwritten, unflushed), if has_to_write => {
-                    if let Err(error) = written {
-                        return broken(error);
-                    }
-                }
-                request = self.requests.recv(), if has_room => match request {
-                    Some(Request::Publish { message, acknowledged, room }) => self.publish(&message, acknowledged, room),
-                    Some(Request::Close) | None => return self.close().await,
-                },
                 _ = ticks.tick(), if self.ping.is_some() => {
                     if self.pinged {
                         return SinkError::reconnect(format!("the broker gave no sign of life within {period:?}"));
                     }
                     self.pinged = true;
                     packet::ping(&mut self.connection.unwritten);
+                }
+                request = self.requests.recv(), if has_room => match request {
+                    Some(Request::Publish { message, acknowledged, room }) => self.publish(&message, acknowledged, room),
+                    Some(Request::Close) | None => return self.close().await,
+                },
+                written = write(writer, unwritten, unflushed), if has_to_write => {
+                    if let Err(error) = written {
+                        return broken(error);
+                    }
                 }
             }
         }
@@ -365,9 +365,11 @@ impl Task {
         loop {
             let packet = packet::read(&mut self.connection.read)
                 .map_err(|error| SinkError::reconnect("the broker cannot be understood").because(error))?;
+            // Any packet is a sign of life.
+            self.pinged &= packet.is_none();
             match packet {
                 None => return Ok(()),
-                Some(Incoming::Pong) => self.pinged = false,
+                Some(Incoming::Pong) => {}
                 Some(Incoming::Acknowledged { of, id, answer }) => self.acknowledged(of, id, answer)?,
                 Some(Incoming::Disconnected(answer)) => return Err(self.disconnected(answer)),
                 Some(Incoming::Connected(_)) => {
@@ -401,7 +403,7 @@ impl Task {
             Stage::Completed => match under_way.received.take() {
                 // Whether anybody subscribes was told with the receipt.
                 Some(received) if answer.reason == SUCCESS => received,
-                Some(_) => answer,
+                Some(_) => return Err(incomplete(&answer)),
                 None => return unasked(),
             },
         };
@@ -425,11 +427,13 @@ impl Task {
         }
     }
 
-    /// A broker may end the connection because of a message. Which one it meant is known when only one was under way.
+    /// A broker may end the connection because of a message. Which one it meant is known when only one was under way, and it had not
+    /// taken that one already.
     fn disconnected(&mut self, answer: Answer) -> SinkError {
         let error = ended(&answer);
         if is_about_a_message(answer.reason)
             && self.under_way.len() == 1
+            && self.under_way.values().all(|only| only.received.is_none())
             && let Some((_, only)) = self.under_way.drain().next()
         {
             let _ = only.acknowledged.send(answer);

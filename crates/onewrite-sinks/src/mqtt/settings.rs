@@ -11,6 +11,15 @@ use crate::limits::{MQTT_KEEP_ALIVE_MAX, MQTT_TEXT_BYTES_MAX, MQTT_TIMEOUT_MAX, 
 use crate::registry::BuildError;
 use crate::tls::TlsFiles;
 
+pub(super) const PLAIN: Scheme = Scheme {
+    name: "mqtt",
+    port: 1883,
+};
+pub(super) const ENCRYPTED: Scheme = Scheme {
+    name: "mqtts",
+    port: 8883,
+};
+
 /// Everything that the options say.
 pub(super) struct Settings {
     pub urls: Vec<Endpoint>,
@@ -36,15 +45,7 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn read(options: &Options) -> Result<Self, BuildError> {
-        let plain = Scheme {
-            name: "mqtt",
-            port: 1883,
-        };
-        let over_tls = Scheme {
-            name: "mqtts",
-            port: 8883,
-        };
-        let (urls, encrypted) = endpoint::read(options, plain, over_tls)?;
+        let (urls, encrypted) = endpoint::read(options, PLAIN, ENCRYPTED)?;
         let password = options.secret("password").cloned();
         if password.as_ref().is_some_and(|password| password.expose().is_empty()) {
             let words = "is empty; leave it out, or set the variable that it comes from";
@@ -61,7 +62,7 @@ impl Settings {
             }
         }
         Ok(Self {
-            tls: TlsFiles::read(options, (!encrypted).then_some(("mqtt", "mqtts")))?,
+            tls: TlsFiles::read(options, (!encrypted).then_some((PLAIN.name, ENCRYPTED.name)))?,
             urls,
             encrypted,
             client_id: client_id(options)?,

@@ -11,7 +11,7 @@ use super::answer::fate;
 use super::message::message;
 use super::session::Session;
 use super::settings::Settings;
-use crate::keyed::{self, Fate};
+use crate::keyed::{self, Fate, StartWindow};
 
 pub(super) struct MqttSink {
     settings: Arc<Settings>,
@@ -27,7 +27,7 @@ impl MqttSink {
         }
     }
 
-    async fn send(&self, session: &Session, event: &Event) -> Fate {
+    async fn send(&self, session: &Session, event: &Event, start: StartWindow) -> Fate {
         let message = match message(&self.settings, event) {
             Ok(message) => message,
             Err(poison) => return Fate::Refused(poison),
@@ -37,8 +37,8 @@ impl MqttSink {
             let words = format!("the packet has {size} bytes, and the broker takes {most} at most");
             return Fate::Refused(SinkError::park(words));
         }
-        match session.publish(message).await {
-            Ok(answer) => fate(&answer, self.settings.require_subscribers, &event.topic),
+        match session.publish(message, start).await {
+            Ok(answer) => fate(&answer, &self.settings, &event.topic),
             Err(error) => Fate::Lost(error),
         }
     }
@@ -52,7 +52,8 @@ impl Sink for MqttSink {
             return Err(SinkError::reconnect("the MQTT sink was closed"));
         };
         let window = usize::from(self.settings.window);
-        keyed::deliver(batch, window, report, |event| self.send(session, event)).await
+        let start = StartWindow::begin();
+        keyed::deliver(batch, window, report, |event| self.send(session, event, start)).await
     }
 
     async fn close(&self) -> Result<(), SinkError> {

@@ -18,8 +18,10 @@ use onewrite_core::error::{Action, SinkError, chain};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::settings::Settings;
+use super::settings::{ENCRYPTED, PLAIN, Settings};
+use crate::endpoint::Endpoint;
 use crate::limits::{NATS_CONNECT_TIME, NATS_CONNECT_TIMEOUT, NATS_DENIAL_GRACE};
+use crate::turns::{ConnectLimit, Turns};
 
 /// A connection that was logged in.
 pub(super) struct Link {
@@ -44,41 +46,44 @@ pub(super) enum NoAnswer {
 }
 
 impl Link {
-    /// Connects to the first of the servers that takes a connection.
+    /// Connects to the server whose turn it is, or to the first after it that takes a connection.
     ///
     /// # Errors
-    /// Of the last server; or of the first that refuses the login, since all share the users.
-    pub(super) async fn open(settings: &Arc<Settings>) -> Result<Self, SinkError> {
-        let tls = settings.tls.client_aside().await?;
-        let servers = u32::try_from(settings.urls.len()).unwrap_or(u32::MAX);
-        let time = NATS_CONNECT_TIMEOUT.min(NATS_CONNECT_TIME / servers);
-        let mut last = SinkError::reconnect("there is no server to connect to");
-        for url in &settings.urls {
-            let state = Arc::new(State::default());
-            let options = options(settings, url, &state)
-                .tls_client_config(tls.clone())
-                .connection_timeout(time);
-            match options.connect(url.as_str()).await {
-                Ok(client) => {
-                    state.connected.store(true, Ordering::SeqCst);
-                    return Ok(Self {
-                        client,
-                        state,
-                        server: url.clone(),
-                    });
-                }
-                Err(error) => last = refused(settings, url, error),
+    /// The one that a person must do something about, if there is one; else those of all servers.
+    pub(super) async fn open(settings: &Arc<Settings>, turns: &Turns) -> Result<Self, SinkError> {
+        let limit = ConnectLimit {
+            whole: NATS_CONNECT_TIME,
+            each: NATS_CONNECT_TIMEOUT,
+        };
+        let opening = turns.connect(&settings.urls, limit, |url| Self::open_at(settings, url));
+        opening.await
+    }
+
+    async fn open_at(settings: &Arc<Settings>, url: &Endpoint) -> Result<Self, SinkError> {
+        let scheme = if settings.encrypted { ENCRYPTED } else { PLAIN };
+        let server = format!("{}://{url}", scheme.name);
+        let state = Arc::new(State::default());
+        let options = options(settings, &server, &state)
+            .tls_client_config(settings.tls.client_aside().await?)
+            // What it takes is limited by whoever waits for it.
+            .connection_timeout(NATS_CONNECT_TIMEOUT);
+        match options.connect(server.as_str()).await {
+            Ok(client) => {
+                state.connected.store(true, Ordering::SeqCst);
+                Ok(Self { client, state, server })
             }
-            if last.action == Action::Halt {
-                break;
-            }
+            Err(error) => Err(refused(settings, &server, error)),
         }
-        Err(last)
     }
 
     /// The server that it goes to, as the options name it.
     pub(super) fn server(&self) -> &str {
         &self.server
+    }
+
+    /// The client, for questions of another kind than those below.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// What the server said of itself.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use onewrite_core::Event;
 use onewrite_core::error::SinkError;
 use onewrite_core::wire::{HEADER_CONTENT_TYPE, HEADER_KEY, RESERVED_HEADER_PREFIX, key_header, native_headers};
+use uuid::Uuid;
 
 use super::settings::Settings;
 use crate::limits::NATS_SUBJECT_BYTES_MAX;
@@ -15,11 +16,14 @@ pub(super) const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// A message that the server can take, as far as the sink can tell.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
+    pub event: Uuid,
     pub subject: String,
     pub headers: HeaderMap,
     pub payload: Bytes,
     /// Headers and payload, as the server counts them.
     pub bytes: usize,
+    /// Whether it is wanted once more, where the stream holds it already.
+    pub replayed: bool,
 }
 
 impl Message {
@@ -53,10 +57,12 @@ impl Message {
             )));
         }
         Ok(Self {
+            event: event.id,
             subject,
             headers: builder.headers,
             payload: event.payload.clone(),
             bytes,
+            replayed: event.replay.is_some(),
         })
     }
 }

@@ -9,6 +9,7 @@ mod link;
 mod login;
 mod message;
 mod probe;
+mod readback;
 mod settings;
 mod sink;
 
@@ -17,7 +18,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{Field, Kind, Options, field};
-use onewrite_core::sink::Finding;
+use onewrite_core::sink::{CloudEventsBinding, Finding};
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 
 use self::guard::Guard;
@@ -26,6 +28,7 @@ use self::settings::Settings;
 use crate::limits::NATS_WINDOW_MAX;
 use crate::registry::BuildError;
 use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
+use crate::turns::Turns;
 
 /// What can be configured of the sink `nats`.
 pub const FIELDS: &[Field] = &[
@@ -34,7 +37,7 @@ pub const FIELDS: &[Field] = &[
         ..field(
             "urls",
             Kind::List,
-            "The servers, tried in turn: nats://HOST:PORT, or tls://HOST:PORT, which is never unencrypted; without user and password.",
+            "The servers, tried in turn, another first each time: nats://HOST:PORT, or tls://HOST:PORT, which is never unencrypted; without user and password.",
         )
     },
     Field {
@@ -129,6 +132,7 @@ pub fn build(options: &Options) -> Result<Arc<dyn SinkConnector>, BuildError> {
     let settings = Settings::read(options)?;
     Ok(Arc::new(NatsConnector {
         guard: settings.expect_last_sequence.then(Arc::default),
+        turns: Turns::default(),
         settings: Arc::new(settings),
     }))
 }
@@ -137,6 +141,7 @@ struct NatsConnector {
     settings: Arc<Settings>,
     /// With `expect_last_sequence`; what it knows outlives a connection.
     guard: Option<Arc<Guard>>,
+    turns: Turns,
 }
 
 #[async_trait]
@@ -145,12 +150,25 @@ impl SinkConnector for NatsConnector {
         "nats"
     }
 
-    /// Logs in to the first server that takes a connection, and makes sure that JetStream answers.
+    /// As the binding for NATS has it since NATS has headers (CloudEvents, NATS protocol binding 1.0.3, sections 3.1.2 and 3.1.3).
+    fn cloudevents(&self) -> CloudEventsBinding {
+        CloudEventsBinding {
+            percent_encoded: true,
+            data_content_type: true,
+            ..CloudEventsBinding::prefixed("ce-")
+        }
+    }
+
+    /// Logs in to the server whose turn it is, or to the first after it that takes a connection, and makes sure that JetStream answers.
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {
-        let link = Link::open(&self.settings).await?;
+        let link = Link::open(&self.settings, &self.turns).await?;
         sink::greet(&self.settings, &link).await?;
         let guard = self.guard.clone();
         Ok(Box::new(sink::NatsSink::new(Arc::clone(&self.settings), guard, link)))
+    }
+
+    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
+        Some(Box::new(readback::NatsReadBack(Arc::clone(&self.settings))))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

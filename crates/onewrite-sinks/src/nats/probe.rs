@@ -11,12 +11,14 @@ use super::answer::{ApiError, NOT_FOR_ACCOUNT};
 use super::api::{Listener, Unanswered, ask, listener};
 use super::link::Link;
 use super::message::subject_problem;
-use super::settings::Settings;
+use super::settings::{ENCRYPTED, PLAIN, Settings};
+use crate::endpoint::unencrypted;
 use crate::limits::NATS_DUPLICATE_WINDOW;
+use crate::turns::Turns;
 
 /// Looks at everything that a delivery will need, up to the first thing that stands in the way of the rest.
 pub(super) async fn probe(settings: &Arc<Settings>, topics: &[String]) -> Vec<Finding> {
-    let link = match Link::open(settings).await {
+    let link = match Link::open(settings, &Turns::default()).await {
         Ok(link) => link,
         Err(error) => return vec![Finding::broken(servers(settings), chain(&error))],
     };
@@ -28,7 +30,9 @@ pub(super) async fn probe(settings: &Arc<Settings>, topics: &[String]) -> Vec<Fi
             info.server_name, info.version, info.max_payload
         ),
     )];
-    findings.extend(unencrypted(settings));
+    if !settings.encrypted {
+        findings.extend(unencrypted(&settings.urls, PLAIN, ENCRYPTED));
+    }
     let ended = match jetstream(settings, &link).await {
         Ok(finding) => {
             findings.push(finding);
@@ -44,7 +48,8 @@ pub(super) async fn probe(settings: &Arc<Settings>, topics: &[String]) -> Vec<Fi
 }
 
 fn servers(settings: &Settings) -> String {
-    format!("servers {}", settings.urls.join(", "))
+    let urls: Vec<_> = settings.urls.iter().map(ToString::to_string).collect();
+    format!("servers {}", urls.join(", "))
 }
 
 /// Whether JetStream answers, and what the account may keep. An error ends the check.
@@ -269,21 +274,6 @@ fn duplicates(config: &Value) -> Option<String> {
             "knows repeated events for {window:?} (duplicate_window). When an acknowledgement is lost and the outage that lost it \
              lasts longer, the event is kept twice. Consumers that use the inbox apply it once all the same; a window of \
              {NATS_DUPLICATE_WINDOW:?} makes it rarer, at the price of memory for each id"
-        )
-    })
-}
-
-fn unencrypted(settings: &Settings) -> Option<Finding> {
-    let local = |url: &String| {
-        let host = url.split("://").nth(1).unwrap_or_default();
-        ["localhost", "127.", "[::1]"]
-            .iter()
-            .any(|start| host.starts_with(start))
-    };
-    (!settings.encrypted && !settings.urls.iter().all(local)).then(|| {
-        Finding::warning(
-            servers(settings),
-            "are not encrypted by this configuration: whoever carries the traffic can read the events and the login; use tls://",
         )
     })
 }

@@ -6,14 +6,24 @@ use onewrite_core::options::Options;
 use onewrite_core::template::Template;
 
 use super::login::Login;
+use crate::endpoint::{self, Endpoint, Scheme};
 use crate::limits::{NATS_ACK_TIMEOUT_MAX, NATS_ACK_TIMEOUT_MIN};
 use crate::registry::BuildError;
 use crate::tls::TlsFiles;
 
+pub(super) const PLAIN: Scheme = Scheme {
+    name: "nats",
+    port: 4222,
+};
+/// Never unencrypted, also where the server would allow it.
+pub(super) const ENCRYPTED: Scheme = Scheme {
+    name: "tls",
+    port: 4222,
+};
+
 /// Everything that the options say.
 pub(super) struct Settings {
-    /// The servers, as `nats://HOST:PORT` or `tls://HOST:PORT`; at least one, all of one scheme.
-    pub urls: Vec<String>,
+    pub urls: Vec<Endpoint>,
     pub encrypted: bool,
     /// Whether TLS begins before the server's first word.
     pub tls_first: bool,
@@ -32,7 +42,7 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn read(options: &Options) -> Result<Self, BuildError> {
-        let (urls, encrypted) = urls(options)?;
+        let (urls, encrypted) = endpoint::read(options, PLAIN, ENCRYPTED)?;
         let tls_first = options.flag("tls_first");
         if tls_first && !encrypted {
             let words = "is set, but the urls are nats://, which is not encrypted; use tls://";
@@ -52,7 +62,7 @@ impl Settings {
             urls,
             encrypted,
             tls_first,
-            tls: TlsFiles::read(options, (!encrypted).then_some(("nats", "tls")))?,
+            tls: TlsFiles::read(options, (!encrypted).then_some((PLAIN.name, ENCRYPTED.name)))?,
             login: Login::read(options)?,
             subject: subject(options)?,
             stream,
@@ -66,51 +76,6 @@ impl Settings {
             inbox_prefix: inbox_prefix(options)?,
         })
     }
-}
-
-fn urls(options: &Options) -> Result<(Vec<String>, bool), BuildError> {
-    let problem = |words: String| BuildError::new(options, "urls", words);
-    let urls = options.list("urls");
-    if urls.is_empty() {
-        return Err(problem(
-            "is empty; expected at least one server such as \"nats://localhost:4222\"".to_owned(),
-        ));
-    }
-    let mut encrypted = None;
-    for (at, url) in urls.iter().enumerate() {
-        let number = at + 1;
-        // The text is not shown: it may hold a password.
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return Err(problem(format!(
-                "number {number} has no scheme; expected something like \"nats://localhost:4222\" or \"tls://localhost:4222\""
-            )));
-        };
-        if !matches!(scheme, "nats" | "tls") {
-            return Err(problem(format!(
-                "number {number} has the scheme {scheme:?}; expected nats, or tls where it is to be encrypted"
-            )));
-        }
-        if rest.contains('@') {
-            return Err(problem(format!(
-                "number {number} holds a user, a password or a token, which would show up in logs; use user and password, token, \
-                 credentials_file or nkey_seed"
-            )));
-        }
-        if rest.trim_end_matches('/').contains(['/', '?', '#']) || url.parse::<async_nats::ServerAddr>().is_err() {
-            return Err(problem(format!(
-                "number {number} is not an address; expected a host and a port, such as \"nats://localhost:4222\""
-            )));
-        }
-        let tls = scheme == "tls";
-        if encrypted.is_some_and(|encrypted| encrypted != tls) {
-            return Err(problem(
-                "holds both nats:// and tls://; use tls:// for all, since what may be unencrypted is not protected"
-                    .to_owned(),
-            ));
-        }
-        encrypted = Some(tls);
-    }
-    Ok((urls.to_vec(), encrypted == Some(true)))
 }
 
 /// Whether it can stand between two dots of an API subject.
@@ -200,10 +165,10 @@ mod tests {
     fn what_is_wrong_with_an_option_is_told() {
         for (texts, expected) in [
             (&[("urls", "")][..], "sinks.events.urls: is empty"),
-            (&[("urls", "localhost:4222")], "number 1 has no scheme"),
-            (&[("urls", "nats://a:1,http://b:2")], "number 2 has the scheme \"http\""),
-            (&[("urls", "nats://a:1,tls://b:2")], "holds both nats:// and tls://"),
-            (&[("urls", "nats://a:1/path")], "number 1 is not an address"),
+            (&[("urls", "localhost:4222")], "which is not a URL"),
+            (&[("urls", "nats://a:1,http://b:2")], "has the scheme \"http\""),
+            (&[("urls", "nats://a:1,tls://b:2")], "mixes nats:// and tls://"),
+            (&[("urls", "nats://a:1/path")], "more than a host and a port"),
             (&[("ca_file", "ca.pem")], "is set, but the url is nats://"),
             (&[("tls_first", "true")], "tls_first: is set, but the urls are nats://"),
             (&[("user", "relay")], "user: needs password"),
@@ -239,7 +204,7 @@ mod tests {
     #[test]
     fn a_password_inside_a_url_is_refused_and_not_shown() {
         let told = problem(&[("urls", "nats://relay:hunter2@localhost:4222")]);
-        assert!(told.contains("number 1 holds a user"), "{told}");
+        assert!(told.contains("holds a user or a password"), "{told}");
         assert!(!told.contains("hunter2"), "{told}");
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use onewrite_core::error::{Action, SinkError};
 use onewrite_core::{DeliveryReport, Event, Sink};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::answer::{self, Answer};
 use super::api::{self, Listener};
@@ -14,7 +14,7 @@ use super::guard::Guard;
 use super::link::{Link, NoAnswer};
 use super::message::Message;
 use super::settings::Settings;
-use crate::keyed::{self, Fate};
+use crate::keyed::{self, Fate, StartWindow};
 use crate::limits::NATS_GREETING_TIMEOUT;
 
 pub(super) struct NatsSink {
@@ -45,32 +45,57 @@ impl NatsSink {
         }
     }
 
-    async fn send(&self, event: &Event) -> Fate {
+    async fn send(&self, event: &Event, start: StartWindow) -> Fate {
         let message = match Message::new(&self.settings, event, self.link.max_payload()) {
             Ok(message) => message,
             Err(poison) => return Fate::Refused(poison),
         };
-        let Ok(_permit) = self.permits.acquire().await else {
-            return Fate::Lost(SinkError::reconnect("the sink was closed"));
+        let sent = match &self.guard {
+            Some(guard) => self.send_behind_the_last(guard, message, start).await,
+            None => self.send_at_once(message, start).await,
         };
-        if let Some(guard) = &self.guard {
-            return guard.publish(&self.settings, &self.link, message).await;
-        }
-        match publish(&self.settings, &self.link, message).await {
+        sent.unwrap_or_else(Fate::Lost)
+    }
+
+    async fn send_at_once(&self, message: Message, start: StartWindow) -> Result<Fate, SinkError> {
+        let _permit = self.permit(start).await?;
+        Ok(match publish(&self.settings, &self.link, message).await {
             Published::Kept(_) => Fate::Delivered,
             Published::OtherLast(error) => Fate::Refused(error),
             Published::Not(fate) => fate,
-        }
+        })
+    }
+
+    async fn send_behind_the_last(
+        &self,
+        guard: &Guard,
+        message: Message,
+        start: StartWindow,
+    ) -> Result<Fate, SinkError> {
+        let subject = guard.subject(&message.subject);
+        let mut subject = start.wait(subject.lock()).await?;
+        // After the subject's turn: who waits for that must not keep other subjects from being sent to.
+        let _permit = self.permit(start).await?;
+        guard
+            .publish(&self.settings, &self.link, &mut subject, message, start)
+            .await
+    }
+
+    async fn permit(&self, start: StartWindow) -> Result<SemaphorePermit<'_>, SinkError> {
+        let permit = start.wait(self.permits.acquire()).await?;
+        permit.map_err(|_| SinkError::reconnect("the sink was closed"))
     }
 }
 
 /// Publishes a message and waits for the stream's word.
 pub(super) async fn publish(settings: &Settings, link: &Link, message: Message) -> Published {
     let Message {
+        event: _,
         subject,
         headers,
         payload,
         bytes,
+        replayed: _,
     } = message;
     let asked = link
         .request(&subject, Some(headers), payload, settings.ack_timeout)
@@ -128,7 +153,8 @@ fn no_stream(subject: &str, found: Listener) -> SinkError {
 #[async_trait]
 impl Sink for NatsSink {
     async fn deliver(&self, batch: &[Event], report: &mut DeliveryReport) -> Result<(), SinkError> {
-        keyed::deliver(batch, self.settings.window, report, |event| self.send(event)).await
+        let start = StartWindow::begin();
+        keyed::deliver(batch, self.settings.window, report, |event| self.send(event, start)).await
     }
 
     async fn close(&self) -> Result<(), SinkError> {

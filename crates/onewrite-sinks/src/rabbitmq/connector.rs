@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use onewrite_core::error::SinkError;
-use onewrite_core::sink::Finding;
+use onewrite_core::sink::{CloudEventsBinding, Finding};
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 use tokio::time::timeout;
 
 use super::amqp::{Connection, Failure};
+use super::readback::RabbitReadBack;
 use super::settings::Settings;
 use super::sink::{RabbitSink, Suspects};
 use super::{judge, probe};
@@ -47,8 +49,12 @@ impl SinkConnector for RabbitConnector {
 
     /// As the binding for AMQP 1.0 has it, of its two forms the one that it prefers; AMQP 0-9-1 has no binding of its own. See
     /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/amqp-protocol-binding.md>.
-    fn cloudevents_prefix(&self) -> &'static str {
-        "cloudEvents_"
+    fn cloudevents(&self) -> CloudEventsBinding {
+        CloudEventsBinding::prefixed("cloudEvents_")
+    }
+
+    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
+        Some(Box::new(RabbitReadBack(Arc::clone(&self.settings))))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

@@ -10,6 +10,7 @@ mod judge;
 mod message;
 mod patience;
 mod probe;
+mod readback;
 mod settings;
 mod sink;
 

@@ -246,6 +246,7 @@ mod tests {
             content_type: "text/plain".into(),
             headers: Vec::new(),
             occurred_at: Timestamp::UNIX_EPOCH,
+            replay: None,
             headers_complete: false,
             verbatim: None,
         }

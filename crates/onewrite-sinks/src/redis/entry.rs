@@ -63,6 +63,9 @@ fn fields(event: &Event, mut put: impl FnMut(&str, &[u8])) {
             put("type", event_type.as_bytes());
         }
         put("occurred_at", format!("{:.6}", event.occurred_at).as_bytes());
+        if let Some(replay) = event.replay {
+            put("replay", replay.to_string().as_bytes());
+        }
     }
     if let Some(key) = &event.key {
         put("key", key.as_bytes());
@@ -101,6 +104,7 @@ mod tests {
                 ("payload".into(), "mine".into()),
             ],
             occurred_at: jiff::Timestamp::UNIX_EPOCH,
+            replay: None,
             headers_complete: false,
             verbatim: None,
         };
@@ -116,6 +120,8 @@ mod tests {
             "id=00000000-0000-0000-0000-000000000007 topic=shop.orders type=OrderPlaced \
              occurred_at=1970-01-01T00:00:00.000000Z key=42 content_type=application/json header:payload=mine payload=\u{fffd}\0"
         );
+        event.replay = Some(3);
+        assert!(names(&event).contains(" occurred_at=1970-01-01T00:00:00.000000Z replay=3 key=42 "));
         event.headers_complete = true;
         event.headers = vec![("ce-id".into(), "7".into())];
         assert_eq!(

@@ -9,6 +9,7 @@ mod entry;
 mod heard;
 mod nodes;
 mod probe;
+mod readback;
 mod settings;
 mod sink;
 mod slots;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{Field, Kind, Options, field};
 use onewrite_core::sink::Finding;
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 
 use self::settings::Settings;
@@ -140,6 +142,10 @@ impl SinkConnector for RedisConnector {
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {
         let nodes = nodes::Nodes::connect(Arc::clone(&self.0)).await?;
         Ok(Box::new(sink::RedisSink::new(Arc::clone(&self.0), nodes)))
+    }
+
+    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
+        Some(Box::new(readback::RedisReadBack(Arc::clone(&self.0))))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

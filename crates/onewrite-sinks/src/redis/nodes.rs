@@ -12,8 +12,9 @@ use super::answer::{Redirect, judge, refused};
 use super::connection::{Connection, unusable};
 use super::settings::{Mode, Settings};
 use super::slots::{Slots, slot_of};
-use crate::endpoint::{Endpoint, first_of};
+use crate::endpoint::Endpoint;
 use crate::limits::{REDIS_CONNECT_TIMEOUT, REDIS_WAITING_CONNECTIONS};
+use crate::rotation::first_of;
 
 /// Where streams are, and the connections to there.
 pub(super) struct Nodes {

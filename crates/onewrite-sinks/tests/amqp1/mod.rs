@@ -7,6 +7,7 @@ mod cut;
 mod many;
 mod options;
 mod qpid;
+mod scripted;
 mod tls;
 
 use std::sync::Arc;

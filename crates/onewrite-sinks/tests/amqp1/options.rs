@@ -13,17 +13,18 @@ fn what_does_not_hold_together_is_told() {
     const URL: (&str, &str) = ("urls", "amqp://broker");
     const TLS: (&str, &str) = ("urls", "amqps://broker");
     let cases: &[(&[(&str, &str)], &str)] = &[
-        (&[("urls", "")], "sinks.x.urls: is empty; name at least one broker"),
-        (&[("urls", "broker:5672")], "without amqp:// or amqps://"),
+        (&[("urls", "")], "sinks.x.urls: is empty"),
+        (&[("urls", "broker:5672")], "which is not a URL"),
         (
             &[("urls", "http://broker")],
-            "has the scheme \"http\"; expected amqp or amqps",
+            "has the scheme \"http\"; expected amqp://HOST:PORT or amqps://HOST:PORT",
         ),
         (&[("urls", "amqp://u:secret@broker")], "holds a user or a password"),
-        (&[("urls", "amqp://broker/queue")], "with more than host and port"),
-        (&[("urls", "amqp://broker:0")], "has no host or no port"),
-        (&[("urls", "amqp://:5672")], "has no host or no port"),
+        (&[("urls", "amqp://broker/queue")], "with more than a host and a port"),
+        (&[("urls", "amqp://broker:0")], "has no host or no such port"),
+        (&[("urls", "amqp://:5672")], "has no host or no such port"),
         (&[("urls", "amqp://[::1")], "nothing closes"),
+        (&[("urls", "amqp://a,amqps://b:1")], "mixes amqp:// and amqps://"),
         (&[URL, ("user", "u")], "sinks.x.user: needs password"),
         (&[URL, ("password", "p")], "sinks.x.password: needs user"),
         (&[URL, ("user", "u"), ("password", "")], "sinks.x.password: is empty"),
@@ -51,7 +52,7 @@ fn what_does_not_hold_together_is_told() {
         assert!(problem.contains(words), "{texts:?}: {problem}");
         assert!(!problem.contains("secret"), "{problem}");
     }
-    for url in ["amqp://[::1]:5672", "amqps://broker.example/", "amqp://a,amqps://b:1"] {
+    for url in ["amqp://[::1]:5672", "amqps://broker.example/", "amqps://a,amqps://b:1"] {
         let options = Options::from_texts("sinks.x", FIELDS, &[("urls", url)]).unwrap();
         assert!(build(&options).is_ok(), "{url}");
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use onewrite_core::Action;
 use onewrite_core::error::chain;
@@ -31,6 +32,7 @@ impl Packet {
 const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
 const RELEASE: u8 = 6;
+const PING: u8 = 12;
 
 const CONNACK: &[u8] = &[0x20, 3, 0, 0, 0];
 
@@ -130,7 +132,6 @@ async fn qos_2_is_delivered_when_it_is_completed_and_not_before() {
     for (received, completed, outcome) in [
         (0x00, Some(0x00), "delivered"),
         (0x10, Some(0x00), "retry"),
-        (0x00, Some(0x92), "retry"),
         (0x97, None, "retry"),
         (0x87, None, "park"),
     ] {
@@ -165,6 +166,54 @@ async fn qos_2_is_delivered_when_it_is_completed_and_not_before() {
     let (result, outcomes) = deliver(&*sink, &events(1, &["a"])).await;
     assert_eq!(result.unwrap_err().action, Action::Reconnect);
     assert_eq!(words(&outcomes), ["unknown"]);
+}
+
+#[tokio::test]
+async fn a_message_that_the_broker_took_and_did_not_complete_is_unknown_whatever_it_says() {
+    // What it answers to a release: it does not know it, or it leaves over something.
+    for answer in [
+        acknowledge(0x70, [0, 1], 0x92),
+        vec![0xe0, 1, 0x95],
+        vec![0xe0, 1, 0x81],
+    ] {
+        let told = answer.clone();
+        let script = move |packet: &Packet| match packet.first >> 4 {
+            CONNECT => CONNACK.to_vec(),
+            PUBLISH => acknowledge(0x50, packet.id(), 0),
+            RELEASE => told.clone(),
+            _ => Vec::new(),
+        };
+        let sink = connected(&broker(script).await, &[("qos", "2")]).await;
+        let (result, outcomes) = deliver(&*sink, &events(2, &["a"])).await;
+        assert_eq!(result.unwrap_err().action, Action::Reconnect, "{answer:?}");
+        assert_eq!(words(&outcomes), ["unknown"; 2], "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_topic_of_every_event_that_may_not_be_written_to_halts_the_route() {
+    for (texts, action) in [
+        (&[("topic", "orders")][..], Some(Action::Halt)),
+        (&[("topic", "orders/{key}")][..], None),
+    ] {
+        let published = Arc::new(Mutex::new(0));
+        let seen = Arc::clone(&published);
+        let script = move |packet: &Packet| match packet.first >> 4 {
+            CONNECT => CONNACK.to_vec(),
+            PUBLISH => {
+                *seen.lock().unwrap() += 1;
+                acknowledge(0x40, packet.id(), 0x87)
+            }
+            _ => Vec::new(),
+        };
+        let texts = [&[("window", "1")], texts].concat();
+        let sink = connected(&broker(script).await, &texts).await;
+        let (result, outcomes) = deliver(&*sink, &events(3, &["a", "b", "c"])).await;
+        assert_eq!(result.err().map(|error| error.action), action, "{texts:?}");
+        let expected = if action.is_some() { "unknown" } else { "park" };
+        assert_eq!(words(&outcomes), [expected; 3], "{texts:?}");
+        assert_eq!(*published.lock().unwrap(), if action.is_some() { 1 } else { 3 });
+    }
 }
 
 #[tokio::test]
@@ -253,6 +302,26 @@ async fn a_broker_that_gives_no_sign_of_life_is_left() {
     let error = result.unwrap_err();
     assert!(error.to_string().contains("no sign of life within 1s"), "{error}");
     assert_eq!((error.action, words(&outcomes)), (Action::Reconnect, vec!["unknown"]));
+}
+
+#[tokio::test]
+async fn a_broker_that_acknowledges_is_alive_though_it_answers_no_question() {
+    let asked = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&asked);
+    let script = move |packet: &Packet| match packet.first >> 4 {
+        CONNECT => CONNACK.to_vec(),
+        PUBLISH => acknowledge(0x40, packet.id(), 0),
+        PING => {
+            *counted.lock().unwrap() += 1;
+            Vec::new()
+        }
+        _ => Vec::new(),
+    };
+    let sink = connected(&broker(script).await, &[("keep_alive", "2s")]).await;
+    while *asked.lock().unwrap() < 3 {
+        assert!(settle(&*sink, &events(1, &["a"]), 1).await.is_empty());
+        tokio::time::sleep(Duration::from_millis(100)).await; // slow on purpose
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use onewrite_core::error::Action;
-use onewrite_core::wire;
 use onewrite_testkit::faults::{FaultProxy, ProxyMode};
 use onewrite_testkit::servers::Nats;
 use serde_json::json;
@@ -103,7 +102,42 @@ async fn a_relay_that_starts_anew_does_not_repeat_the_last_event() {
     assert_eq!(ids(&nats.read_all("RESTARTED").await), sent);
     // What an operator has replayed is wanted once more.
     let mut replayed = batch[0].clone();
-    replayed.headers.push((wire::HEADER_REPLAY.into(), "1".into()));
+    replayed.replay = Some(1);
+    // Whatever the format makes of it.
+    replayed.headers_complete = true;
     assert!(settle(&*sink, &[replayed], 1).await.is_empty());
     assert_eq!(nats.read_all("RESTARTED").await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_answers_of_one_subject_that_are_lost_repeat_none_of_its_events() {
+    const LOST: u128 = 20;
+    let nats = Nats::shared().await;
+    let settings = json!({ "duplicate_window": WINDOW.as_nanos() as u64 });
+    nats.create_stream("LOSING", &["losing.orders"], settings).await;
+    let proxy = FaultProxy::start(nats.address().parse().unwrap()).await.unwrap();
+    let texts = [
+        ("ack_timeout", "300ms"),
+        ("stream", "LOSING"),
+        ("expect_last_sequence", "true"),
+    ];
+    let connector = connector(&format!("nats://{}", proxy.address()), &texts);
+    let all: Vec<_> = (1..=2 * LOST)
+        .map(|number| to("losing.orders", event(number, None)))
+        .collect();
+    for pair in all.chunks(2) {
+        proxy.set(ProxyMode::Pass);
+        let sink = connector.connect().await.unwrap();
+        assert!(settle(&*sink, &pair[..1], 1).await.is_empty());
+        proxy.set(ProxyMode::DropReplies);
+        let (result, _) = deliver(&*sink, &pair[1..]).await;
+        assert_eq!(result.unwrap_err().action, Action::Reconnect);
+    }
+    proxy.set(ProxyMode::Pass);
+    tokio::time::sleep(5 * WINDOW).await; // slow on purpose
+    let lost: Vec<_> = all.iter().skip(1).step_by(2).cloned().collect();
+    let sink = connector.connect().await.unwrap();
+    assert!(settle(&*sink, &lost, 1).await.is_empty());
+    let sent: Vec<_> = all.iter().map(|event| event.id).collect();
+    assert_eq!(ids(&nats.read_all("LOSING").await), sent);
 }

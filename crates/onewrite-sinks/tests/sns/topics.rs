@@ -29,7 +29,7 @@ async fn groups_are_keys_and_repetitions_are_known_by_the_id() {
     let sink = sink(&stub, "orders.fifo").await;
     let long = "k".repeat(129);
     let mut replayed = event(5, Some("a"));
-    replayed.headers = vec![("onewrite-replay".into(), "3".into())];
+    replayed.replay = Some(3);
     let sent = [
         event(1, Some("a")),
         event(2, None),

@@ -69,7 +69,7 @@ async fn a_replay_arrives_again_where_a_repetition_does_not(server: &ElasticMq) 
     for _ in 0..2 {
         assert!(settle(&*sink, &[sent.clone()], 1).await.is_empty());
     }
-    sent.headers = vec![("onewrite-replay".into(), "1".into())];
+    sent.replay = Some(1);
     assert!(settle(&*sink, &[sent], 1).await.is_empty());
     assert_eq!(server.read_all("orders.fifo").await.len(), before + 2);
 }

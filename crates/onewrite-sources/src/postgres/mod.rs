@@ -20,6 +20,7 @@ pub(crate) mod error;
 pub mod feed;
 mod filter;
 mod foreign;
+mod ground;
 mod lanes;
 mod lease;
 mod log;
@@ -39,6 +40,7 @@ mod snapshot;
 use onewrite_core::StoreError;
 use onewrite_core::options::{Field, Kind, Options};
 
+pub use ground::PostgresGround;
 pub use operations::{LONG_TRANSACTION, PostgresOperations};
 pub(crate) use outbox::NOT_SPREAD;
 pub use outbox::PostgresOutbox;

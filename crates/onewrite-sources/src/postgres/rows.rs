@@ -82,6 +82,7 @@ impl Decoder {
             content_type: self.content_type.share(&content_type),
             headers: read_headers(&headers, &mut defect),
             occurred_at: raw.occurred_at.timestamp(),
+            replay: None,
             headers_complete: false,
             verbatim: None,
         };

@@ -14,7 +14,7 @@ use tokio_postgres::types::Type;
 use super::{MigrateRequest, Migrated, Opened, SourceType};
 use crate::postgres::connection::Connector;
 use crate::postgres::error::failed;
-use crate::postgres::{FIELDS, NOT_SPREAD, PostgresOutbox, operations};
+use crate::postgres::{FIELDS, NOT_SPREAD, PostgresGround, PostgresOutbox, operations};
 use crate::words::age;
 
 pub(super) const TYPE: SourceType = SourceType {
@@ -25,6 +25,7 @@ pub(super) const TYPE: SourceType = SourceType {
     spreads,
     migrate: |options, request| Box::pin(migrate(options, request)),
     script,
+    ground: Some(|options| Ok(Arc::new(PostgresGround::from_options(options)?))),
 };
 
 fn open(options: &Options, groups: u32) -> Result<Opened, StoreError> {

@@ -7,7 +7,7 @@ use onewrite_core::options::Options;
 use onewrite_core::{StoreError, StoreFailure};
 
 use super::{MigrateRequest, Migrated, Opened, SourceType};
-use crate::sqlite::{FIELDS, NOT_SPREAD, Place, SqliteOperations, SqliteOutbox};
+use crate::sqlite::{FIELDS, NOT_SPREAD, Place, SqliteGround, SqliteOperations, SqliteOutbox};
 
 pub(super) const TYPE: SourceType = SourceType {
     name: "sqlite",
@@ -17,6 +17,7 @@ pub(super) const TYPE: SourceType = SourceType {
     spreads: |_| Err(NOT_SPREAD),
     migrate: |options, request| Box::pin(migrate(options, request)),
     script,
+    ground: Some(|options| Ok(Arc::new(SqliteGround::from_options(options)?))),
 };
 
 fn open(options: &Options, _: u32) -> Result<Opened, StoreError> {

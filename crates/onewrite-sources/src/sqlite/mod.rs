@@ -8,6 +8,7 @@ mod adopt;
 mod alarms;
 mod error;
 mod feed;
+mod ground;
 mod maintain;
 mod operations;
 mod outbox;
@@ -21,6 +22,7 @@ mod worker;
 
 use onewrite_core::options::{Field, Kind};
 
+pub use ground::SqliteGround;
 pub use operations::SqliteOperations;
 pub(crate) use outbox::NOT_SPREAD;
 pub use outbox::SqliteOutbox;

@@ -2,7 +2,6 @@
 
 use onewrite_core::event::headers_to_json;
 use onewrite_core::routing::Share;
-use onewrite_core::wire::HEADER_REPLAY;
 use onewrite_core::{ParkReason, Parking};
 use rusqlite::{Transaction, params};
 
@@ -27,13 +26,6 @@ pub(super) fn park(
                attempts = excluded.attempts, parked_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') \
         WHERE excluded.state <> 'held'";
     let event = &parking.event;
-    // The mark of a replay is Onewrite's own, and no event's.
-    let headers: Vec<_> = event
-        .headers
-        .iter()
-        .filter(|(name, _)| &**name != HEADER_REPLAY)
-        .cloned()
-        .collect();
     let (state, words) = told(parking);
     transaction.prepare_cached(PARK)?.execute(params![
         share.relay,
@@ -45,7 +37,7 @@ pub(super) fn park(
         event.key.as_deref(),
         event.event_type.as_deref(),
         &*event.content_type,
-        headers_to_json(&headers).to_string(),
+        headers_to_json(&event.headers).to_string(),
         &*event.payload,
         event.occurred_at.to_string(),
         parking.attempts,

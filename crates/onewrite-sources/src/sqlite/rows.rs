@@ -28,9 +28,6 @@ const TYPE: usize = 3;
 /// Whether the share takes the event of a row that begins with [`EVENT_COLUMNS`]. Nothing but two columns is read, so that
 /// passing an event costs little however large it is.
 pub(super) fn is_taken(row: &Row<'_>, share: &Share) -> rusqlite::Result<bool> {
-    if share.takes_all() {
-        return Ok(true);
-    }
     let mut ignored = None;
     let topic = text(row.get_ref(TOPIC)?, "topic", &mut ignored).unwrap_or_default();
     let event_type = text(row.get_ref(TYPE)?, "type", &mut ignored);
@@ -58,6 +55,7 @@ pub(super) fn event_of(row: &Row<'_>, position: Position) -> rusqlite::Result<So
         headers: read_headers(&headers, &mut defect),
         payload: Bytes::from(bytes(row.get_ref(6)?).into_owned()),
         occurred_at: read_time(&occurred_at, &mut defect),
+        replay: None,
         headers_complete: false,
         verbatim: None,
     };

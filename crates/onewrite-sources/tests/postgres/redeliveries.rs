@@ -210,19 +210,18 @@ async fn a_replay_hands_out_what_the_route_takes_and_ends() {
         .await
         .expect("a batch");
     assert_eq!(payloads(&first), ["1", "3"]);
-    let headers = &first[0].event.headers;
-    assert_eq!((&*headers[0].0, &*headers[0].1), ("onewrite-replay", "1"));
+    assert_eq!(first[0].event.replay, Some(1));
     assert_eq!(first[0].defect, None);
     // The first is under retry: a crash now begins with it again.
     redeliveries.retry(&first[..1]);
     redeliveries.settle(&first[1..]).await;
     let mut redeliveries = fixture.redeliveries(&lease, &shares[0]).await;
     let events = redeliveries.drain(LIMIT).await;
-    let by_replay = |number: &str| -> Vec<String> {
-        let of = |event: &&Sourced| &*event.event.headers[0].1 == number;
+    let by_replay = |number: i64| -> Vec<String> {
+        let of = |event: &&Sourced| event.event.replay == Some(number);
         payloads(&events.iter().filter(of).cloned().collect::<Vec<_>>())
     };
-    let replays = ["1", "2", "3", "4", "5"].map(by_replay);
+    let replays = [1, 2, 3, 4, 5].map(by_replay);
     assert_eq!(
         replays,
         [vec!["1", "3", "4"], vec!["1", "4"], vec!["3"], vec![], vec!["4"]]

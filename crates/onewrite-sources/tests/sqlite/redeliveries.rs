@@ -3,7 +3,6 @@
 use onewrite_core::routing::UNROUTED;
 use onewrite_core::source::ParkReason;
 use onewrite_core::store::{ParkedEdit, ParkedFilter, ReplayRequest};
-use onewrite_core::wire::HEADER_REPLAY;
 use onewrite_core::{BatchLimit, Lease};
 
 use super::fixture::{DELIVERED, Fixture, LIMIT, Reader, everything, parking, payloads, poison, routes};
@@ -194,10 +193,7 @@ async fn a_replay_brings_what_it_names_marks_it_and_ends() {
         let events = redeliveries.batch().await;
         assert_eq!(payloads(&events), expected, "{request:?}");
         for sourced in &events {
-            assert_eq!(
-                sourced.event.headers,
-                [(HEADER_REPLAY.into(), number.to_string().into())]
-            );
+            assert_eq!(sourced.event.replay, Some(number));
         }
         redeliveries.settle(&events).await;
         assert!(redeliveries.batch().await.is_empty());

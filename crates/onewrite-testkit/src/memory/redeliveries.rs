@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use onewrite_core::routing::{Share, UNROUTED};
-use onewrite_core::wire::HEADER_REPLAY;
 use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, Sourced, StoreError};
 
 use super::changes::Watcher;
@@ -69,10 +68,7 @@ impl Redeliveries {
             let position = Position::new(self.generation, at as u64);
             let mut sourced = row.sourced(position);
             if let Item::Replayed { request, .. } = item {
-                sourced
-                    .event
-                    .headers
-                    .push((HEADER_REPLAY.into(), request.to_string().into()));
+                sourced.event.replay = Some(request);
             }
             self.out.insert(position, item);
             events.push(sourced);

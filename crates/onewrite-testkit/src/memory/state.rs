@@ -279,6 +279,7 @@ impl Row {
             content_type: plain.content_type.as_str().into(),
             headers,
             occurred_at: self.occurred_at,
+            replay: None,
             headers_complete: false,
             verbatim: None,
         };

@@ -125,6 +125,7 @@ fn event(payload: bytes::Bytes) -> Event {
         content_type: "text/plain".into(),
         headers: Vec::new(),
         occurred_at: Default::default(),
+        replay: None,
         headers_complete: false,
         verbatim: None,
     }

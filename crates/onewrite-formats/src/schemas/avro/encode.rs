@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::scalars;
 use super::{AvroSchema, Rules};
-use crate::limits::UNION_TRIES_MAX;
+use crate::limits::{AVRO_BODY_BYTES_MAX, AVRO_DEFAULTS_MAX, NESTING_MAX, UNION_BYTES_FACTOR, UNION_BYTES_MAX};
 use crate::schemas::frame::zigzag;
 use crate::schemas::json::Json;
 
@@ -19,8 +19,12 @@ pub(super) struct Encoder<'s> {
     schema: &'s AvroSchema,
     rules: Rules,
     path: Vec<Step>,
-    /// How many branches of unions were tried in vain.
-    tries: u32,
+    /// How many bytes of JSON branches of unions may still be tried for in vain.
+    tries: usize,
+    /// How many values of defaults may still be written.
+    defaults: usize,
+    /// Whether a default is being written.
+    is_default: bool,
 }
 
 enum Step {
@@ -37,7 +41,9 @@ impl<'s> Encoder<'s> {
             schema,
             rules,
             path: Vec::new(),
-            tries: 0,
+            tries: UNION_BYTES_MAX,
+            defaults: AVRO_DEFAULTS_MAX,
+            is_default: false,
         }
     }
 
@@ -47,10 +53,12 @@ impl<'s> Encoder<'s> {
     /// What does not fit, and where.
     pub fn encode(mut self, json: &RawValue, out: &mut Vec<u8>) -> Result<(), Wrong> {
         let schema = self.schema;
+        self.tries += UNION_BYTES_FACTOR * json.get().len();
         self.value(&schema.schema, json, out)
     }
 
     fn value(&mut self, schema: &'s Schema, raw: &RawValue, out: &mut Vec<u8>) -> Result<(), Wrong> {
+        self.bounded(out.len())?;
         match schema {
             Schema::Ref { name } => {
                 let names = &self.schema.names;
@@ -92,6 +100,26 @@ impl<'s> Encoder<'s> {
         }
     }
 
+    /// Whether there is room for one more value, where `written` bytes stand already.
+    fn bounded(&mut self, written: usize) -> Result<(), Wrong> {
+        if self.path.len() > NESTING_MAX {
+            let words = format!("the schema's defaults go more than {NESTING_MAX} deep");
+            return Err(self.at(words));
+        }
+        if written > AVRO_BODY_BYTES_MAX {
+            let words = format!("the body has more than {AVRO_BODY_BYTES_MAX} bytes with the schema's defaults");
+            return Err(self.at(words));
+        }
+        if self.is_default {
+            self.defaults = self.defaults.checked_sub(1).ok_or_else(|| {
+                self.at(format!(
+                    "the schema's defaults add more than {AVRO_DEFAULTS_MAX} values"
+                ))
+            })?;
+        }
+        Ok(())
+    }
+
     fn record(
         &mut self,
         record: &'s RecordSchema,
@@ -117,10 +145,10 @@ impl<'s> Encoder<'s> {
                 };
                 let default = default.map_err(|error| this.at(format!("has a default that is no JSON: {error}")))?;
                 // Defaults are in Avro's own JSON, and may leave nothing of a nested record out that has no default.
-                let rules = this.rules;
-                this.rules.base64 = false;
+                let outside = (this.rules, this.is_default);
+                (this.rules.base64, this.is_default) = (false, true);
                 let written = this.value(&field.schema, &default, out);
-                this.rules = rules;
+                (this.rules, this.is_default) = outside;
                 written
             })?;
         }
@@ -146,17 +174,17 @@ impl<'s> Encoder<'s> {
             (0..branches.len()).partition(|place| self.is_of_kind(&branches[*place], &json));
         let mut wrong = None;
         for place in by_kind.iter().chain(&others) {
-            if self.tries > UNION_TRIES_MAX {
-                return Err(self.at(format!(
-                    "no branch of the unions was found to fit in {UNION_TRIES_MAX} tries"
-                )));
+            if self.tries == 0 {
+                return Err(
+                    self.at("too many branches of unions were tried in vain; write {\"branch\": value}".to_owned())
+                );
             }
             zigzag(length(*place), out);
             match self.value(&branches[*place], raw, out) {
                 Ok(()) => return Ok(()),
                 Err(words) => {
                     out.truncate(begin);
-                    self.tries += 1;
+                    self.tries = self.tries.saturating_sub(raw.get().len());
                     // Of the branches of its kind the first is the one that was most likely meant.
                     if !by_kind.is_empty() {
                         wrong.get_or_insert(words);

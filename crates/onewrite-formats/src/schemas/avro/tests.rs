@@ -169,7 +169,42 @@ fn neither_depth_nor_unions_of_unions_take_all_there_is() {
         {"type":"record","name":"B","fields":[{"name":"next","type":["int","A","B"]}]}]}]}"#;
     let wrong = format!("{}\"x\"{}", "{\"next\":".repeat(100), "}".repeat(100));
     let words = encoded(tree, &wrong).unwrap_err();
-    assert!(words.contains("tries"), "{words}");
+    assert!(words.contains("tried in vain"), "{words}");
+}
+
+#[test]
+fn a_long_list_whose_elements_are_not_of_the_first_branch_is_written() {
+    let either = r#"{"type":"array","items":[{"type":"record","name":"A","fields":[{"name":"a","type":"int"}]},
+        {"type":"record","name":"B","fields":[{"name":"b","type":"int"}]}]}"#;
+    let many = format!("[{}{{\"b\":1}}]", "{\"b\":1},".repeat(29_999));
+    assert_eq!(encoded(either, &many).unwrap().len(), 4 + 30_000 * 2);
+}
+
+#[test]
+fn what_defaults_add_is_bounded() {
+    let record = |name: &str, fields: Vec<String>| {
+        format!(r#"{{"type":"record","name":"{name}","fields":[{}]}}"#, fields.join(","))
+    };
+    // Each record holds the one before it by default.
+    let mut chain = vec![record(
+        "R0",
+        vec![r#"{"name":"n","type":"int","default":1}"#.to_owned()],
+    )];
+    for level in 1..140 {
+        let below = format!(r#"{{"name":"n","type":"R{}","default":{{}}}}"#, level - 1);
+        chain.push(record(&format!("R{level}"), vec![below]));
+    }
+    let fields = (0..).zip(&chain);
+    let fields = fields.map(|(at, link)| format!(r#"{{"name":"f{at}","type":{link},"default":{{}}}}"#));
+    let words = encoded(&record("All", fields.collect()), "{}").unwrap_err();
+    assert!(words.contains("defaults go more than 128 deep"), "{words}");
+
+    let fields = (0..20).map(|at| format!(r#"{{"name":"f{at}","type":"int","default":0}}"#));
+    let list = format!(r#"{{"type":"array","items":{}}}"#, record("Wide", fields.collect()));
+    let many = |count: usize| format!("[{}{{}}]", "{},".repeat(count - 1));
+    assert_eq!(encoded(&list, &many(1_000)).unwrap().len(), 3 + 1_000 * 20);
+    let words = encoded(&list, &many(50_001)).unwrap_err();
+    assert!(words.contains("defaults add more than 1000000 values"), "{words}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::failure::Failure;
 use super::frames::{Frames, put_body, put_header, put_heartbeat, put_method};
 use super::handshake::{Login, Server, greet};
 use super::shared::{ChannelState, Shared};
+use crate::endpoint::Stream;
 use crate::limits::{AMQP_CLOSE_TIMEOUT, AMQP_FRAME_BYTES_DEFAULT, AMQP_SILENCE_HEARTBEATS};
 use crate::tls::TlsFiles;
 
@@ -28,6 +29,16 @@ pub struct Connection {
     tasks: [JoinHandle<()>; 2],
 }
 
+/// Connects to an address, and says nothing yet.
+pub async fn reach(address: &Address, tls: &TlsFiles) -> Result<Box<dyn Stream>, Failure> {
+    let connecting = |error| Failure::Connecting(Arc::new(error));
+    let tls = match address.encrypted {
+        true => Some(Arc::new(tls.client_aside().await.map_err(connecting)?)),
+        false => None,
+    };
+    address.endpoint.open(tls).await.map_err(connecting)
+}
+
 impl Connection {
     /// Connects and opens the virtual host. `name` is what the broker shows of this connection.
     pub async fn open(
@@ -37,12 +48,7 @@ impl Connection {
         name: &str,
         heartbeat: Duration,
     ) -> Result<Self, Failure> {
-        let connecting = |error| Failure::Connecting(Arc::new(error));
-        let tls = match address.encrypted {
-            true => Some(Arc::new(tls.client_aside().await.map_err(connecting)?)),
-            false => None,
-        };
-        let mut stream = address.endpoint.open(tls).await.map_err(connecting)?;
+        let mut stream = reach(address, tls).await?;
         let mut frames = Frames::new(AMQP_FRAME_BYTES_DEFAULT as usize);
         let agreed = greet(&mut stream, &mut frames, address, login, name, heartbeat).await?;
         let shared = Arc::new(Shared::new(&agreed, &address.shown));

@@ -15,6 +15,7 @@ mod handshake;
 mod shared;
 
 pub(super) use self::confirms::Verdict;
-pub(super) use self::connection::{Channel, Connection, Message};
+pub(super) use self::connection::{Channel, Connection, Message, reach};
 pub(super) use self::failure::{Close, Failure};
-pub(super) use self::handshake::Login;
+pub(super) use self::frames::{Frames, put_heartbeat, put_method};
+pub(super) use self::handshake::{Login, greet};

@@ -145,6 +145,7 @@ impl From<Routed> for Event {
             content_type: routed.content_type.into(),
             headers: routed.headers,
             occurred_at: routed.occurred_at,
+            replay: None,
             headers_complete: false,
             verbatim: Some(Box::new(routed.verbatim)),
         }

@@ -175,6 +175,7 @@ impl Mapping {
             content_type: self.content_types.share(&content_type),
             headers,
             occurred_at,
+            replay: None,
             headers_complete: false,
             verbatim: None,
         };

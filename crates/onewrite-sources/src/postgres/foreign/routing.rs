@@ -276,6 +276,7 @@ fn empty(id: Uuid, payload: Bytes, committed: Timestamp) -> Event {
         content_type: "application/json".into(),
         headers: Vec::new(),
         occurred_at: committed,
+        replay: None,
         headers_complete: false,
         verbatim: None,
     }

@@ -1,7 +1,6 @@
 //! Replays: events that are still in the outbox, delivered again.
 
 use onewrite_core::routing::{Group, Share};
-use onewrite_core::wire::HEADER_REPLAY;
 use onewrite_core::{BatchLimit, Position, Sourced, StoreError};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -150,7 +149,7 @@ impl Replays {
                     .decoder
                     .event(row, 1, Position::new(0, 0))
                     .map_err(|error| failed(READING, error))?;
-                event.event.headers.push((HEADER_REPLAY.into(), id.to_string().into()));
+                event.event.replay = Some(id);
                 found.push((Item::Replayed { request: id, sequence }, event));
             } else if is_settled && is_beyond || !look.pass_over(sequence) {
                 // There is no room for it, or for passing over more: the next look begins with it.

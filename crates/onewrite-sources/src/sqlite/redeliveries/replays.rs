@@ -7,7 +7,6 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 use onewrite_core::limits::{REPLAY_COUNT_TIMEOUT, UNSETTLED_COUNT_MAX};
 use onewrite_core::routing::Share;
-use onewrite_core::wire::HEADER_REPLAY;
 use onewrite_core::{BatchLimit, Sourced, StoreError};
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, Transaction};
@@ -142,8 +141,7 @@ impl Reading {
         };
         let id = self.look.id;
         let replayed = |(sequence, mut sourced): (i64, Sourced)| {
-            let mark = (HEADER_REPLAY.into(), id.to_string().into());
-            sourced.event.headers.push(mark);
+            sourced.event.replay = Some(id);
             (Item::Replayed { request: id, sequence }, sourced)
         };
         Ok(Seen {

@@ -35,6 +35,7 @@ impl Maker {
                 format!("00-{:032x}-0000000000000001-01", self.made).into(),
             )],
             occurred_at: Timestamp::from_microsecond(1_700_000_000_000_001).unwrap_or_default(),
+            replay: None,
             headers_complete: false,
             verbatim: None,
         }

@@ -1,7 +1,6 @@
 //! Cases of replays.
 
 use onewrite_core::store::{ParkedFilter, ReplayRequest, ReplayStatus};
-use onewrite_core::wire::HEADER_REPLAY;
 use onewrite_core::{ParkReason, Sourced};
 use uuid::Uuid;
 
@@ -37,11 +36,8 @@ pub(super) async fn a_replay_brings_what_it_names_and_ends(harness: &mut dyn Sou
     exactly(&of_key, &handed_out)?;
     for sourced in &handed_out {
         if !is_of(sourced, number) || sourced.defect.is_some() {
-            let seen = format!("{:?}, defect {:?}", sourced.event.headers, sourced.defect);
-            return Err(Wrong::new(
-                format!("a replayed event has the header {HEADER_REPLAY}: {number}"),
-                seen,
-            ));
+            let seen = format!("{:?}, defect {:?}", sourced.event.replay, sourced.defect);
+            return Err(Wrong::new(format!("a replayed event tells its replay, {number}"), seen));
         }
     }
     redeliveries.settle_through(Some(handed_out[5].position), &[]).await?;
@@ -349,8 +345,7 @@ async fn asked(session: &Session, request: &ReplayRequest, events: i64) -> Resul
 
 /// Whether an event was handed out by this replay.
 fn is_of(sourced: &Sourced, replay: i64) -> bool {
-    let mut headers = sourced.event.headers.iter();
-    headers.any(|(name, value)| &**name == HEADER_REPLAY && **value == replay.to_string())
+    sourced.event.replay == Some(replay)
 }
 
 /// Has every parked event tried again.

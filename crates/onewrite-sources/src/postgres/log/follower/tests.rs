@@ -160,6 +160,7 @@ fn row(xid: u64, sequence: u64) -> LogRow {
         content_type: "".into(),
         headers: Vec::new(),
         occurred_at: jiff::Timestamp::UNIX_EPOCH,
+        replay: None,
         headers_complete: false,
         verbatim: None,
     };

@@ -29,6 +29,7 @@ fn event(topic: &str, commit: u64, index: u64, bytes: usize) -> Sourced {
         content_type: "text/plain".into(),
         headers: Vec::new(),
         occurred_at: Timestamp::UNIX_EPOCH,
+        replay: None,
         headers_complete: false,
         verbatim: None,
     };
