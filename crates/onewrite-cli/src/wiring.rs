@@ -28,7 +28,10 @@ pub struct Connectors {
 /// An option that nothing can be made of.
 pub fn open(settings: &Settings, file: &str) -> Result<Opened, Failure> {
     let source = &settings.source;
-    source.source_type.open(&source.section.options).map_err(|error| {
+    let opened = source
+        .source_type
+        .open_in_groups(&source.section.options, settings.groups);
+    opened.map_err(|error| {
         Failure::configuration(anyhow::Error::new(error).context(format!("the source in {file} cannot be used")))
     })
 }
@@ -118,6 +121,9 @@ pub fn relay(settings: &Settings, opened: &Opened, connectors: &Connectors) -> R
         .collect();
     let mut relay = Relay::new(settings.name.clone(), holder(), routes, opened.outbox.clone());
     relay.lease_ttl = settings.lease_ttl;
+    relay.groups = settings.groups;
+    // Processes in containers may have one host name and one number.
+    relay.member = format!("{} {:016x}", relay.holder, fastrand::u64(..));
     relay
 }
 

@@ -65,6 +65,13 @@ pub const LEASE_TTL: Duration = Duration::from_secs(10);
 /// How often the lease is renewed and operator commands are looked for.
 pub const LEASE_RENEWAL: Duration = Duration::from_secs(1);
 
+/// Most groups of lanes of a relay: each has a lease that is renewed every second and connections of its own, and past the few
+/// processes that people run more of them spread the work no better.
+pub const GROUPS_MAX: u32 = 64;
+
+/// How soon a process looks again whether it may take a group of lanes, while there are free ones.
+pub const GROUPS_LOOK: Duration = Duration::from_millis(100);
+
 /// How long a stopping relay waits for deliveries under way.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 

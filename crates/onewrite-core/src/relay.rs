@@ -1,4 +1,6 @@
-//! A relay: holds the lease of its name, drives its routes while it does, and stands by while it does not.
+//! A relay: holds the leases of its name, or some of them, drives its routes under each, and stands by where others lead.
+
+mod leading;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,16 +11,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::alarm::{AlarmNews, AlarmWatch};
-use crate::backoff::Backoff;
 use crate::error::{SinkError, StoreError, StoreFailure, chain};
 use crate::event::Event;
 use crate::failpoint;
-use crate::limits::{BACKOFF_FIRST, BACKOFF_MAX, LEASE_RENEWAL, LEASE_TTL, MAINTENANCE_INTERVAL};
+use crate::limits::{LEASE_RENEWAL, LEASE_TTL, MAINTENANCE_INTERVAL};
 use crate::machine::{Machine, OnPoison, RouteBehaviour};
 use crate::route::{self, RouteDriver};
 use crate::routing::{Match, Share, UNROUTED, shares};
 use crate::sink::{DeliveryReport, Finding, Sink, SinkConnector};
-use crate::store::{Lease, Outbox, RouteControl};
+use crate::store::{Lease, Member, Outbox, RouteControl};
 
 /// A route of a relay.
 #[derive(Clone)]
@@ -34,16 +35,21 @@ pub struct Route {
 }
 
 /// What a relay is made of.
+#[derive(Clone)]
 pub struct Relay {
-    /// Its name; two processes of one name are an active and a standby.
+    /// Its name; processes of one name share its groups of lanes, and where there is but one, they are an active and standbys.
     pub name: String,
     /// Who this process is, for people, such as host and process number.
     pub holder: String,
+    /// The same for the other processes: no two of one name may ever have the same, or they do not share evenly.
+    pub member: String,
+    /// Into how many groups of lanes the key space is cut, from 1 to [`GROUPS_MAX`](crate::limits::GROUPS_MAX).
+    pub groups: u32,
     /// Its routes in their order.
     pub routes: Vec<Route>,
     /// The database.
     pub outbox: Arc<dyn Outbox>,
-    /// How long a lease lasts without being renewed: after a crash, the standby takes over within this time.
+    /// How long a lease lasts without being renewed: after a crash, others take over within this time and a second.
     pub lease_ttl: Duration,
 }
 
@@ -55,75 +61,28 @@ struct Led {
 }
 
 impl Relay {
-    /// A relay with the usual lease.
+    /// A relay with the usual lease and one group, whose member is the holder.
     pub fn new(
         name: impl Into<String>,
         holder: impl Into<String>,
         routes: Vec<Route>,
         outbox: Arc<dyn Outbox>,
     ) -> Self {
+        let holder = holder.into();
         Self {
             name: name.into(),
-            holder: holder.into(),
+            member: holder.clone(),
+            holder,
+            groups: 1,
             routes,
             outbox,
             lease_ttl: LEASE_TTL,
         }
     }
 
-    /// Runs until `stop` is cancelled; then lets what is under way come to rest and gives the lease up. Everything that may
-    /// pass is tried again for ever.
-    ///
-    /// # Errors
-    /// When the database refuses what a relay cannot do without, and a person must change something first.
-    pub async fn run(&self, stop: CancellationToken) -> Result<(), StoreError> {
-        let mut random = fastrand::Rng::new();
-        let backoff = Backoff {
-            first: BACKOFF_FIRST,
-            max: BACKOFF_MAX,
-        };
-        let (mut failures, mut stood_by) = (0, false);
-        while !stop.is_cancelled() {
-            // Everywhere in the engine the order of the branches is fixed, so that the same seed of a simulation runs the same way.
-            let acquired = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                acquired = self.outbox.acquire(&self.name, &self.holder, self.lease_ttl) => acquired,
-            };
-            let wait = match acquired {
-                Ok(Some(lease)) => {
-                    failpoint::reach("lease.after");
-                    (failures, stood_by) = (0, false);
-                    tracing::info!(relay = %self.name, epoch = lease.epoch, "this relay leads");
-                    match self.lead(lease, &stop).await {
-                        Err(error) if error.failure == StoreFailure::Refused => return Err(error),
-                        Err(error) => tracing::warn!(error = %chain(&error), "this relay no longer leads"),
-                        Ok(()) => {}
-                    }
-                    LEASE_RENEWAL
-                }
-                Ok(None) => {
-                    if !std::mem::replace(&mut stood_by, true) {
-                        tracing::info!(relay = %self.name, "another process leads this relay; standing by");
-                    }
-                    LEASE_RENEWAL
-                }
-                Err(error) if error.failure == StoreFailure::Refused => return Err(error),
-                Err(error) => {
-                    failures += 1;
-                    let wait = backoff.delay(failures, &mut random);
-                    tracing::warn!(error = %chain(&error), "the database cannot be reached; trying again in {wait:.1?}");
-                    wait
-                }
-            };
-            wait_for(wait, &stop).await;
-        }
-        Ok(())
-    }
-
-    /// Leads until the relay is stopped, or the lease is lost.
+    /// Leads a group until that is stopped, or the lease is lost.
     async fn lead(&self, lease: Lease, stop: &CancellationToken) -> Result<(), StoreError> {
-        let shares = self.shares();
+        let shares = self.shares(&lease);
         self.outbox.adopt(&lease, &shares).await?;
         let controls = self.outbox.renew(&lease, self.lease_ttl, &[]).await?;
         let finish = stop.child_token();
@@ -137,7 +96,7 @@ impl Relay {
         tokio::select! {
             biased;
             held = self.hold(&lease, &led, &mut drivers) => held?,
-            () = self.keep_tidy(&lease) => {}
+            () = self.keep_tidy(&lease), if lease.group.index == 0 => {}
         }
         failpoint::reach("release.before");
         let released = self.outbox.release(&lease).await;
@@ -145,13 +104,23 @@ impl Relay {
         released
     }
 
-    fn shares(&self) -> Vec<Share> {
+    fn shares(&self, lease: &Lease) -> Vec<Share> {
         let routes: Vec<_> = self
             .routes
             .iter()
             .map(|route| (route.name.clone(), route.wanted.clone()))
             .collect();
-        shares(&self.name, &routes)
+        let shares = shares(&self.name, &routes);
+        shares.iter().map(|share| share.in_group(lease.group)).collect()
+    }
+
+    fn as_member(&self) -> Member {
+        Member {
+            relay: self.name.clone(),
+            id: self.member.clone(),
+            holder: self.holder.clone(),
+            groups: self.groups,
+        }
     }
 
     async fn start(
@@ -207,7 +176,7 @@ impl Relay {
                     Some(Err(error)) => return Err(StoreError::new(StoreFailure::Unavailable, "a route panicked; this is a bug").because(error)),
                     None => break,
                 },
-                () = tokio::time::sleep_until(Instant::now() + LEASE_RENEWAL.min(self.lease_ttl / 4)) => {}
+                () = tokio::time::sleep_until(Instant::now() + self.interval()) => {}
             }
             let began = Instant::now();
             // Past its time the lease may be another's: this relay must deliver nothing more, even if it cannot ask.
@@ -231,10 +200,15 @@ impl Relay {
         {
             return Err(StoreError::new(
                 StoreFailure::Fenced,
-                "another process took the relay's lease",
+                format!("another process took the relay's lease (group {})", lease.group),
             ));
         }
         self.renew(lease, led).await
+    }
+
+    /// How often leases are renewed, and looked for.
+    fn interval(&self) -> Duration {
+        LEASE_RENEWAL.min(self.lease_ttl / 4)
     }
 
     async fn renew(&self, lease: &Lease, led: &[Led]) -> Result<(), StoreError> {
@@ -298,14 +272,6 @@ fn tell(news: AlarmNews) {
         AlarmNews::Over { kind, subject } => {
             tracing::info!(alarm = kind.as_str(), %subject, "the alarm is over");
         }
-    }
-}
-
-async fn wait_for(wait: Duration, stop: &CancellationToken) {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => {}
-        () = tokio::time::sleep_until(Instant::now() + wait) => {}
     }
 }
 

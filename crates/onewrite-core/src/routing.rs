@@ -105,13 +105,51 @@ pub const VERIFY_PREFIX: &str = "onewrite.verify.";
 /// The name of the route that takes what no other takes, and parks it.
 pub const UNROUTED: &str = "unrouted";
 
-/// A route as a source sees it: what it takes, less what the routes before it take.
+/// A slice of the key space: one of `count` groups of lanes. The database that holds the outbox decides by an event's key (by its
+/// id where it has none) in which of them it is, the same for every route, so that the events of a key are always in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Group {
+    /// Which one, from 0 on.
+    pub index: u32,
+    /// How many there are, at least 1.
+    pub count: u32,
+}
+
+impl Group {
+    /// The one group of a relay that is not spread over processes: it holds every event.
+    pub const ALL: Self = Self { index: 0, count: 1 };
+
+    /// Whether it is the only one, so that nothing need be compared.
+    pub fn is_all(self) -> bool {
+        self.count == 1
+    }
+
+    /// Whether it holds the events of this hash.
+    pub fn holds(self, hash: u64) -> bool {
+        hash % u64::from(self.count) == u64::from(self.index)
+    }
+
+    /// The groups of a relay that has so many.
+    pub fn each(count: u32) -> impl Iterator<Item = Self> {
+        (0..count).map(move |index| Self { index, count })
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} of {}", self.index, self.count)
+    }
+}
+
+/// A route as a source sees it: what it takes, less what the routes before it take; of that, what is in one group of lanes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
     /// The relay's name.
     pub relay: String,
     /// The route's name.
     pub route: String,
+    /// The group of lanes whose events it takes.
+    pub group: Group,
     /// What the route takes.
     pub wanted: Match,
     /// What the routes before it take first, and what is [left to `onewrite verify`](VERIFY_PREFIX).
@@ -119,14 +157,20 @@ pub struct Share {
 }
 
 impl Share {
-    /// Whether this route takes an event of this topic and type.
+    /// The same share of another group.
+    #[must_use]
+    pub fn in_group(&self, group: Group) -> Self {
+        Self { group, ..self.clone() }
+    }
+
+    /// Whether this route takes an event of this topic and type, if it is in its group.
     pub fn takes(&self, topic: &str, event_type: Option<&str>) -> bool {
         self.wanted.matches(topic, event_type) && !self.taken.iter().any(|taken| taken.matches(topic, event_type))
     }
 
     /// Whether it takes every event that an application writes.
     pub fn takes_all(&self) -> bool {
-        self.wanted.matches_all() && self.taken_by_routes().next().is_none()
+        self.wanted.matches_all() && self.taken_by_routes().next().is_none() && self.group.is_all()
     }
 
     /// What the routes before it take first.
@@ -141,8 +185,11 @@ impl Share {
             let text = |pattern: &Option<Pattern>| pattern.as_ref().map(|pattern| pattern.as_str().to_owned());
             serde_json::json!({"topic": text(&wanted.topic), "type": text(&wanted.event_type)})
         };
-        serde_json::json!({"takes": show(&self.wanted), "after": self.taken_by_routes().map(show).collect::<Vec<_>>()})
-            .to_string()
+        let mut definition = serde_json::json!({"takes": show(&self.wanted), "after": self.taken_by_routes().map(show).collect::<Vec<_>>()});
+        if !self.group.is_all() {
+            definition["group"] = serde_json::json!({"index": self.group.index, "count": self.group.count});
+        }
+        definition.to_string()
     }
 
     /// The share that [`definition`](Self::definition) describes; `None` when the text is no such description.
@@ -158,13 +205,17 @@ impl Share {
             })
         };
         let json: serde_json::Value = serde_json::from_str(definition).ok()?;
+        let group = match json.get("group") {
+            None => Group::ALL,
+            Some(group) => {
+                let number = |name: &str| group.get(name)?.as_u64()?.try_into().ok();
+                let (index, count) = (number("index")?, number("count")?);
+                (index < count).then_some(Group { index, count })?
+            }
+        };
         let taken = json.get("after")?.as_array()?.iter().map(read);
-        Some(Self::new(
-            relay,
-            route,
-            read(json.get("takes")?)?,
-            taken.collect::<Option<_>>()?,
-        ))
+        let share = Self::new(relay, route, read(json.get("takes")?)?, taken.collect::<Option<_>>()?);
+        Some(Self { group, ..share })
     }
 
     /// What a route takes of what the routes before it leave: the one place where events of `onewrite verify` are kept from others.
@@ -173,13 +224,14 @@ impl Share {
         Self {
             relay: relay.to_owned(),
             route: route.to_owned(),
+            group: Group::ALL,
             wanted,
             taken,
         }
     }
 }
 
-/// The shares of a relay's routes in their order, and last that of [`UNROUTED`] unless some route takes everything left, or the
+/// The shares of a relay's routes in their order over all groups, and last that of [`UNROUTED`] unless some route takes everything left, or the
 /// relay is one of `onewrite verify`, which has nothing to do with the events of applications.
 pub fn shares(relay: &str, routes: &[(String, Match)]) -> Vec<Share> {
     let share = |route: &str, wanted: &Match, before: &[(String, Match)]| {
@@ -246,10 +298,21 @@ mod tests {
             ("b".to_owned(), wanted("*", None)),
         ];
         for share in shares("relay", &routes) {
-            let read = Share::from_definition(&share.relay, &share.route, &share.definition());
-            assert_eq!(read, Some(share));
+            for share in [share.in_group(Group { index: 2, count: 3 }), share] {
+                let read = Share::from_definition(&share.relay, &share.route, &share.definition());
+                assert_eq!(read, Some(share));
+            }
         }
-        for text in ["", "{}", "[]", r#"{"takes": {"topic": 1, "type": null}, "after": []}"#] {
+        let group =
+            |group: &str| format!(r#"{{"takes": {{"topic": null, "type": null}}, "after": [], "group": {group}}}"#);
+        for text in [
+            "",
+            "{}",
+            "[]",
+            r#"{"takes": {"topic": 1, "type": null}, "after": []}"#,
+            &group("{}"),
+            &group(r#"{"index": 2, "count": 2}"#),
+        ] {
             assert_eq!(Share::from_definition("relay", "a", text), None, "{text}");
         }
     }

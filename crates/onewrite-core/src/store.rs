@@ -1,5 +1,7 @@
 //! The contract of the database behind a relay: leases, progress, parked events, and what operators do.
 
+mod status;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,20 +15,38 @@ use crate::alarm::Alarm;
 use crate::error::{StoreError, StoreFailure};
 use crate::event::headers_from_json;
 use crate::limits::CONTENT_TYPE_BYTES_MAX;
-use crate::routing::Share;
+use crate::routing::{Group, Share};
 use crate::sink::Finding;
 use crate::source::Source;
+use crate::spread::Standing;
 
-/// The right to relay under a name. Its epoch grows with every holder, and every write of progress is refused to a
-/// holder of an older epoch.
+pub use status::{GroupStatus, RelayStatus, ReplayStatus, RouteStatus, SegmentStatus, SlotStatus, Status};
+
+/// The right to relay a group of lanes under a name. Its epoch grows with every holder of any group of the relay, so that it
+/// tells holders and groups apart; every write of progress is refused to whoever is not the group's last holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The relay's name.
     pub relay: String,
+    /// The group of lanes.
+    pub group: Group,
     /// Who holds it, for people: host and process.
     pub holder: String,
     /// The fence.
     pub epoch: i64,
+}
+
+/// A process of a relay, as the others of its name see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The relay's name.
+    pub relay: String,
+    /// Which process, told apart from every other of the relay.
+    pub id: String,
+    /// The same for people: host and process.
+    pub holder: String,
+    /// Into how many groups of lanes it cuts the key space: the relay's **layout**.
+    pub groups: u32,
 }
 
 /// What the engine needs of the database that holds an outbox.
@@ -34,10 +54,31 @@ pub struct Lease {
 /// All times are the database's own: the clocks of relays never matter.
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// Takes the lease of `relay` for `ttl` if nobody holds it or its time ran out; `None` when somebody holds it.
-    async fn acquire(&self, relay: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError>;
+    /// Takes the lease of a group for `ttl` if nobody holds it or its time ran out; `None` when somebody holds it, and also while
+    /// anybody holds a group of the relay in another layout: two layouts never run at once. From then on whoever held a group in
+    /// another layout is fenced, as the group's own last holder is.
+    async fn claim(&self, member: &Member, group: u32, ttl: Duration) -> Result<Option<Lease>, StoreError>;
 
-    /// Extends the lease by `ttl`, stores what the routes report, and returns what operators ask of each route.
+    /// Claims the one group of a relay that is not spread.
+    async fn acquire(&self, relay: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        let member = Member {
+            relay: relay.to_owned(),
+            id: holder.to_owned(),
+            holder: holder.to_owned(),
+            groups: 1,
+        };
+        self.claim(&member, 0, ttl).await
+    }
+
+    /// Counts the process among the members of its relay for `ttl`, and tells how the groups are spread over them. For relays
+    /// of several groups alone; `Refused` where the database's outbox cannot be spread.
+    async fn attend(&self, member: &Member, ttl: Duration) -> Result<Standing, StoreError>;
+
+    /// Counts the process among the members no longer, so that the others take what it gives up.
+    async fn leave(&self, member: &Member) -> Result<(), StoreError>;
+
+    /// Extends the lease by `ttl`, stores what the routes report, and returns what operators ask of each route; a route that
+    /// halted in one group is halted in all.
     /// [`StoreFailure::Fenced`] when the lease is another's by now.
     async fn renew(
         &self,
@@ -49,9 +90,12 @@ pub trait Outbox: Send + Sync {
     /// Gives the lease up, so that a standby need not wait for its time to run out.
     async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
 
-    /// Makes the recorded progress fit the routes. A route that is new or takes other events than before starts at the
-    /// lowest floor of all routes recorded under this relay (at the beginning of the table where there are none), with
-    /// all their pending events: some events may come twice, none is missed. Progress of routes that are gone is removed.
+    /// Makes the recorded progress of the lease's group fit the routes. A route that is new or takes other events than before
+    /// starts at the lowest floor of all routes recorded in this group (at the beginning of the table where there are none),
+    /// with all their pending events: some events may come twice, none is missed. Progress of routes that are gone is removed.
+    ///
+    /// Where what is recorded is of another layout, the progress of all groups is made anew at once in the same way, from all
+    /// that is recorded under this relay, and nothing of the other layout is kept. `shares` are those of the lease's group.
     async fn adopt(&self, lease: &Lease, shares: &[Share]) -> Result<(), StoreError>;
 
     /// Opens the events of a share from its recorded progress on.
@@ -384,122 +428,6 @@ pub struct Forgotten {
     pub routes: Vec<String>,
     /// How many parked and held events went with them.
     pub parked: u64,
-    /// The replication slot that was dropped, where it had one.
-    pub slot: Option<String>,
-}
-
-/// Everything that `onewrite status` shows.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Status {
-    /// What a person should know, the most pressing first.
-    pub alarms: Vec<Alarm>,
-    /// The schema's version.
-    pub schema_version: i64,
-    /// Every relay that ever held a lease.
-    pub relays: Vec<RelayStatus>,
-    /// Every route with recorded progress.
-    pub routes: Vec<RouteStatus>,
-    /// The outbox's segments; one where the database needs none.
-    pub segments: Vec<SegmentStatus>,
-    /// How far back replays reach.
-    pub retained: Retained,
-    /// Replays that are not through, and those that are since not longer than [`REPLAY_SHOWN`](crate::limits::REPLAY_SHOWN).
-    pub replays: Vec<ReplayStatus>,
-}
-
-/// One relay in a [`Status`].
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RelayStatus {
-    /// Its name.
-    pub name: String,
-    /// Who holds the lease; `None` when nobody does.
-    pub holder: Option<String>,
-    /// The lease's epoch.
-    pub epoch: i64,
-    /// Seconds since the lease was renewed.
-    pub renewed_seconds_ago: Option<f64>,
-    /// How it finds new events, `wal` or `poll`; `None` until it has recorded that.
-    pub feed: Option<String>,
-    /// Why so, in its own words.
-    pub feed_reason: Option<String>,
-    /// Its place in the database's log, where it has one.
-    pub slot: Option<SlotStatus>,
-}
-
-/// A relay's replication slot in a [`RelayStatus`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SlotStatus {
-    /// Its name.
-    pub name: String,
-    /// The server's word for how safe what it needs is: `reserved`, `extended`, `unreserved` or `lost`; or `missing`, when there
-    /// is no such slot.
-    pub wal_status: String,
-    /// The server process that reads for the relay at present.
-    pub active_pid: Option<i32>,
-    /// Bytes of the log that are kept for it.
-    pub retained_bytes: Option<i64>,
-    /// Bytes of the log that the relay has not seen yet.
-    pub unseen_bytes: Option<i64>,
-    /// Bytes that may be written before the server gives it up; `None` where nothing bounds it.
-    pub safe_bytes: Option<i64>,
-    /// Why the server gave it up, where it says that.
-    pub invalidation_reason: Option<String>,
-}
-
-/// One route in a [`Status`].
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RouteStatus {
-    /// Its relay.
-    pub relay: String,
-    /// Its name.
-    pub route: String,
-    /// `running`, `retrying`, `paused` or `halted`.
-    pub state: String,
-    /// Why it halted.
-    pub halted: Option<String>,
-    /// Events not settled, counted up to [`UNSETTLED_COUNT_MAX`](crate::limits::UNSETTLED_COUNT_MAX); `None` where they cannot be
-    /// counted, such as in a log.
-    pub unsettled: Option<i64>,
-    /// Age in seconds of the oldest event that is not settled.
-    pub lag_seconds: Option<f64>,
-    /// Events delivered since the route exists.
-    pub delivered: i64,
-    /// Deliveries that failed since the route exists.
-    pub failed: i64,
-    /// Events parked now.
-    pub parked: i64,
-    /// Events held now behind a parked one of their key.
-    pub held: i64,
-    /// The latest error.
-    pub last_error: Option<String>,
-}
-
-/// One stretch of the outbox in a [`Status`].
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SegmentStatus {
-    /// Its name.
-    pub name: String,
-    /// Its size on disk in bytes.
-    pub bytes: i64,
-    /// Whether new events go there now.
-    pub current: bool,
-}
-
-/// One replay in a [`Status`].
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ReplayStatus {
-    /// Its number.
-    pub id: i64,
-    /// Its relay.
-    pub relay: String,
-    /// The route under which it is delivered.
-    pub route: String,
-    /// How many events it held when it was asked for; see [`Replay::events`].
-    pub events: Option<i64>,
-    /// How many are still to be delivered, counted in the same bounds.
-    pub left: Option<i64>,
-    /// When it was asked for.
-    pub requested_at: Timestamp,
-    /// When it was through.
-    pub finished_at: Option<Timestamp>,
+    /// The replication slots that were dropped: one for each group of lanes that followed the log.
+    pub slots: Vec<String>,
 }

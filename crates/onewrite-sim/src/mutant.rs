@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use onewrite_core::{Outbox, SinkConnector};
 use onewrite_testkit::faults::{SinkBug, SourceBug, buggy_connector, buggy_outbox};
-use onewrite_testkit::memory::MemoryDatabase;
+use onewrite_testkit::memory::{LeaseBug, MemoryDatabase};
 
 /// What the simulation of PostgreSQL does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +23,10 @@ pub enum Mutant {
     Sink(SinkBug),
     /// Of its feeds.
     Source(SourceBug),
+    /// Of its database's leases.
+    Lease(LeaseBug),
     /// Of how it follows snapshots and the log.
     Feed(FeedBug),
-    /// Of its database, which takes progress also from a relay whose lease is another's by now.
-    Unfenced,
     /// Of its database, whose replays are through without what was delivered and is not recorded yet.
     HastyReplays,
 }
@@ -46,34 +46,36 @@ impl Mutant {
         Self::Source(SourceBug::OrderByTransaction),
         Self::Feed(FeedBug::BoundAfterFence),
         Self::Feed(FeedBug::KeepsBrokenQueue),
-        Self::Unfenced,
+        Self::Lease(LeaseBug::Unfenced),
+        Self::Lease(LeaseBug::MixesLayouts),
+        Self::Lease(LeaseBug::UnfencedByGroup),
         Self::HastyReplays,
     ];
 
     pub(crate) fn connector(self, inner: Arc<dyn SinkConnector>) -> Arc<dyn SinkConnector> {
         match self {
             Self::Sink(bug) => buggy_connector(inner, bug),
-            Self::Source(_) | Self::Feed(_) | Self::Unfenced | Self::HastyReplays => inner,
+            Self::Source(_) | Self::Feed(_) | Self::Lease(_) | Self::HastyReplays => inner,
         }
     }
 
     pub(crate) fn outbox(self, inner: Arc<dyn Outbox>) -> Arc<dyn Outbox> {
         match self {
             Self::Source(bug) => buggy_outbox(inner, bug),
-            Self::Sink(_) | Self::Feed(_) | Self::Unfenced | Self::HastyReplays => inner,
+            Self::Sink(_) | Self::Feed(_) | Self::Lease(_) | Self::HastyReplays => inner,
         }
     }
 
     pub(crate) fn feed(self) -> Option<FeedBug> {
         match self {
             Self::Feed(bug) => Some(bug),
-            Self::Sink(_) | Self::Source(_) | Self::Unfenced | Self::HastyReplays => None,
+            Self::Sink(_) | Self::Source(_) | Self::Lease(_) | Self::HastyReplays => None,
         }
     }
 
     pub(crate) fn database(self, database: &MemoryDatabase) {
         match self {
-            Self::Unfenced => database.take_unfenced_writes(),
+            Self::Lease(bug) => database.plant(bug),
             Self::HastyReplays => database.finish_replays_early(),
             Self::Sink(_) | Self::Source(_) | Self::Feed(_) => {}
         }
@@ -96,7 +98,9 @@ impl fmt::Display for Mutant {
             Self::Source(SourceBug::OrderByTransaction) => "orders by transactions instead of by the lock of the key",
             Self::Feed(FeedBug::BoundAfterFence) => "bounds sequences by what was drawn after its fence",
             Self::Feed(FeedBug::KeepsBrokenQueue) => "goes on with a queue after the log broke off",
-            Self::Unfenced => "writes progress without a fence",
+            Self::Lease(LeaseBug::Unfenced) => "writes progress without a fence",
+            Self::Lease(LeaseBug::MixesLayouts) => "takes a group while another layout is held",
+            Self::Lease(LeaseBug::UnfencedByGroup) => "does not fence by group",
             Self::HastyReplays => "replays only what is recorded as delivered already",
         };
         formatter.write_str(words)

@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use onewrite_core::relay::Relay;
 use onewrite_core::routing::Share;
 use onewrite_core::sink::Finding;
+use onewrite_core::spread::Standing;
 use onewrite_core::store::{Maintenance, RouteControl, RouteReport};
 use onewrite_core::{
-    BatchLimit, DeliveryReport, Event, Lease, Outbox, Parking, Settlement, Sink, SinkConnector, SinkError, Source,
-    Sourced, StoreError,
+    BatchLimit, DeliveryReport, Event, Lease, Member, Outbox, Parking, Settlement, Sink, SinkConnector, SinkError,
+    Source, Sourced, StoreError,
 };
 use onewrite_testkit::memory::{Changes, MemoryDatabase};
 use tokio::task::JoinHandle;
@@ -87,9 +88,13 @@ impl Writes {
 
     /// Notes a write that the database took, just after it did.
     fn took(&self, what: &str, lease: &Lease) {
-        let epoch = self.database.epoch(&lease.relay);
-        if epoch != lease.epoch {
-            let words = || format!("{} {what} with epoch {} under epoch {epoch}", lease.holder, lease.epoch);
+        if !self.database.holds(lease) {
+            let words = || {
+                format!(
+                    "{} {what} with epoch {} of group {}",
+                    lease.holder, lease.epoch, lease.group
+                )
+            };
             self.known().unfenced.get_or_insert_with(words);
         }
     }
@@ -229,8 +234,17 @@ impl Seen<dyn Outbox> {
 
 #[async_trait]
 impl Outbox for Seen<dyn Outbox> {
-    async fn acquire(&self, relay: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError> {
-        self.call("acquires", self.inner.acquire(relay, holder, ttl)).await
+    async fn claim(&self, member: &Member, group: u32, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        let what = format!("claims {group} of {}", member.groups);
+        self.call(&what, self.inner.claim(member, group, ttl)).await
+    }
+
+    async fn attend(&self, member: &Member, ttl: Duration) -> Result<Standing, StoreError> {
+        self.call("attends", self.inner.attend(member, ttl)).await
+    }
+
+    async fn leave(&self, member: &Member) -> Result<(), StoreError> {
+        self.call("leaves", self.inner.leave(member)).await
     }
 
     async fn renew(

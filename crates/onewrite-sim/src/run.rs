@@ -28,6 +28,9 @@ use crate::trace::Trace;
 /// How long a healed world may take to come to rest, on the pretended clock: I5.
 const HEALING: Duration = Duration::from_secs(3_600);
 
+/// Most groups of lanes.
+const GROUPS: u32 = 3;
+
 /// What a run came to.
 #[derive(Debug)]
 pub struct Outcome {
@@ -108,6 +111,10 @@ struct World {
     brokers: Vec<MemoryBroker>,
     networks: Vec<Network>,
     processes: Vec<Process>,
+    /// Into how many groups of lanes a process cuts the key space that starts now, and where that comes from: a generator of its own,
+    /// so that what else befalls a seed does not depend on it.
+    groups: u32,
+    layouts: fastrand::Rng,
     /// Whether brokers refuse poison; a mended one takes it.
     refusing: Arc<AtomicBool>,
     writes: Writes,
@@ -116,6 +123,7 @@ struct World {
 impl World {
     fn new(seed: u64, mutant: Option<Mutant>, trace: &Trace) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
+        let mut layouts = fastrand::Rng::with_seed(seed ^ u64::MAX);
         let plan = Plan::of(&mut random);
         trace.note(format_args!("{plan:?}"));
         let database = MemoryDatabase::new();
@@ -138,6 +146,8 @@ impl World {
             processes: (0..plan.processes)
                 .map(|number| Process::new(number, trace, &writes))
                 .collect(),
+            groups: layouts.u32(1..=GROUPS),
+            layouts,
             plan,
             random,
             trace: trace.clone(),
@@ -166,6 +176,9 @@ impl World {
                 let mut keys: Vec<String> = self.application.keys().into_iter().cloned().collect();
                 keys.sort();
                 self.operator.act(&routes, &keys).await;
+                if self.layouts.u32(0..5) == 0 {
+                    self.change_layout().await;
+                }
             }
             let pause = Duration::from_millis(self.random.u64(0..2_000));
             sleep(pause).await;
@@ -208,10 +221,33 @@ impl World {
         }
     }
 
+    /// An operator sets another number of groups and restarts the processes one after the other, some of them the hard way.
+    async fn change_layout(&mut self) {
+        self.groups = self.layouts.u32(1..=GROUPS);
+        self.trace
+            .note(format_args!("operator: {} groups from now on", self.groups));
+        for number in 0..self.processes.len() {
+            if !self.processes[number].runs() || self.layouts.u32(0..4) == 0 {
+                continue;
+            }
+            match self.layouts.bool() {
+                true => self.processes[number].kill(),
+                false => {
+                    let _fenced = self.processes[number].stop().await;
+                }
+            }
+            self.start(number);
+            sleep(Duration::from_millis(self.layouts.u64(0..3_000))).await;
+        }
+    }
+
     fn start(&mut self, number: usize) {
-        let (plan, mutant) = (&self.plan, self.mutant);
+        let (plan, mutant, groups) = (&self.plan, self.mutant, self.groups);
         let (database, networks) = ((&self.database, &self.registry), &self.networks);
-        self.processes[number].start(|holder, window| relay(plan, mutant, holder, window, database, networks));
+        self.processes[number].start(|holder, window| Relay {
+            groups,
+            ..relay(plan, mutant, holder, window, database, networks)
+        });
     }
 
     /// Ends everything that is wrong, and waits until the world has come to rest.

@@ -25,12 +25,14 @@ pub struct SourceType {
     /// What can be configured.
     pub fields: &'static [Field],
     open: Open,
+    spreads: Spreads,
     migrate: Migrate,
     script: Script,
     ground: Option<Ground>,
 }
 
-type Open = fn(&Options) -> Result<Opened, StoreError>;
+type Open = fn(&Options, u32) -> Result<Opened, StoreError>;
+type Spreads = fn(&Options) -> Result<(), &'static str>;
 type Migrate = fn(Options, MigrateRequest) -> BoxFuture<'static, Result<Migrated, StoreError>>;
 type Script = fn(&Options, &MigrateRequest) -> Result<String, StoreError>;
 type Ground = fn(&Options) -> Result<Arc<dyn ProvingGround>, StoreError>;
@@ -41,7 +43,23 @@ impl SourceType {
     /// # Errors
     /// `Refused`, naming the option that nothing could be made of.
     pub fn open(&self, options: &Options) -> Result<Opened, StoreError> {
-        (self.open)(options)
+        self.open_in_groups(options, 1)
+    }
+
+    /// The same for a relay that cuts the key space into so many groups of lanes.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub fn open_in_groups(&self, options: &Options, groups: u32) -> Result<Opened, StoreError> {
+        (self.open)(options, groups)
+    }
+
+    /// Whether a relay over it can have several groups of lanes, so that several processes share its work.
+    ///
+    /// # Errors
+    /// Why not, and what to do, in words.
+    pub fn spreads(&self, options: &Options) -> Result<(), &'static str> {
+        (self.spreads)(options)
     }
 
     /// Brings the schema to the newest version and does what else is asked.
@@ -108,6 +126,9 @@ pub struct Opened {
 pub struct MigrateRequest {
     /// How long a segment of the outbox is in use; `None` leaves it as it is, unless the configured retention asks for more.
     pub rotation: Option<Duration>,
+    /// Into how many groups of lanes the relay cuts the key space; of several, each gets a publication of its own where the
+    /// database has such things. `None` is as 1.
+    pub groups: Option<u32>,
     /// Roles that get what an application needs.
     pub grant_application: Vec<String>,
     /// Roles that get what a relay needs.

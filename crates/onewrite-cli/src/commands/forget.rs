@@ -43,11 +43,13 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     if arguments.json {
         return Ok(output::json(&json!({"relay": relay, "forgotten": forgotten}))?);
     }
-    let slot = forgotten
-        .slot
-        .map_or(String::new(), |slot| format!(", and the slot {slot} is dropped"));
+    let slots = match forgotten.slots.as_slice() {
+        [] => String::new(),
+        [slot] => format!(", and the slot {slot} is dropped"),
+        slots => format!(", and the slots {} are dropped", slots.join(", ")),
+    };
     Ok(output::text(&format!(
-        "the relay {relay:?} is given up with {} and {}{slot}",
+        "the relay {relay:?} is given up with {} and {}{slots}",
         plural(forgotten.routes.len() as u64, "route"),
         plural(forgotten.parked, "parked event")
     ))?)

@@ -46,6 +46,7 @@ pub async fn run(arguments: &Arguments, context: &Context) -> Result<(), Failure
     let source = &settings.source;
     let request = MigrateRequest {
         rotation: arguments.rotation,
+        groups: Some(settings.groups),
         grant_application: arguments.grant_application.clone(),
         grant_relay: arguments.grant_relay.clone(),
     };

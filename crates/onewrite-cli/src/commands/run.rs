@@ -12,10 +12,11 @@ use crate::{logging, wiring};
 
 /// Relays events until it is stopped
 ///
-/// On SIGTERM or SIGINT it takes no more events, lets deliveries under way come to rest, records them, gives its lease up and
+/// On SIGTERM or SIGINT it takes no more events, lets deliveries under way come to rest, records them, gives its leases up and
 /// exits with 0. A second signal aborts at once; nothing is lost by that, but some events are delivered twice.
 ///
-/// Start it twice under one name for a standby: the second process takes over when the first is gone.
+/// Start it twice under one name for a standby: the second process takes over when the first is gone. With `groups` in the
+/// configuration the processes of one name share the work, and take over from each other in the same way.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use onewrite_core::limits::UNSETTLED_COUNT_MAX;
-use onewrite_core::store::{RouteStatus, Status};
+use onewrite_core::store::{RouteStatus, SlotStatus, Status};
 
 use super::Context;
 use crate::configuration::Settings;
@@ -78,6 +78,7 @@ fn text(status: &Status, settings: &Settings, place: &str) -> String {
     for relay in relays {
         let _ = writeln!(text, "\nrelay {}: {}", printable(relay), holder(status, relay));
         text.push_str(&feed(status, relay));
+        text.push_str(&groups(status, relay));
         let routes: Vec<&RouteStatus> = status.routes.iter().filter(|route| route.relay == relay).collect();
         if !routes.is_empty() {
             let _ = write!(text, "{}", table(&routes, is_run(status, relay)));
@@ -111,23 +112,53 @@ fn feed(status: &Status, relay: &str) -> String {
             .map_or(String::new(), |reason| format!(": {}", printable(reason)));
         let _ = writeln!(text, "feed {}{reason}", printable(feed));
     }
-    if let Some(slot) = &relay.slot {
-        let reader = match slot.active_pid {
-            Some(pid) => format!("read by pid {pid}"),
-            None => "read by nobody".to_owned(),
-        };
-        let kept = slot.retained_bytes.map_or("nothing".to_owned(), bytes);
-        let reason = slot
-            .invalidation_reason
-            .as_ref()
-            .map_or(String::new(), |reason| format!(" ({})", printable(reason)));
-        let (name, wal_status) = (printable(&slot.name), printable(&slot.wal_status));
-        let _ = writeln!(
-            text,
-            "slot {name}: {wal_status}{reason}, {reader}, keeps {kept} of the log"
-        );
+    if let Some(known) = &relay.slot {
+        let _ = writeln!(text, "{}", slot(known));
     }
     text
+}
+
+fn slot(slot: &SlotStatus) -> String {
+    let reader = match slot.active_pid {
+        Some(pid) => format!("read by pid {pid}"),
+        None => "read by nobody".to_owned(),
+    };
+    let kept = slot.retained_bytes.map_or("nothing".to_owned(), bytes);
+    let reason = slot
+        .invalidation_reason
+        .as_ref()
+        .map_or(String::new(), |reason| format!(" ({})", printable(reason)));
+    let (name, wal_status) = (printable(&slot.name), printable(&slot.wal_status));
+    format!("slot {name}: {wal_status}{reason}, {reader}, keeps {kept} of the log")
+}
+
+/// Who leads each group of lanes, and how far it is.
+fn groups(status: &Status, relay: &str) -> String {
+    let relay = status.relays.iter().find(|known| known.name == relay);
+    let Some(relay) = relay.filter(|relay| !relay.groups.is_empty()) else {
+        return String::new();
+    };
+    let mut table = Table::new(&[
+        ("GROUP", Side::Right),
+        ("RUN BY", Side::Left),
+        ("LEASE", Side::Right),
+        ("FEED", Side::Left),
+        ("UNSETTLED", Side::Right),
+        ("LAG", Side::Right),
+        ("SLOT", Side::Left),
+    ]);
+    for group in &relay.groups {
+        table.row([
+            group.index.to_string(),
+            group.holder.as_deref().map_or("nobody".to_owned(), printable),
+            group.lease_seconds.map_or("–".to_owned(), seconds),
+            group.feed.clone().unwrap_or_default(),
+            group.unsettled.map_or("–".to_owned(), unsettled),
+            group.lag_seconds.map_or("–".to_owned(), seconds),
+            group.slot.as_ref().map_or(String::new(), slot),
+        ]);
+    }
+    format!("{table}\n")
 }
 
 /// How far replays are.
@@ -239,7 +270,7 @@ fn hints(routes: &[&RouteStatus]) -> String {
 #[cfg(test)]
 mod tests {
     use onewrite_core::alarm::{Alarm, AlarmKind};
-    use onewrite_core::store::{RelayStatus, ReplayStatus, Retained, SlotStatus};
+    use onewrite_core::store::{GroupStatus, RelayStatus, ReplayStatus, Retained};
 
     use super::*;
 
@@ -278,6 +309,7 @@ mod tests {
                 feed: Some("wal".to_owned()),
                 feed_reason: Some("the server allows it".to_owned()),
                 slot: Some(slot),
+                groups: Vec::new(),
             }],
             routes: Vec::new(),
             segments: Vec::new(),
@@ -312,5 +344,30 @@ mod tests {
             (feed(&status, "other"), replays(&status, "other")),
             (String::new(), String::new())
         );
+    }
+
+    #[test]
+    fn the_groups_of_a_relay_are_shown_with_who_leads_them() {
+        let mut status = status();
+        assert_eq!(groups(&status, "shop"), "");
+        let group = |index, holder: Option<&str>| GroupStatus {
+            index,
+            holder: holder.map(str::to_owned),
+            epoch: 3,
+            renewed_seconds_ago: Some(0.2),
+            lease_seconds: holder.map(|_| 9.0),
+            feed: Some("wal".to_owned()),
+            feed_reason: None,
+            slot: None,
+            unsettled: Some(1_200),
+            lag_seconds: None,
+        };
+        let parts = vec![group(0, Some("a:1")), group(1, None)];
+        status.relays = vec![RelayStatus::of_groups("shop".to_owned(), parts)];
+        assert_eq!(status.relays[0].holder.as_deref(), Some("a:1"));
+        let text = groups(&status, "shop");
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[1][..2], ["0", "a:1"]);
+        assert_eq!(lines[2][..4], ["1", "nobody", "–", "wal"]);
     }
 }

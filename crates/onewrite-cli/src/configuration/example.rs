@@ -6,7 +6,7 @@ use onewrite_core::options::{Field, Kind};
 use onewrite_sinks::registry::SinkType;
 use onewrite_sources::registry::SourceType;
 
-use super::fields::{LEASE, LOG, ROUTE};
+use super::fields::{LEASE, LOG, ROUTE, TOP};
 
 /// A file that relays from a source of one type to a sink of another.
 pub fn example(source: &SourceType, sink: &SinkType) -> String {
@@ -16,10 +16,9 @@ pub fn example(source: &SourceType, sink: &SinkType) -> String {
          # Every key can also come from the environment: [source] url is ONEWRITE__SOURCE__URL. Texts may hold ${NAME} for the\n\
          # environment variable NAME, and secrets may be in files: password = \"file:/run/secrets/password\".\n\
          # What begins with \"# \" and a key is a default; what is not commented out is yours to change.\n\
-         \n\
-         # The relay's name. Two processes of one name are an active and a standby; progress is recorded under it.\n\
-         name = \"shop\"\n",
+         \n",
     );
+    write_fields(&mut file, TOP, &|name| (name == "name").then_some("\"shop\""));
     let section = |file: &mut String, heading: &str, about: &str| {
         let _ = write!(file, "\n# {about}\n{heading}\n");
     };
@@ -54,7 +53,11 @@ pub fn example(source: &SourceType, sink: &SinkType) -> String {
     write_fields(&mut file, how, &|_| None);
     section(&mut file, "[log]", "How the relay logs.");
     write_fields(&mut file, LOG, &|_| None);
-    section(&mut file, "[lease]", "How an active and a standby take turns.");
+    section(
+        &mut file,
+        "[lease]",
+        "How processes of one name take over from each other.",
+    );
     write_fields(&mut file, LEASE, &|_| None);
     file
 }

@@ -1,16 +1,33 @@
 //! What can be configured beside sources and sinks, declared like theirs.
 
+use onewrite_core::limits::GROUPS_MAX;
 use onewrite_core::options::{Field, Kind};
 
 /// At the top of the file.
-pub const TOP: &[Field] = &[Field {
-    name: "name",
-    kind: Kind::Text,
-    default: None,
-    required: true,
-    doc: "The relay's name: 1 to 64 letters, digits, `-`, `_` and `.`. Two processes of one name on one database are an active and a \
-          standby. Progress is recorded under it, so a new name starts from the beginning of the outbox.",
-}];
+pub const TOP: &[Field] = &[
+    Field {
+        name: "name",
+        kind: Kind::Text,
+        default: None,
+        required: true,
+        doc: "The relay's name: 1 to 64 letters, digits, `-`, `_` and `.`. Several processes of one name on one database are an active one \
+              and its standbys, or share the work by `groups`. Progress is recorded under it, so a new name starts from the beginning of \
+              the outbox.",
+    },
+    Field {
+        name: "groups",
+        kind: Kind::Integer {
+            min: 1,
+            max: GROUPS_MAX as i64,
+        },
+        default: Some("1"),
+        required: false,
+        doc: "Into how many groups of lanes the key space is cut; processes of the relay's name share the groups evenly, each key's \
+              events in one of them. Leave it at 1 unless one process is not enough: then it runs alone, and the others stand by. The same \
+              in all processes: those of another number wait until the others have ended. PostgreSQL's native outbox alone. See \
+              docs/high-availability.md.",
+    },
+];
 
 /// Each `[[routes]]`.
 pub const ROUTE: &[Field] = &[
@@ -146,8 +163,8 @@ pub const LEASE: &[Field] = &[Field {
     kind: Kind::Duration,
     default: Some("10s"),
     required: false,
-    doc: "How long the right to relay lasts without being renewed, from 2s to 10m: after a crash, the standby takes over within \
-          this time.",
+    doc: "How long the right to relay lasts without being renewed, from 2s to 10m: after a crash, another process takes over \
+          within this time and a second.",
 }];
 
 #[cfg(test)]

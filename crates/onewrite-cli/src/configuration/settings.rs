@@ -31,6 +31,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// How long a lease lasts.
     pub lease_ttl: Duration,
+    /// Into how many groups of lanes the key space is cut.
+    pub groups: u32,
     /// What is odd but can be lived with.
     pub warnings: Vec<Problem>,
 }
@@ -84,6 +86,17 @@ impl Settings {
         let routes = route::read(&mut reader, &tree, defined);
         let log = optional(&mut reader, &tree, "log", LOG);
         let lease = optional(&mut reader, &tree, "lease", LEASE);
+        let groups = top.as_ref().and_then(|top| top.options.integer("groups"));
+        let groups = groups.and_then(|groups| u32::try_from(groups).ok()).unwrap_or(1);
+        if let (Some(top), Some(source), true) = (&top, &source, groups > 1)
+            && let Err(why) = source.source_type.spreads(&source.section.options)
+        {
+            reader.problem(
+                &top.place_of("groups"),
+                "groups",
+                format!("{groups} is not possible here: {why}"),
+            );
+        }
         let name = top.map(|top| top.options.text("name").unwrap_or_default().to_owned());
         if let Some(message) = name.as_deref().and_then(wrong_name) {
             reader.problem(
@@ -133,6 +146,7 @@ impl Settings {
             routes,
             log,
             lease_ttl,
+            groups,
             warnings,
         })
     }

@@ -1,6 +1,6 @@
 //! The commands for operators, against an SQLite outbox.
 
-use onewrite_core::routing::{Match, Share};
+use onewrite_core::routing::{Group, Match, Share};
 use onewrite_testkit::wait::until_blocking;
 use serde_json::{Value, json};
 
@@ -351,6 +351,7 @@ fn shop_with_an_old_relay() -> Shop {
     let everything = Share {
         relay: "shop-old".to_owned(),
         route: "all".to_owned(),
+        group: Group::ALL,
         wanted: Match::default(),
         taken: Vec::new(),
     };
@@ -408,7 +409,7 @@ fn a_relay_that_nobody_runs_is_an_alarm_until_it_is_given_up() {
     );
     assert_eq!(
         shop.program.json(&["forget", "--relay", "shop-old", "--yes", "--json"]),
-        json!({"relay": "shop-old", "forgotten": {"routes": ["all"], "parked": 0, "slot": null}})
+        json!({"relay": "shop-old", "forgotten": {"routes": ["all"], "parked": 0, "slots": []}})
     );
     assert_eq!(shop.program.json(&["status", "--json"])["alarms"], json!([]));
     let said = shop.program.run(&["forget", "--relay", "shop-old", "--yes"]);

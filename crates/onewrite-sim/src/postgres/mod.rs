@@ -5,13 +5,15 @@ mod registry;
 mod table;
 mod tail;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use onewrite_core::routing::Share;
+use onewrite_core::spread::Standing;
 use onewrite_core::store::{Maintenance, RouteControl, RouteReport};
-use onewrite_core::{Lease, Outbox, Source, StoreError};
+use onewrite_core::{Lease, Member, Outbox, Source, StoreError};
 use onewrite_sources::postgres::feed::{Feed, Log};
 use onewrite_testkit::memory::MemoryDatabase;
 
@@ -34,7 +36,8 @@ pub struct SnapshotOutbox {
     pub follows_log: bool,
     /// A bug that is planted.
     pub bug: Option<FeedBug>,
-    tail: Mutex<(i64, Weak<Tail>)>,
+    /// By the epochs of leases.
+    tails: Mutex<HashMap<i64, Weak<Tail>>>,
 }
 
 impl SnapshotOutbox {
@@ -50,7 +53,7 @@ impl SnapshotOutbox {
             registry: registry.clone(),
             follows_log,
             bug,
-            tail: Mutex::new((0, Weak::new())),
+            tails: Mutex::default(),
         }
     }
 
@@ -59,20 +62,28 @@ impl SnapshotOutbox {
         if !self.follows_log {
             return None;
         }
-        let mut slot = self.tail.lock().expect("nobody panics while holding it");
-        if let Some(tail) = slot.1.upgrade().filter(|_| slot.0 == lease.epoch) {
+        let mut tails = self.tails.lock().expect("nobody panics while holding it");
+        if let Some(tail) = tails.get(&lease.epoch).and_then(Weak::upgrade) {
             return Some(tail);
         }
         let tail = Arc::new(Tail::start(self, lease));
-        *slot = (lease.epoch, Arc::downgrade(&tail));
+        tails.insert(lease.epoch, Arc::downgrade(&tail));
         Some(tail)
     }
 }
 
 #[async_trait]
 impl Outbox for SnapshotOutbox {
-    async fn acquire(&self, relay: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError> {
-        self.database.acquire(relay, holder, ttl).await
+    async fn claim(&self, member: &Member, group: u32, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        self.database.claim(member, group, ttl).await
+    }
+
+    async fn attend(&self, member: &Member, ttl: Duration) -> Result<Standing, StoreError> {
+        self.database.attend(member, ttl).await
+    }
+
+    async fn leave(&self, member: &Member) -> Result<(), StoreError> {
+        self.database.leave(member).await
     }
 
     async fn renew(

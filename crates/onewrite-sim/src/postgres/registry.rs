@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use onewrite_core::routing::{Group, Share};
 use onewrite_core::windows::Progress;
 use onewrite_sources::postgres::feed::Snapshot;
 use onewrite_testkit::memory::State;
@@ -17,8 +18,8 @@ struct Known {
     commits: HashMap<String, u64>,
     /// The first snapshot that saw so many.
     first: HashMap<u64, String>,
-    /// What was recorded of a route last, with the bounds of its snapshots.
-    recorded: HashMap<String, Progress<Snapshot>>,
+    /// What was recorded of a route in a group last, with the bounds of its snapshots.
+    recorded: HashMap<(String, Group), Progress<Snapshot>>,
 }
 
 impl Registry {
@@ -32,17 +33,19 @@ impl Registry {
     }
 
     /// Progress as the database keeps it; noted for when the route is opened again.
-    pub fn record(&self, route: &str, progress: &Progress<Snapshot>) -> Progress<u64> {
+    pub fn record(&self, share: &Share, progress: &Progress<Snapshot>) -> Progress<u64> {
         let mut known = self.known();
         let counted = known.counted(progress);
-        known.recorded.insert(route.to_owned(), progress.clone());
+        known
+            .recorded
+            .insert((share.route.clone(), share.group), progress.clone());
         counted
     }
 
     /// What the database keeps, as snapshots again.
-    pub fn restore(&self, route: &str, progress: Progress<u64>) -> Progress<Snapshot> {
+    pub fn restore(&self, share: &Share, progress: Progress<u64>) -> Progress<Snapshot> {
         let known = self.known();
-        if let Some(recorded) = known.recorded.get(route)
+        if let Some(recorded) = known.recorded.get(&(share.route.clone(), share.group))
             && known.counted(recorded) == progress
         {
             return recorded.clone();

@@ -115,11 +115,13 @@ impl Table for SimulatedTable {
     }
 
     async fn load(&mut self) -> Result<(Progress<Snapshot>, i64), StoreError> {
-        let (relay, route) = (&self.share.relay, &self.share.route);
+        let Share {
+            relay, route, group, ..
+        } = &self.share;
         let (progress, low) = self
-            .fenced(|state| state.route(relay, route).map(|row| row.progress.clone()))
+            .fenced(|state| state.route(relay, route, *group).map(|row| row.progress.clone()))
             .await?;
-        Ok((self.registry.restore(route, progress?), low))
+        Ok((self.registry.restore(&self.share, progress?), low))
     }
 
     async fn listed(&mut self, sequences: &[i64], limit: BatchLimit) -> Result<(Vec<Sourced>, i64), StoreError> {
@@ -183,11 +185,13 @@ impl Table for SimulatedTable {
     }
 
     async fn record(&mut self, progress: &Progress<Snapshot>) -> Result<(), StoreError> {
-        let (relay, route) = (&self.share.relay, &self.share.route);
+        let Share {
+            relay, route, group, ..
+        } = &self.share;
         self.database
             .call(|state| {
                 state.fence(&self.lease)?;
-                state.route(relay, route)?.progress = self.registry.record(route, progress);
+                state.route(relay, route, *group)?.progress = self.registry.record(&self.share, progress);
                 Ok(())
             })
             .await

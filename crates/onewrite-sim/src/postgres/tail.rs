@@ -86,7 +86,7 @@ impl Reader {
             .call(|state| {
                 state.fence(&self.lease)?;
                 let end = state.server.log.len();
-                Ok(*state.server.slots.entry(self.lease.relay.clone()).or_insert(end))
+                Ok(*state.server.slots.entry(self.slot()).or_insert(end))
             })
             .await?;
         self.shared.stream_began();
@@ -129,7 +129,7 @@ impl Reader {
             let next = self
                 .database
                 .call(|state| {
-                    let Some(slot) = state.server.slots.get_mut(&self.lease.relay) else {
+                    let Some(slot) = state.server.slots.get_mut(&self.slot()) else {
                         return Err(StoreError::new(StoreFailure::Unavailable, "the slot is gone"));
                     };
                     if confirms {
@@ -148,11 +148,17 @@ impl Reader {
         }
     }
 
+    fn slot(&self) -> String {
+        format!("{} {}", self.lease.relay, self.lease.group)
+    }
+
     async fn take(&self, logged: Logged, low: &mut i64) {
         self.shared.transaction(true);
         let heard = self.shared.is_heard();
         for (sequence, plain) in logged.rows.into_iter().filter(|_| heard) {
-            if let Some(receiver) = self.shared.receiver(&plain.topic, plain.event_type.as_deref()) {
+            if plain.is_in(self.lease.group)
+                && let Some(receiver) = self.shared.receiver(&plain.topic, plain.event_type.as_deref())
+            {
                 self.shared.push(receiver, row(logged.xid, sequence, plain));
             }
             // A route may subscribe in the middle of a transaction.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use onewrite_core::routing::Share;
+use onewrite_core::routing::{Group, Share};
 use onewrite_core::{Lease, StoreError, failpoint};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
 
 use super::error::failed;
 use super::foreign::is_foreign;
+use super::lease::{LOCK_LAYOUT, small};
 use super::session::{BEGIN, Parameters, fenced};
 use super::snapshot::Snapshot;
 
@@ -22,24 +23,135 @@ pub(super) async fn adopt(client: Client, lease: &Lease, shares: &[Share]) -> Re
     if !holds(&client, lease).await.map_err(wrong)? {
         return Err(fenced(lease));
     }
-    let recorded = read(&client, lease).await.map_err(wrong)?;
-    let beginning = Beginning::of(&client, &recorded).await?;
+    if is_of_this_layout(&client, lease).await.map_err(wrong)? {
+        fit(&client, lease, shares).await?;
+    } else {
+        lay_out(&client, lease, shares).await?;
+    }
+    failpoint::reach("adopt.before");
+    client.batch_execute("COMMIT").await.map_err(wrong)?;
+    failpoint::reach("adopt.after");
+    Ok(())
+}
+
+/// Makes the progress of the lease's group fit its routes.
+async fn fit(client: &Client, lease: &Lease, shares: &[Share]) -> Result<(), StoreError> {
+    let wrong = |error: Error| failed(ADOPTING, error);
+    let recorded = read(client, lease, Some(lease.group.index)).await.map_err(wrong)?;
+    let beginning = Beginning::of(client, &recorded).await?;
     for share in shares {
         let definition = share.definition();
         let unchanged = recorded
             .iter()
             .any(|row| row.get::<_, &str>(0) == share.route && row.get::<_, &str>(1) == definition);
         let adopted = match unchanged {
-            true => keep(&client, lease, share).await,
-            false => rebase(&client, lease, share, &definition, &beginning).await,
+            true => keep(client, lease, share).await,
+            false => rebase(client, lease, share, &definition, &beginning).await,
         };
         adopted.map_err(wrong)?;
     }
-    remove_others(&client, lease, shares).await.map_err(wrong)?;
-    failpoint::reach("adopt.before");
-    client.batch_execute("COMMIT").await.map_err(wrong)?;
-    failpoint::reach("adopt.after");
+    remove_others(client, lease, shares).await.map_err(wrong)
+}
+
+/// Makes the progress of all groups anew, from that of another layout or of none.
+async fn lay_out(client: &Client, lease: &Lease, shares: &[Share]) -> Result<(), StoreError> {
+    const CLEAR: &str = "DELETE FROM onewrite.route WHERE relay = $1";
+    const REPLAYS: &str =
+        "UPDATE onewrite.replay SET group_progress = NULL WHERE relay = $1 AND group_progress IS NOT NULL";
+    const LAY_OUT: &str = "\
+        INSERT INTO onewrite.route (relay, name, lane_group, lane_groups, epoch, definition, floor_snapshot, floor_sequence, \
+                                    pending, paused, halted, state, delivered, failed) \
+        SELECT $1, anew.name, anew.lane_group, $2, anew.epoch, anew.definition, $3, $4, $5, anew.paused, anew.halted, anew.state, \
+               anew.delivered, anew.failed \
+        FROM unnest($6::text[], $7::smallint[], $8::bigint[], $9::text[], $10::boolean[], $11::text[], $12::text[], $13::bigint[], \
+                    $14::bigint[]) \
+             AS anew (name, lane_group, epoch, definition, paused, halted, state, delivered, failed)";
+    let wrong = |error: Error| failed(ADOPTING, error);
+    let recorded = read(client, lease, None).await.map_err(wrong)?;
+    let beginning = Beginning::of(client, &recorded).await?;
+    let of_relay: Parameters<'_> = vec![(&lease.relay, Type::TEXT)];
+    client.execute_typed(CLEAR, &of_relay).await.map_err(wrong)?;
+    client.execute_typed(REPLAYS, &of_relay).await.map_err(wrong)?;
+    let columns = Columns::new(lease, shares, &recorded);
+    let count = small(lease.group.count);
+    let mut parameters: Parameters<'_> = vec![
+        (&lease.relay, Type::TEXT),
+        (&count, Type::INT2),
+        (&beginning.floor, Type::TEXT),
+        (&beginning.low, Type::INT8),
+        (&beginning.pending, Type::INT8_ARRAY),
+    ];
+    parameters.extend(columns.bind());
+    client.execute_typed(LAY_OUT, &parameters).await.map_err(wrong)?;
+    if !recorded.is_empty() {
+        tracing::info!(relay = %lease.relay, groups = lease.group.count, "the number of groups has changed: every group begins at the lowest \
+                       recorded place, so some events may come twice");
+    }
     Ok(())
+}
+
+/// The rows of a new layout, as arrays: each route in each group. What people asked of a route, and what it has done, is kept.
+#[derive(Default)]
+struct Columns {
+    names: Vec<String>,
+    groups: Vec<i16>,
+    epochs: Vec<i64>,
+    definitions: Vec<String>,
+    paused: Vec<bool>,
+    halted: Vec<Option<String>>,
+    states: Vec<&'static str>,
+    delivered: Vec<i64>,
+    failed: Vec<i64>,
+}
+
+impl Columns {
+    fn new(lease: &Lease, shares: &[Share], recorded: &[Row]) -> Self {
+        let mut columns = Self::default();
+        for share in shares {
+            let before: Vec<&Row> = recorded
+                .iter()
+                .filter(|row| row.get::<_, &str>(0) == share.route)
+                .collect();
+            let paused = before.iter().any(|row| row.get(5));
+            let halted: Option<String> = before.iter().find_map(|row| row.get(6));
+            for group in Group::each(lease.group.count) {
+                // Sums are the first group's.
+                let sum = |column: usize| match group.index {
+                    0 => before.iter().map(|row| row.get::<_, i64>(column)).sum(),
+                    _ => 0,
+                };
+                columns.names.push(share.route.clone());
+                columns.groups.push(small(group.index));
+                // The other groups are nobody's until their holders adopt them.
+                columns.epochs.push(if group == lease.group { lease.epoch } else { 0 });
+                columns.definitions.push(share.in_group(group).definition());
+                columns.paused.push(paused);
+                columns.states.push(match (&halted, paused) {
+                    (Some(_), _) => "halted",
+                    (None, true) => "paused",
+                    (None, false) => "running",
+                });
+                columns.halted.push(halted.clone());
+                columns.delivered.push(sum(7));
+                columns.failed.push(sum(8));
+            }
+        }
+        columns
+    }
+
+    fn bind(&self) -> Parameters<'_> {
+        vec![
+            (&self.names, Type::TEXT_ARRAY),
+            (&self.groups, Type::INT2_ARRAY),
+            (&self.epochs, Type::INT8_ARRAY),
+            (&self.definitions, Type::TEXT_ARRAY),
+            (&self.paused, Type::BOOL_ARRAY),
+            (&self.halted, Type::TEXT_ARRAY),
+            (&self.states, Type::TEXT_ARRAY),
+            (&self.delivered, Type::INT8_ARRAY),
+            (&self.failed, Type::INT8_ARRAY),
+        ]
+    }
 }
 
 /// Where a route that is new or takes other events begins.
@@ -76,17 +188,30 @@ impl Beginning {
     }
 }
 
-/// Keeps the lease from changing hands until the transaction ends; `false` when it has.
+/// Keeps the lease from changing hands, and the relay its layout, until the transaction ends; `false` when it has.
 pub(super) async fn holds(client: &Client, lease: &Lease) -> Result<bool, Error> {
+    client.execute_typed(LOCK_LAYOUT, &[(&lease.relay, Type::TEXT)]).await?;
     const HOLDS: &str = "SELECT 1 FROM onewrite.relay WHERE name = $1 AND epoch = $2 FOR SHARE";
     let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&lease.epoch, Type::INT8)];
     Ok(client.execute_typed(HOLDS, &parameters).await? > 0)
 }
 
-async fn read(client: &Client, lease: &Lease) -> Result<Vec<Row>, Error> {
-    const READ: &str = "SELECT name, definition, floor_snapshot, floor_sequence, pending FROM onewrite.route \
-                        WHERE relay = $1 ORDER BY name FOR UPDATE";
-    client.query_typed(READ, &[(&lease.relay, Type::TEXT)]).await
+/// Whether what is recorded is of the lease's layout.
+async fn is_of_this_layout(client: &Client, lease: &Lease) -> Result<bool, Error> {
+    const LAYOUT: &str = "SELECT coalesce(bool_and(lane_groups = $2), false) FROM onewrite.route WHERE relay = $1";
+    let count = small(lease.group.count);
+    let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&count, Type::INT2)];
+    Ok(client.query_typed_one(LAYOUT, &parameters).await?.get(0))
+}
+
+/// What is recorded, of one group or of all.
+async fn read(client: &Client, lease: &Lease, group: Option<u32>) -> Result<Vec<Row>, Error> {
+    const READ: &str = "SELECT name, definition, floor_snapshot, floor_sequence, pending, paused, halted, delivered, failed \
+                        FROM onewrite.route WHERE relay = $1 AND lane_group = coalesce($2, lane_group) \
+                        ORDER BY name, lane_group FOR UPDATE";
+    let group = group.map(small);
+    let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&group, Type::INT2)];
+    client.query_typed(READ, &parameters).await
 }
 
 async fn below(client: &Client, floor: &Snapshot, sequences: Vec<i64>) -> Result<Vec<i64>, Error> {
@@ -104,11 +229,13 @@ async fn below(client: &Client, floor: &Snapshot, sequences: Vec<i64>) -> Result
 
 /// Takes a route over as it is.
 pub(super) async fn keep(client: &Client, lease: &Lease, share: &Share) -> Result<(), Error> {
-    const KEEP: &str = "UPDATE onewrite.route SET epoch = $3 WHERE relay = $1 AND name = $2";
+    const KEEP: &str = "UPDATE onewrite.route SET epoch = $3 WHERE relay = $1 AND name = $2 AND lane_group = $4";
+    let group = small(lease.group.index);
     let parameters: Parameters<'_> = vec![
         (&lease.relay, Type::TEXT),
         (&share.route, Type::TEXT),
         (&lease.epoch, Type::INT8),
+        (&group, Type::INT2),
     ];
     client.execute_typed(KEEP, &parameters).await.map(|_| ())
 }
@@ -121,11 +248,12 @@ async fn rebase(
     beginning: &Beginning,
 ) -> Result<(), Error> {
     const REBASE: &str = "\
-        INSERT INTO onewrite.route (relay, name, epoch, definition, floor_snapshot, floor_sequence, pending) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7) \
-        ON CONFLICT (relay, name) DO UPDATE SET epoch = excluded.epoch, definition = excluded.definition, \
+        INSERT INTO onewrite.route (relay, name, epoch, definition, floor_snapshot, floor_sequence, pending, lane_group, lane_groups) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+        ON CONFLICT (relay, name, lane_group) DO UPDATE SET epoch = excluded.epoch, definition = excluded.definition, \
           floor_snapshot = excluded.floor_snapshot, floor_sequence = excluded.floor_sequence, window_snapshot = NULL, \
           window_sequence = NULL, pending = excluded.pending, updated_at = clock_timestamp()";
+    let (index, count) = (small(lease.group.index), small(lease.group.count));
     let parameters: Parameters<'_> = vec![
         (&lease.relay, Type::TEXT),
         (&share.route, Type::TEXT),
@@ -134,16 +262,23 @@ async fn rebase(
         (&beginning.floor, Type::TEXT),
         (&beginning.low, Type::INT8),
         (&beginning.pending, Type::INT8_ARRAY),
+        (&index, Type::INT2),
+        (&count, Type::INT2),
     ];
     client.execute_typed(REBASE, &parameters).await.map(|_| ())
 }
 
-/// Removes the progress of routes that are gone.
+/// Removes the progress of routes that are gone, in the lease's group, and whatever is of another layout.
 pub(super) async fn remove_others(client: &Client, lease: &Lease, shares: &[Share]) -> Result<(), Error> {
-    const REMOVE: &str = "DELETE FROM onewrite.route WHERE relay = $1 AND name <> ALL($2)";
+    const REMOVE: &str = "DELETE FROM onewrite.route WHERE relay = $1 \
+                          AND ((lane_group = $3 AND name <> ALL($2)) OR lane_groups <> $4)";
     let names: Vec<&str> = shares.iter().map(|share| share.route.as_str()).collect();
-    client
-        .execute_typed(REMOVE, &[(&lease.relay, Type::TEXT), (&names, Type::TEXT_ARRAY)])
-        .await
-        .map(|_| ())
+    let (index, count) = (small(lease.group.index), small(lease.group.count));
+    let parameters: Parameters<'_> = vec![
+        (&lease.relay, Type::TEXT),
+        (&names, Type::TEXT_ARRAY),
+        (&index, Type::INT2),
+        (&count, Type::INT2),
+    ];
+    client.execute_typed(REMOVE, &parameters).await.map(|_| ())
 }

@@ -1,10 +1,27 @@
 //! What a replay holds, as SQL: reading and counting share the condition, so that what is told is what comes.
 
-/// The request `$1` and how far its route is. Materialized, so that the snapshots are parsed once and not for each row.
-pub(super) const ASKED: &str = "\
-    WITH asked AS MATERIALIZED (\
-      SELECT replay.*, floor_snapshot::pg_snapshot AS floor, window_snapshot::pg_snapshot AS upper, window_sequence, pending \
-      FROM onewrite.replay JOIN onewrite.route ON route.relay = replay.relay AND route.name = replay.route WHERE replay.id = $1)";
+use onewrite::schema::postgres::groups::hash;
+use onewrite_core::routing::Group;
+
+/// The request `$1` and how far its route is in a group. Materialized, so that the snapshots are parsed once and not for each row.
+pub(super) fn asked(group: Group) -> String {
+    format!(
+        "WITH asked AS MATERIALIZED (\
+         SELECT replay.*, floor_snapshot::pg_snapshot AS floor, window_snapshot::pg_snapshot AS upper, window_sequence, pending \
+         FROM onewrite.replay JOIN onewrite.route ON route.relay = replay.relay AND route.name = replay.route \
+         AND route.lane_group = {} WHERE replay.id = $1)",
+        group.index
+    )
+}
+
+/// How far the request is in the group of a row of the outbox.
+pub(super) fn progress(count: u32) -> String {
+    if count == 1 {
+        return "asked.progress".to_owned();
+    }
+    let number = format!("(({}) % {count} + 1)::int", hash("key", "id"));
+    format!("coalesce(asked.group_progress[{number}], asked.progress)")
+}
 
 /// Whether a row of the outbox belongs to it: asked for, not given up, and not set aside until a person decides.
 pub(super) const WANTED: &str = "\

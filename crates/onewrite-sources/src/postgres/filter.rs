@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use onewrite_core::routing::{Match, Pattern, Share};
 use tokio_postgres::types::{ToSql, Type};
 
+use super::lanes::and_in;
+
 /// A condition on the columns `topic` and `type`, and the texts of its parameters.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
@@ -14,8 +16,15 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// The condition for what `share` takes, with parameters from `$first` on.
+    /// The condition for what `share` takes of the outbox, with parameters from `$first` on.
     pub fn new(share: &Share, first: usize) -> Self {
+        let mut filter = Self::of_any_group(share, first);
+        and_in(share.group, "id", &mut filter.sql);
+        filter
+    }
+
+    /// The same in whatever group an event is.
+    pub fn of_any_group(share: &Share, first: usize) -> Self {
         let mut filter = Self {
             sql: String::new(),
             texts: Vec::new(),
@@ -77,6 +86,8 @@ fn like_text(pattern: &Pattern) -> String {
 
 #[cfg(test)]
 mod tests {
+    use onewrite_core::routing::Group;
+
     use super::*;
 
     #[test]
@@ -88,6 +99,7 @@ mod tests {
         let share = Share {
             relay: "r".into(),
             route: "a".into(),
+            group: Group::ALL,
             wanted: Match {
                 topic: Some(Pattern::new("50%_\\*")),
                 event_type: Some(Pattern::new("*")),
@@ -101,5 +113,12 @@ mod tests {
              AND NOT (true AND false)"
         );
         assert_eq!(filter.texts, ["50\\%\\_\\\\%", "x'y"]);
+        let of_group = Filter::new(&share.in_group(Group { index: 1, count: 3 }), 4);
+        assert_eq!(
+            of_group.sql.strip_prefix(&filter.sql),
+            Some(
+                " AND (coalesce(hashtextextended(key COLLATE \"C\", 0), uuid_hash_extended(id, 0)) & 9223372036854775807) % 3 = 1"
+            )
+        );
     }
 }

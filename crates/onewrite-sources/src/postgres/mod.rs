@@ -2,7 +2,8 @@
 
 /// The condition under which a statement may write for the route `$2` of the relay `$1` at epoch `$3`. The route's own epoch
 /// is that of whoever adopted it last, and is compared under a lock where a statement had to wait; the relay's is newer
-/// between the next holder's taking the lease and its adopting the routes.
+/// between the next holder's taking the lease and its adopting the routes. A relay gives an epoch out once, so that it says which
+/// group's rows are meant as well.
 macro_rules! still_held {
     () => {
         "EXISTS (SELECT 1 FROM onewrite.route WHERE relay = $1 AND name = $2 AND epoch = $3 \
@@ -20,6 +21,8 @@ pub mod feed;
 mod filter;
 mod foreign;
 mod ground;
+mod lanes;
+mod lease;
 mod log;
 mod maintain;
 mod native;
@@ -39,6 +42,7 @@ use onewrite_core::options::{Field, Kind, Options};
 
 pub use ground::PostgresGround;
 pub use operations::{LONG_TRANSACTION, PostgresOperations};
+pub(crate) use outbox::NOT_SPREAD;
 pub use outbox::PostgresOutbox;
 
 use self::connection::{CA_FILE, CONNECT_TIMEOUT, PASSWORD, URL};

@@ -36,6 +36,8 @@ pub struct PostgresOperations {
     retention: Duration,
     long_transaction: Duration,
     thresholds: AlarmThresholds,
+    /// Into how many groups of lanes the relay is configured to cut the key space.
+    groups: u32,
     /// Where the events are, where that is not the native outbox.
     foreign: Option<Foreign>,
 }
@@ -52,6 +54,7 @@ impl PostgresOperations {
             retention: options.duration("retention").unwrap_or_default(),
             long_transaction: LONG_TRANSACTION,
             thresholds: AlarmThresholds::default(),
+            groups: 1,
             foreign: Foreign::from_options(options)?,
         })
     }
@@ -67,6 +70,13 @@ impl PostgresOperations {
     #[must_use]
     pub fn thresholds(mut self, thresholds: AlarmThresholds) -> Self {
         self.thresholds = thresholds;
+        self
+    }
+
+    /// Sets into how many groups of lanes the relay is configured to cut the key space, for [`Operations::probe`].
+    #[must_use]
+    pub fn groups(mut self, groups: u32) -> Self {
+        self.groups = groups;
         self
     }
 
@@ -118,18 +128,19 @@ impl Operations for PostgresOperations {
     async fn set_paused(&self, relay: &str, route: Option<&str>, paused: bool) -> Result<u64, StoreError> {
         // What the relay reports a moment later says the same; until then, and where no relay runs, this does. A halted route
         // that is paused stays halted, so that a person still sees why.
-        const SET: &str = "UPDATE onewrite.route SET paused = $3, halted = CASE WHEN $3 THEN halted END, \
+        const SET: &str = "WITH changed AS (UPDATE onewrite.route SET paused = $3, halted = CASE WHEN $3 THEN halted END, \
                            state = CASE WHEN NOT $3 THEN 'running' WHEN halted IS NULL THEN 'paused' ELSE state END, \
                            updated_at = now() \
-                           WHERE relay = $1 AND name = coalesce($2, name)";
+                           WHERE relay = $1 AND name = coalesce($2, name) RETURNING name) SELECT count(DISTINCT name) FROM changed";
         let client = self.open().await?;
-        client
-            .execute_typed(
-                SET,
-                &[(&relay, Type::TEXT), (&route, Type::TEXT), (&paused, Type::BOOL)],
-            )
-            .await
-            .map_err(|error| failed("pausing or resuming routes", error))
+        let binds = [
+            (&relay as _, Type::TEXT),
+            (&route as _, Type::TEXT),
+            (&paused as _, Type::BOOL),
+        ];
+        let changed = client.query_typed_one(SET, &binds).await;
+        let changed = changed.map_err(|error| failed("pausing or resuming routes", error))?;
+        Ok(changed.get::<_, i64>(0).cast_unsigned())
     }
 
     async fn forget(&self, relay: &str) -> Result<Forgotten, StoreError> {

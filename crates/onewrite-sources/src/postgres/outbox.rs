@@ -1,16 +1,18 @@
 //! The engine's view of a PostgreSQL outbox: leases, controls, and the way to sources.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex as StandardMutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use onewrite_core::options::Options;
 use onewrite_core::routing::Share;
+use onewrite_core::spread::Standing;
 use onewrite_core::store::{Maintenance, RouteControl, RouteReport};
-use onewrite_core::{Lease, Outbox, Source, StoreError, StoreFailure};
+use onewrite_core::{Lease, Member, Outbox, Source, StoreError, StoreFailure};
 use tokio::sync::Mutex;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Error, Row};
 
 use super::WantedFeed;
 use super::blocked::KEYS;
@@ -22,7 +24,7 @@ use super::log::{self, Tail, slot};
 use super::native::NativeTable;
 use super::redeliveries::Redeliveries;
 use super::session::{BEGIN, Parameters, Session, fenced, transaction};
-use super::{adopt, maintain};
+use super::{adopt, lease, maintain};
 
 /// [`Outbox`] for PostgreSQL.
 pub struct PostgresOutbox {
@@ -32,8 +34,8 @@ pub struct PostgresOutbox {
     /// used again.
     client: Mutex<Option<Client>>,
     feed: WantedFeed,
-    /// The reader of the log, for the epoch of a lease, as long as a feed uses it.
-    tail: StandardMutex<(i64, Weak<Tail>)>,
+    /// The readers of the log, by the epochs of leases, each for as long as a feed uses it.
+    tails: StandardMutex<HashMap<i64, Weak<Tail>>>,
     /// What takes the native outbox's place, where the contract is another.
     foreign: Option<ForeignOutbox>,
 }
@@ -49,7 +51,7 @@ impl PostgresOutbox {
             retention: options.duration("retention").unwrap_or_default(),
             client: Mutex::new(None),
             feed: WantedFeed::of(options),
-            tail: StandardMutex::new((0, Weak::new())),
+            tails: StandardMutex::default(),
             foreign: ForeignOutbox::from_options(options)?,
         })
     }
@@ -67,22 +69,24 @@ impl PostgresOutbox {
         if self.feed == WantedFeed::Poll {
             return None;
         }
-        let mut slot = self.tail.lock().expect("nobody panics while holding it");
-        if let Some(tail) = slot.1.upgrade().filter(|_| slot.0 == lease.epoch) {
+        let mut tails = self.tails.lock().expect("nobody panics while holding it");
+        tails.retain(|_, tail| tail.strong_count() > 0);
+        if let Some(tail) = tails.get(&lease.epoch).and_then(Weak::upgrade) {
             return Some(tail);
         }
         let tail = Arc::new(Tail::start(&self.connector, lease));
-        *slot = (lease.epoch, Arc::downgrade(&tail));
+        tails.insert(lease.epoch, Arc::downgrade(&tail));
         Some(tail)
     }
 
     /// Makes sure that what the option `feed` asks for can be, and that a slot that is not used any more holds no log back.
     async fn settle_feed(&self, lease: &Lease) -> Result<(), StoreError> {
         let session = Session::open(&self.connector, lease).await?;
+        log::drop_left_over(&session).await?;
         match self.feed {
             WantedFeed::Auto => {}
             WantedFeed::Wal => {
-                let obstacles = slot::obstacles(session.client()).await?;
+                let obstacles = slot::obstacles(session.client(), lease.group).await?;
                 if !obstacles.is_empty() {
                     let words = format!(
                         "feed = \"wal\" cannot follow the log: {}. Or set feed = \"auto\" or \"poll\", which poll meanwhile",
@@ -98,36 +102,56 @@ impl PostgresOutbox {
 
     /// Runs one statement in a transaction whose commit is durable.
     async fn run(&self, doing: &str, sql: &str, parameters: &Parameters<'_>) -> Result<Vec<Row>, StoreError> {
+        let run = async |client: &Client| transaction(client, BEGIN, client.query_typed(sql, parameters)).await;
+        self.with_client(doing, run).await
+    }
+
+    /// Does something on the connection of the small calls.
+    async fn with_client<T>(
+        &self,
+        doing: &str,
+        work: impl AsyncFnOnce(&Client) -> Result<T, Error>,
+    ) -> Result<T, StoreError> {
         let mut slot = self.client.lock().await;
         let client = match slot.take().filter(|client| !client.is_closed()) {
             Some(client) => client,
             None => self.connector.connect().await?,
         };
-        let rows = transaction(&client, BEGIN, client.query_typed(sql, parameters)).await;
-        let rows = rows.map_err(|error| failed(doing, error))?;
+        let done = work(&client).await.map_err(|error| failed(doing, error))?;
         *slot = Some(client);
-        Ok(rows)
+        Ok(done)
+    }
+
+    /// What is not in Onewrite's own table is not spread: there one place in the log, or the rows themselves, say what is settled.
+    fn refuse_groups(&self, member: &Member) -> Result<(), StoreError> {
+        if member.groups == 1 || self.foreign.is_none() {
+            return Ok(());
+        }
+        Err(StoreError::new(StoreFailure::Refused, NOT_SPREAD))
     }
 }
 
+/// Why events of another contract are in one group.
+pub(crate) const NOT_SPREAD: &str = "only Onewrite's own outbox (contract = \"native\") can be spread over processes; leave groups at 1, \
+                                     by which several processes of one name are an active one and its standbys";
+
 #[async_trait]
 impl Outbox for PostgresOutbox {
-    async fn acquire(&self, relay: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError> {
-        const ACQUIRE: &str = "\
-            INSERT INTO onewrite.relay (name, epoch, holder, renewed_at, expires_at) \
-            VALUES ($1, 1, $2, clock_timestamp(), clock_timestamp() + $3 * interval '1 second') \
-            ON CONFLICT (name) DO UPDATE SET epoch = relay.epoch + 1, holder = excluded.holder, \
-              renewed_at = clock_timestamp(), expires_at = clock_timestamp() + $3 * interval '1 second' \
-            WHERE relay.holder IS NULL OR relay.expires_at IS NULL OR relay.expires_at <= clock_timestamp() \
-            RETURNING epoch";
-        let seconds = ttl.as_secs_f64();
-        let parameters: Parameters<'_> = vec![(&relay, Type::TEXT), (&holder, Type::TEXT), (&seconds, Type::FLOAT8)];
-        let rows = self.run("taking the lease", ACQUIRE, &parameters).await?;
-        Ok(rows.first().map(|row| Lease {
-            relay: relay.to_owned(),
-            holder: holder.to_owned(),
-            epoch: row.get(0),
-        }))
+    async fn claim(&self, member: &Member, group: u32, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        self.refuse_groups(member)?;
+        let claim = async |client: &Client| lease::claim(client, member, group, ttl).await;
+        self.with_client("taking the lease", claim).await
+    }
+
+    async fn attend(&self, member: &Member, ttl: Duration) -> Result<Standing, StoreError> {
+        self.refuse_groups(member)?;
+        let attend = async |client: &Client| lease::attend(client, member, ttl).await;
+        self.with_client("looking how groups are spread", attend).await
+    }
+
+    async fn leave(&self, member: &Member) -> Result<(), StoreError> {
+        let leave = async |client: &Client| lease::leave(client, member).await;
+        self.with_client("leaving the relay", leave).await
     }
 
     async fn renew(
@@ -140,16 +164,16 @@ impl Outbox for PostgresOutbox {
         const RENEW: &str = "\
             WITH lease AS (UPDATE onewrite.relay SET renewed_at = clock_timestamp(), \
                 expires_at = clock_timestamp() + $3 * interval '1 second' \
-              WHERE name = $1 AND epoch = $2 AND holder IS NOT NULL RETURNING name), \
+              WHERE name = $1 AND epoch = $2 AND holder IS NOT NULL RETURNING name, epoch), \
             reported AS (UPDATE onewrite.route SET state = report.state, delivered = route.delivered + report.delivered, \
                 failed = route.failed + report.failed, last_error = report.last_error, updated_at = clock_timestamp() \
               FROM lease, unnest($4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[]) \
                 AS report (name, state, delivered, failed, last_error) \
-              WHERE route.relay = lease.name AND route.name = report.name \
+              WHERE route.relay = lease.name AND route.name = report.name AND route.epoch = lease.epoch \
                 AND (report.delivered <> 0 OR report.failed <> 0 OR route.state <> report.state \
                      OR route.last_error IS DISTINCT FROM report.last_error)) \
-            SELECT route.name, coalesce(route.paused, false), route.halted \
-            FROM lease LEFT JOIN onewrite.route ON route.relay = lease.name ORDER BY route.name";
+            SELECT route.name, coalesce(bool_or(route.paused), false), min(route.halted) \
+            FROM lease LEFT JOIN onewrite.route ON route.relay = lease.name GROUP BY route.name ORDER BY route.name";
         let columns = ReportColumns::new(reports);
         let seconds = ttl.as_secs_f64();
         let mut parameters: Parameters<'_> = vec![

@@ -5,11 +5,12 @@ use onewrite_core::{StoreError, StoreFailure};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::lease::small;
 use super::session::{BEGIN, Parameters, Session};
 use super::snapshot::Snapshot;
 
 const LOAD: &str = "SELECT floor_snapshot, floor_sequence, window_snapshot, window_sequence, pending, epoch \
-                    FROM onewrite.route WHERE relay = $1 AND name = $2";
+                    FROM onewrite.route WHERE relay = $1 AND name = $2 AND lane_group = $3";
 
 /// The row's own epoch is compared as well: an update that waited for the next holder's sees that holder's row.
 const RECORD: &str = "UPDATE onewrite.route SET floor_snapshot = $4, floor_sequence = $5, window_snapshot = $6, \
@@ -20,7 +21,8 @@ const RECORD: &str = "UPDATE onewrite.route SET floor_snapshot = $4, floor_seque
 /// Reads a route's progress, under the fence. Also returns the last sequence value drawn before the fence.
 pub(super) async fn load(session: &Session, route: &str) -> Result<(Progress<Snapshot>, i64), StoreError> {
     let lease = session.lease();
-    let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&route, Type::TEXT)];
+    let group = small(lease.group.index);
+    let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&route, Type::TEXT), (&group, Type::INT2)];
     let read = session.client().query_typed_opt(LOAD, &parameters);
     let (row, low) = session.fenced("reading the recorded progress", BEGIN, read).await?;
     let Some(row) = row else {

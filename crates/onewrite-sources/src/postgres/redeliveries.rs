@@ -24,6 +24,8 @@ pub(super) struct Redeliveries {
     route: String,
     aside: Aside,
     replays: Replays,
+    /// The statement that records how far replays are.
+    record_replays: String,
     generation: u64,
     /// What was handed out and is not settled.
     out: BTreeMap<Position, Item>,
@@ -50,6 +52,7 @@ impl Redeliveries {
             route: share.route.clone(),
             aside: Aside::new(share),
             replays: Replays::new(share),
+            record_replays: replays::record(share.group),
             generation: 0,
             out: BTreeMap::new(),
         })
@@ -101,7 +104,7 @@ impl Redeliveries {
                 let (locked, removed, recorded) = futures::join!(
                     client.execute_typed(LOCK_ROUTE, &lock),
                     client.execute_typed(REMOVE, &remove),
-                    client.execute_typed(replays::RECORD, &replays)
+                    client.execute_typed(&self.record_replays, &replays)
                 );
                 let locked = locked?;
                 removed.and(recorded).map(|_| locked)

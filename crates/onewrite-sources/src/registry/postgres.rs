@@ -14,7 +14,7 @@ use tokio_postgres::types::Type;
 use super::{MigrateRequest, Migrated, Opened, SourceType};
 use crate::postgres::connection::Connector;
 use crate::postgres::error::failed;
-use crate::postgres::{FIELDS, PostgresGround, PostgresOutbox, operations};
+use crate::postgres::{FIELDS, NOT_SPREAD, PostgresGround, PostgresOutbox, operations};
 use crate::words::age;
 
 pub(super) const TYPE: SourceType = SourceType {
@@ -22,20 +22,28 @@ pub(super) const TYPE: SourceType = SourceType {
     description: "PostgreSQL 14 and later, also behind a transaction pooler",
     fields: FIELDS,
     open,
+    spreads,
     migrate: |options, request| Box::pin(migrate(options, request)),
     script,
     ground: Some(|options| Ok(Arc::new(PostgresGround::from_options(options)?))),
 };
 
-fn open(options: &Options) -> Result<Opened, StoreError> {
+fn open(options: &Options, groups: u32) -> Result<Opened, StoreError> {
     retention(options)?;
     let outbox = PostgresOutbox::from_options(options)?;
     let place = outbox.place();
     Ok(Opened {
         outbox: Arc::new(outbox),
-        operations: Arc::new(operations(options)?),
+        operations: Arc::new(operations(options)?.groups(groups)),
         place,
     })
+}
+
+fn spreads(options: &Options) -> Result<(), &'static str> {
+    match options.text("contract") {
+        None | Some("native") => Ok(()),
+        Some(_) => Err(NOT_SPREAD),
+    }
 }
 
 async fn migrate(options: Options, request: MigrateRequest) -> Result<Migrated, StoreError> {
@@ -96,7 +104,9 @@ fn script(options: &Options, request: &MigrateRequest) -> Result<String, StoreEr
 
 fn migration(options: &Options, request: &MigrateRequest) -> Result<MigrateOptions, StoreError> {
     let retention = retention(options)?;
-    let migration = MigrateOptions::default().retention(retention);
+    let migration = MigrateOptions::default()
+        .retention(retention)
+        .groups(request.groups.unwrap_or(1));
     let Some(time) = request.rotation else {
         return Ok(migration);
     };

@@ -7,19 +7,20 @@ use onewrite_core::options::Options;
 use onewrite_core::{StoreError, StoreFailure};
 
 use super::{MigrateRequest, Migrated, Opened, SourceType};
-use crate::sqlite::{FIELDS, Place, SqliteGround, SqliteOperations, SqliteOutbox};
+use crate::sqlite::{FIELDS, NOT_SPREAD, Place, SqliteGround, SqliteOperations, SqliteOutbox};
 
 pub(super) const TYPE: SourceType = SourceType {
     name: "sqlite",
     description: "SQLite: an outbox in a file, for one machine",
     fields: FIELDS,
     open,
+    spreads: |_| Err(NOT_SPREAD),
     migrate: |options, request| Box::pin(migrate(options, request)),
     script,
     ground: Some(|options| Ok(Arc::new(SqliteGround::from_options(options)?))),
 };
 
-fn open(options: &Options) -> Result<Opened, StoreError> {
+fn open(options: &Options, _: u32) -> Result<Opened, StoreError> {
     let outbox = SqliteOutbox::from_options(options)?;
     let place = format!("{}, feed poll", outbox.place().path().display());
     Ok(Opened {

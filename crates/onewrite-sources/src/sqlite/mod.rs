@@ -24,6 +24,7 @@ use onewrite_core::options::{Field, Kind};
 
 pub use ground::SqliteGround;
 pub use operations::SqliteOperations;
+pub(crate) use outbox::NOT_SPREAD;
 pub use outbox::SqliteOutbox;
 pub use place::Place;
 

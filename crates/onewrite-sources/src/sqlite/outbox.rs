@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use onewrite_core::options::Options;
-use onewrite_core::routing::Share;
+use onewrite_core::routing::{Group, Share};
+use onewrite_core::spread::Standing;
 use onewrite_core::store::{Maintenance, RouteControl, RouteReport};
-use onewrite_core::{Lease, Outbox, Source, StoreError};
+use onewrite_core::{Lease, Member, Outbox, Source, StoreError, StoreFailure};
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use tokio::sync::Mutex;
 
@@ -16,6 +17,10 @@ use super::place::Place;
 use super::redeliveries::Redeliveries;
 use super::worker::{Worker, fenced_out};
 use super::{adopt, maintain};
+
+/// Why its events are in one group.
+pub(crate) const NOT_SPREAD: &str = "an SQLite outbox is for one machine and is not spread over processes; leave groups at 1, by which several \
+                                     processes of one name are an active one and its standbys";
 
 /// [`Outbox`] for SQLite.
 pub struct SqliteOutbox {
@@ -56,14 +61,17 @@ impl SqliteOutbox {
 
 #[async_trait]
 impl Outbox for SqliteOutbox {
-    async fn acquire(&self, relay: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+    async fn claim(&self, member: &Member, _: u32, ttl: Duration) -> Result<Option<Lease>, StoreError> {
         const ACQUIRE: &str = "\
             INSERT INTO onewrite_relay (name, epoch, holder, renewed_at, expires_at) \
             VALUES (?1, 1, ?2, unixepoch('subsec'), unixepoch('subsec') + ?3) \
             ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1, holder = excluded.holder, \
               renewed_at = excluded.renewed_at, expires_at = excluded.expires_at \
             WHERE holder IS NULL OR expires_at IS NULL OR expires_at <= unixepoch('subsec') RETURNING epoch";
-        let (name, who, seconds) = (relay.to_owned(), holder.to_owned(), ttl.as_secs_f64());
+        if member.groups > 1 {
+            return Err(StoreError::new(StoreFailure::Refused, NOT_SPREAD));
+        }
+        let (name, who, seconds) = (member.relay.clone(), member.holder.clone(), ttl.as_secs_f64());
         let worker = self.worker().await?;
         let acquire = worker.run("taking the lease", move |connection| {
             connection
@@ -72,10 +80,19 @@ impl Outbox for SqliteOutbox {
         });
         let epoch = acquire.await?;
         Ok(epoch.map(|epoch| Lease {
-            relay: relay.to_owned(),
-            holder: holder.to_owned(),
+            relay: member.relay.clone(),
+            group: Group::ALL,
+            holder: member.holder.clone(),
             epoch,
         }))
+    }
+
+    async fn attend(&self, _: &Member, _: Duration) -> Result<Standing, StoreError> {
+        Err(StoreError::new(StoreFailure::Refused, NOT_SPREAD))
+    }
+
+    async fn leave(&self, _: &Member) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn renew(

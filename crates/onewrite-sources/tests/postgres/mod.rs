@@ -5,6 +5,7 @@ mod batches;
 mod crash;
 mod fences;
 pub mod fixture;
+mod groups;
 mod log_crash;
 mod log_large;
 mod log_refusals;

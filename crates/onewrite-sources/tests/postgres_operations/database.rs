@@ -3,7 +3,7 @@
 use onewrite::postgres::{Grant, MigrateOptions, Privileges, migrate};
 use onewrite_core::Operations;
 use onewrite_core::options::{Field, Kind, Options, Secret, Value};
-use onewrite_core::routing::{Match, Pattern, Share};
+use onewrite_core::routing::{Group, Match, Pattern, Share};
 use onewrite_core::store::{ParkedFilter, Status};
 use onewrite_sources::postgres::PostgresOperations;
 use onewrite_testkit::servers::{self, Postgres};
@@ -115,6 +115,7 @@ impl Database {
         let share = Share {
             relay: "shop".into(),
             route: name.into(),
+            group: Group::ALL,
             wanted,
             taken: Vec::new(),
         };

@@ -66,7 +66,7 @@ async fn a_relay_can_be_given_up_and_its_history_stays() {
     let expected = Forgotten {
         routes: vec!["bills".to_owned(), "orders".to_owned()],
         parked: 1,
-        slot: None,
+        slots: Vec::new(),
     };
     assert_eq!(forgotten, expected);
     let left = "SELECT concat_ws('|', (SELECT count(*) FROM onewrite.route), (SELECT count(*) FROM onewrite.replay), \

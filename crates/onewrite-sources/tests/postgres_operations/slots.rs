@@ -94,7 +94,7 @@ async fn a_slot_whose_relay_is_gone_is_told_until_the_relay_is_given_up() {
         assert_eq!(status(&operations).await.relays.len(), 1, "nothing was done");
         database.run(&format!("ALTER ROLE {role} REPLICATION")).await;
         let forgotten = operations.forget("shop").await.expect("it is given up");
-        assert_eq!(forgotten.slot.as_deref(), Some("onewrite_shop"));
+        assert_eq!(forgotten.slots, ["onewrite_shop"]);
         assert_eq!(status(&operations).await.alarms, []);
         assert_eq!(database.read("SELECT count(*) FROM pg_replication_slots").await, "0");
     }

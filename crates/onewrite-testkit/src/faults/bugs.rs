@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::routing::Share;
 use onewrite_core::sink::Finding;
+use onewrite_core::spread::Standing;
 use onewrite_core::store::{Maintenance, RouteControl, RouteReport};
 use onewrite_core::{
-    BatchLimit, DeliveryReport, Event, Lease, Outbox, Outcome, Parking, Position, Settlement, Sink, SinkConnector,
-    Source, Sourced, StoreError,
+    BatchLimit, DeliveryReport, Event, Lease, Member, Outbox, Outcome, Parking, Position, Settlement, Sink,
+    SinkConnector, Source, Sourced, StoreError,
 };
 
 use super::sinks::pass_on;
@@ -165,8 +166,16 @@ struct BuggyOutbox {
 
 #[async_trait]
 impl Outbox for BuggyOutbox {
-    async fn acquire(&self, relay: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError> {
-        self.inner.acquire(relay, holder, ttl).await
+    async fn claim(&self, member: &Member, group: u32, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        self.inner.claim(member, group, ttl).await
+    }
+
+    async fn attend(&self, member: &Member, ttl: Duration) -> Result<Standing, StoreError> {
+        self.inner.attend(member, ttl).await
+    }
+
+    async fn leave(&self, member: &Member) -> Result<(), StoreError> {
+        self.inner.leave(member).await
     }
 
     async fn renew(

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use onewrite_core::{StoreError, StoreFailure};
+use onewrite_core::{Lease, StoreError, StoreFailure};
 
 use super::changes::{Changes, Watcher};
-use super::state::State;
+use super::state::{LeaseBug, State};
 use super::transaction::MemoryTransaction;
 
 /// A database in memory that holds an outbox. Clones are the same database.
@@ -79,19 +79,19 @@ impl MemoryDatabase {
         self.changed();
     }
 
-    /// A planted bug: from now on progress is taken from whoever sends it, also from a relay whose lease is another's by now.
-    pub fn take_unfenced_writes(&self) {
-        self.state().unfenced = true;
-    }
-
     /// A planted bug: from now on a replay is through without what was not recorded as settled when it came there.
     pub fn finish_replays_early(&self) {
         self.state().hasty_replays = true;
     }
 
-    /// The epoch of a relay's last lease; 0 before the first.
-    pub fn epoch(&self, relay: &str) -> i64 {
-        self.state().relays.get(relay).map_or(0, |relay| relay.epoch)
+    /// From now on its leases have this bug.
+    pub fn plant(&self, bug: LeaseBug) {
+        self.state().bug = Some(bug);
+    }
+
+    /// Whether a lease is the last of its group, so that what its holder writes is no zombie's.
+    pub fn holds(&self, lease: &Lease) -> bool {
+        self.state().holds(lease)
     }
 
     /// How many commits there were.

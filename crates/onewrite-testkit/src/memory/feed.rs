@@ -28,7 +28,7 @@ impl Feed {
         let progress = database
             .call(|state| {
                 state.fence(lease)?;
-                Ok(state.route(&share.relay, &share.route)?.progress.clone())
+                Ok(state.route(&share.relay, &share.route, share.group)?.progress.clone())
             })
             .await?;
         let windows = Windows::new(progress);
@@ -118,7 +118,9 @@ impl Source for Feed {
             .call(|state| {
                 state.fence(&self.lease)?;
                 self.windows.settle(settlement);
-                state.route(&self.share.relay, &self.share.route)?.progress = self.windows.progress();
+                state
+                    .route(&self.share.relay, &self.share.route, self.share.group)?
+                    .progress = self.windows.progress();
                 Ok(())
             })
             .await

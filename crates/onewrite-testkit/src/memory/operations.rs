@@ -1,20 +1,23 @@
 //! The database as operators see it.
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use onewrite_core::event::headers_from_json;
-use onewrite_core::routing::Share;
+use onewrite_core::routing::{Group, Share};
 use onewrite_core::sink::Finding;
 use onewrite_core::store::{
-    Forgotten, ParkedEdit, ParkedEvent, ParkedFilter, RelayStatus, Replay, ReplayRequest, ReplayStatus, Retained,
-    RouteStatus, SegmentStatus, Status,
+    Forgotten, GroupStatus, ParkedEdit, ParkedEvent, ParkedFilter, RelayStatus, Replay, ReplayRequest, ReplayStatus,
+    Retained, RouteStatus, SegmentStatus, Status,
 };
 use onewrite_core::{Operations, StoreError, StoreFailure};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::database::MemoryDatabase;
-use super::state::{Aside, ParkedRow, RelayRow, ReplayRow, RouteRow, Standing, State};
+use super::state::{Aside, ParkedRow, ReplayRow, RouteKey, RouteRow, Standing, State};
 
 #[async_trait]
 impl Operations for MemoryDatabase {
@@ -24,16 +27,8 @@ impl Operations for MemoryDatabase {
             let bytes = state.rows.values().map(|row| row.plain.payload.len() as i64).sum();
             Ok(Status {
                 schema_version: 1,
-                relays: state
-                    .relays
-                    .iter()
-                    .map(|(name, row)| relay_status(name, row, now))
-                    .collect(),
-                routes: state
-                    .routes
-                    .iter()
-                    .map(|((relay, route), row)| route_status(state, relay, route, row))
-                    .collect(),
+                relays: relays(state, now),
+                routes: routes(state),
                 segments: vec![SegmentStatus {
                     name: "memory".to_owned(),
                     bytes,
@@ -122,15 +117,15 @@ impl Operations for MemoryDatabase {
 
     async fn set_paused(&self, relay: &str, route: Option<&str>, paused: bool) -> Result<u64, StoreError> {
         self.call(|state| {
-            let mut count = 0;
-            for ((of, name), row) in &mut state.routes {
+            let mut found = BTreeSet::new();
+            for ((of, name, _), row) in &mut state.routes {
                 if of == relay && route.is_none_or(|route| route == name) {
                     row.paused = paused;
                     row.halted.take_if(|_| !paused);
-                    count += 1;
+                    found.insert(name);
                 }
             }
-            Ok(count)
+            Ok(found.len() as u64)
         })
         .await
     }
@@ -195,9 +190,11 @@ fn replay(state: &mut State, request: &ReplayRequest) -> Result<Replay, StoreErr
     })
 }
 
+/// What a route takes, in whatever group.
 fn share_of(state: &State, relay: &str, route: &str) -> Option<Share> {
-    let row = state.routes.get(&(relay.to_owned(), route.to_owned()))?;
-    Share::from_definition(relay, route, &row.definition)
+    let of_route = |((of, name, _), _): &(&RouteKey, &RouteRow)| of == relay && name == route;
+    let (_, row) = state.routes.iter().find(of_route)?;
+    Some(Share::from_definition(relay, route, &row.definition)?.in_group(Group::ALL))
 }
 
 /// How many events a replay is still to bring.
@@ -224,25 +221,25 @@ fn replay_status(state: &State, id: i64, row: &ReplayRow) -> ReplayStatus {
 fn forget(state: &mut State, relay: &str) -> Result<Forgotten, StoreError> {
     let refused = |words: String| Err(StoreError::new(StoreFailure::Refused, words));
     let now = Instant::now();
-    match state.relays.get(relay) {
-        None => return refused(format!("there is no relay {relay:?}")),
-        Some(row) if row.holder.is_some() && row.expires_at.is_some_and(|at| at > now) => {
-            return refused(format!("relay {relay:?} is run at present"));
-        }
-        Some(_) => state.relays.remove(relay),
-    };
-    let own = state.routes.keys().filter(|(of, _)| of == relay);
-    let routes = own.map(|(_, route)| route.clone()).collect();
-    state.routes.retain(|(of, _), _| of != relay);
+    if state.leases(relay).next().is_none() {
+        return refused(format!("there is no relay {relay:?}"));
+    }
+    if state.leases(relay).any(|row| row.is_held(now)) {
+        return refused(format!("relay {relay:?} is run at present"));
+    }
+    state.relays.retain(|(of, _), _| of != relay);
+    let own = state.routes.keys().filter(|(of, _, _)| of == relay);
+    let routes: BTreeSet<String> = own.map(|(_, route, _)| route.clone()).collect();
+    state.routes.retain(|(of, _, _), _| of != relay);
     let before = state.parked.len();
     state.parked.retain(|_, parked| parked.relay != relay);
     let parked = (before - state.parked.len()) as u64;
     state.replays.retain(|_, replay| replay.request.relay != relay);
     state.skipped.retain(|(of, _)| of != relay);
     Ok(Forgotten {
-        routes,
+        routes: routes.into_iter().collect(),
         parked,
-        slot: None,
+        slots: Vec::new(),
     })
 }
 
@@ -300,19 +297,56 @@ fn shown(id: i64, parked: &ParkedRow, with_payload: bool) -> ParkedEvent {
     }
 }
 
-fn relay_status(name: &str, row: &RelayRow, now: Instant) -> RelayStatus {
-    RelayStatus {
-        name: name.to_owned(),
-        holder: row.holder.clone().filter(|_| row.expires_at.is_some_and(|at| at > now)),
-        epoch: row.epoch,
-        renewed_seconds_ago: row.renewed_at.map(|at| (now - at).as_secs_f64()),
-        feed: None,
-        feed_reason: None,
-        slot: None,
+fn relays(state: &State, now: Instant) -> Vec<RelayStatus> {
+    let mut relays: BTreeMap<&str, Vec<GroupStatus>> = BTreeMap::new();
+    for ((name, index), row) in &state.relays {
+        if *index >= row.groups {
+            continue;
+        }
+        let unsettled = state
+            .routes
+            .iter()
+            .filter(|((relay, _, group), _)| (relay, group) == (name, index));
+        let held = row.is_held(now);
+        relays.entry(name).or_default().push(GroupStatus {
+            index: *index,
+            holder: row.holder.clone().filter(|_| held),
+            epoch: row.epoch,
+            renewed_seconds_ago: row.renewed_at.map(|at| (now - at).as_secs_f64()),
+            lease_seconds: row.expires_at.filter(|_| held).map(|at| (at - now).as_secs_f64()),
+            feed: None,
+            feed_reason: None,
+            slot: None,
+            unsettled: unsettled
+                .map(|(key, row)| route_status(state, key, row).unsettled)
+                .sum(),
+            lag_seconds: None,
+        });
     }
+    let relay = |(name, groups): (&str, Vec<GroupStatus>)| {
+        let mut relay = RelayStatus::of_groups(name.to_owned(), groups);
+        if relay.groups.len() == 1 {
+            relay.groups.clear();
+        }
+        relay
+    };
+    relays.into_iter().map(relay).collect()
 }
 
-fn route_status(state: &State, relay: &str, route: &str, row: &RouteRow) -> RouteStatus {
+/// Each route once.
+fn routes(state: &State) -> Vec<RouteStatus> {
+    let mut routes: BTreeMap<(&str, &str), RouteStatus> = BTreeMap::new();
+    for (key, row) in &state.routes {
+        let group = route_status(state, key, row);
+        match routes.entry((&key.0, &key.1)) {
+            Entry::Vacant(place) => _ = place.insert(group),
+            Entry::Occupied(mut route) => route.get_mut().absorb(group),
+        }
+    }
+    routes.into_values().collect()
+}
+
+fn route_status(state: &State, (relay, route, _): &RouteKey, row: &RouteRow) -> RouteStatus {
     let share = Share::from_definition(relay, route, &row.definition);
     let unsettled: Vec<_> = state
         .rows
@@ -325,13 +359,13 @@ fn route_status(state: &State, relay: &str, route: &str, row: &RouteRow) -> Rout
         let own = state
             .parked
             .values()
-            .filter(|parked| parked.relay == relay && parked.route == route);
+            .filter(|parked| parked.relay == *relay && parked.route == *route);
         own.filter(|parked| (parked.state == Aside::Held) == held).count() as i64
     };
     let oldest = unsettled.iter().map(|(_, event)| event.occurred_at).min();
     RouteStatus {
-        relay: relay.to_owned(),
-        route: route.to_owned(),
+        relay: relay.clone(),
+        route: route.clone(),
         state: row.state.as_str().to_owned(),
         halted: row.halted.clone(),
         unsettled: Some(unsettled.len() as i64),

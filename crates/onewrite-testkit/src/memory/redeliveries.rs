@@ -84,7 +84,7 @@ impl Redeliveries {
 
     fn is_due(&self, state: &State, parked: &ParkedRow) -> bool {
         let Share { relay, route, .. } = &self.share;
-        if parked.relay != *relay {
+        if parked.relay != *relay || !parked.row.plain.is_in(self.share.group) {
             return false;
         }
         match parked.state {

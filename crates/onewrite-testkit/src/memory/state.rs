@@ -1,10 +1,11 @@
 //! What the database in memory holds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 use onewrite_core::event::headers_from_json;
-use onewrite_core::routing::Share;
+use onewrite_core::routing::{Group, Share};
 use onewrite_core::store::{Lease, ReplayRequest, RouteState};
 use onewrite_core::windows::Progress;
 use onewrite_core::{Event, Position, Sourced, StoreError, StoreFailure};
@@ -30,6 +31,18 @@ pub struct PlainRow {
     pub content_type: String,
     /// Its payload.
     pub payload: Vec<u8>,
+}
+
+impl PlainRow {
+    /// Whether it is in a group of lanes.
+    pub fn is_in(&self, group: Group) -> bool {
+        let mut hash = DefaultHasher::new();
+        match &self.key {
+            Some(key) => key.hash(&mut hash),
+            None => self.id.hash(&mut hash),
+        }
+        group.holds(hash.finish())
+    }
 }
 
 impl From<&onewrite::Event> for PlainRow {
@@ -72,32 +85,68 @@ pub struct State {
     pub server: Server,
     /// Keys that an open transaction has appended to, and which one.
     pub(super) locked_keys: HashMap<String, u64>,
-    pub(super) relays: BTreeMap<String, RelayRow>,
-    /// By relay and name.
-    pub(super) routes: BTreeMap<(String, String), RouteRow>,
+    /// By relay and group. Rows of groups that a smaller layout has not are kept for their epochs.
+    pub(super) relays: BTreeMap<(String, u32), RelayRow>,
+    /// By relay and id.
+    pub(super) members: BTreeMap<(String, String), MemberRow>,
+    /// By relay, name and group.
+    pub(super) routes: BTreeMap<RouteKey, RouteRow>,
     pub(super) parked: BTreeMap<i64, ParkedRow>,
     pub(super) last_parked: i64,
     /// Events that were given up, by relay and sequence.
     pub(super) skipped: BTreeSet<(String, u64)>,
-    /// A planted bug: nobody is a zombie.
-    pub(super) unfenced: bool,
+    /// A planted bug in the leases.
+    pub(super) bug: Option<LeaseBug>,
     pub(super) replays: BTreeMap<i64, ReplayRow>,
     /// A planted bug: what is not recorded as settled is no part of a replay.
     pub(super) hasty_replays: bool,
 }
 
+/// Relay, name and group.
+pub(super) type RouteKey = (String, String, u32);
+
+/// A bug that a database's leases can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseBug {
+    /// Progress is taken from whoever sends it.
+    Unfenced,
+    /// A group is given away while another layout is held, and those who hold it are not fenced.
+    MixesLayouts,
+    /// Progress is taken from whoever holds, or held, any group of the relay under an epoch that is not older than the oldest
+    /// that is held.
+    UnfencedByGroup,
+}
+
+/// The lease of a group.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RelayRow {
     pub epoch: i64,
+    /// How many groups the layout has to which it belongs.
+    pub groups: u32,
     pub holder: Option<String>,
+    pub member: String,
     pub renewed_at: Option<Instant>,
     pub expires_at: Option<Instant>,
 }
 
-/// A route of a relay.
+impl RelayRow {
+    pub fn is_held(&self, now: Instant) -> bool {
+        self.holder.is_some() && self.expires_at.is_some_and(|at| at > now)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct MemberRow {
+    pub groups: u32,
+    pub expires_at: Instant,
+}
+
+/// A route of a relay in one group.
 #[derive(Clone, Debug)]
 pub struct RouteRow {
     pub(super) definition: String,
+    /// How many groups the layout has to which it belongs.
+    pub(super) groups: u32,
     /// How far it is; a snapshot is the count of commits that it sees.
     pub progress: Progress<u64>,
     pub(super) state: RouteState,
@@ -109,9 +158,10 @@ pub struct RouteRow {
 }
 
 impl RouteRow {
-    pub(super) fn new(definition: String, floor: u64, pending: Vec<u64>) -> Self {
+    pub(super) fn new(share: &Share, floor: u64, pending: Vec<u64>) -> Self {
         Self {
-            definition,
+            definition: share.definition(),
+            groups: share.group.count,
             progress: Progress {
                 floor,
                 window: None,
@@ -240,23 +290,28 @@ impl Row {
 
     /// Whether the route takes it.
     pub fn is_taken_by(&self, share: &Share) -> bool {
-        share.takes(&self.plain.topic, self.plain.event_type.as_deref())
+        share.takes(&self.plain.topic, self.plain.event_type.as_deref()) && self.plain.is_in(share.group)
     }
 }
 
 impl State {
-    /// Refuses whoever holds an older epoch than the lease's last holder.
+    /// Refuses whoever is not the last holder of the lease's group.
     ///
     /// # Errors
     /// `Fenced`.
     pub fn fence(&self, lease: &Lease) -> Result<(), StoreError> {
-        let epoch = self.relays.get(&lease.relay).map_or(0, |relay| relay.epoch);
-        if epoch == lease.epoch || self.unfenced {
+        let own = self.leases(&lease.relay);
+        let held = match self.bug {
+            Some(LeaseBug::Unfenced) => true,
+            Some(LeaseBug::UnfencedByGroup) => own.map(|row| row.epoch).min() <= Some(lease.epoch),
+            None | Some(LeaseBug::MixesLayouts) => self.holds(lease),
+        };
+        if held {
             return Ok(());
         }
         let words = format!(
-            "another process holds the lease of relay {:?}: epoch {epoch}, this one had {}",
-            lease.relay, lease.epoch
+            "another process holds the lease of relay {:?} (group {}; this one had epoch {})",
+            lease.relay, lease.group, lease.epoch
         );
         Err(StoreError::new(StoreFailure::Fenced, words))
     }
@@ -274,7 +329,7 @@ impl State {
 
     /// How an event stands under a route's share.
     fn standing(&self, share: &Share, sequence: u64, row: &Row) -> Standing {
-        let name = (share.relay.clone(), share.route.clone());
+        let name = (share.relay.clone(), share.route.clone(), share.group.index);
         let mut parked = self.parked.values();
         let aside =
             parked.find(|aside| (aside.sequence, &aside.relay, &aside.route) == (sequence, &share.relay, &share.route));
@@ -298,14 +353,28 @@ impl State {
         })
     }
 
+    /// Whether this is the last lease of its group.
+    pub fn holds(&self, lease: &Lease) -> bool {
+        let row = self.relays.get(&(lease.relay.clone(), lease.group.index));
+        row.is_some_and(|row| row.epoch == lease.epoch)
+    }
+
+    /// The leases of a relay.
+    pub(super) fn leases(&self, relay: &str) -> impl Iterator<Item = &RelayRow> {
+        self.relays
+            .iter()
+            .filter(move |((of, _), _)| of == relay)
+            .map(|(_, row)| row)
+    }
+
     /// A route's row.
     ///
     /// # Errors
     /// `Refused`, when it was never adopted.
-    pub fn route(&mut self, relay: &str, route: &str) -> Result<&mut RouteRow, StoreError> {
-        let words = || format!("route {route:?} of relay {relay:?} was never adopted");
+    pub fn route(&mut self, relay: &str, route: &str, group: Group) -> Result<&mut RouteRow, StoreError> {
+        let words = || format!("route {route:?} of relay {relay:?} was never adopted in group {group}");
         self.routes
-            .get_mut(&(relay.to_owned(), route.to_owned()))
+            .get_mut(&(relay.to_owned(), route.to_owned(), group.index))
             .ok_or_else(|| StoreError::new(StoreFailure::Refused, words()))
     }
 }

@@ -1,6 +1,6 @@
 //! A whole relay over the database in memory, with everything going wrong, judged by the promise.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use onewrite_testkit::faults::{Fault, Faulty, SinkBug, SourceBug, When, buggy_co
 use onewrite_testkit::memory::{MemoryBroker, MemoryDatabase, MemoryTransaction};
 use onewrite_testkit::wait;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How long anything may take, on the pretended clock.
@@ -261,6 +261,61 @@ async fn a_standby_takes_over_when_the_holder_dies() {
     stopped(stop, second).await;
     let verdict = shop.verdict(&[&broker]).await;
     assert!(verdict.holds(), "{verdict}");
+}
+
+/// How many groups each process holds.
+async fn holdings(database: &MemoryDatabase) -> BTreeMap<String, usize> {
+    let mut held = BTreeMap::new();
+    for relay in database.status().await.unwrap().relays {
+        for holder in relay.groups.into_iter().filter_map(|group| group.holder) {
+            *held.entry(holder).or_default() += 1;
+        }
+    }
+    held
+}
+
+async fn spread_as(database: &MemoryDatabase, expected: &[usize]) {
+    let as_expected = async || {
+        let mut held: Vec<usize> = holdings(database).await.into_values().collect();
+        held.sort_unstable();
+        (held == expected).then_some(())
+    };
+    wait::until(&format!("the groups are held {expected:?}"), as_expected).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn processes_share_the_groups_and_take_over_from_each_other_in_time() {
+    let (lease, second) = (Duration::from_secs(10), Duration::from_secs(1));
+    let mut shop = Shop::new(3);
+    let (broker, database) = (broker(), shop.database.clone());
+    let routes = [route("all", "*", broker.connector())];
+    let process = |holder: &str| {
+        start(Relay {
+            groups: 7,
+            lease_ttl: lease,
+            ..relay(holder, &routes, Arc::new(database.clone()))
+        })
+    };
+    let (_, killed) = process("killed");
+    spread_as(&shop.database, &[7]).await;
+    let (stop, stopping) = process("stopped");
+    spread_as(&shop.database, &[3, 4]).await;
+    let (stop_last, last) = process("last");
+    spread_as(&shop.database, &[2, 2, 3]).await;
+    shop.trade(100, &["a"]).await;
+    killed.abort();
+    let began = Instant::now();
+    spread_as(&shop.database, &[3, 4]).await;
+    assert!(began.elapsed() <= lease + second, "{:?}", began.elapsed());
+    shop.trade(100, &["a"]).await;
+    let began = Instant::now();
+    stopped(stop, stopping).await;
+    spread_as(&shop.database, &[7]).await;
+    assert!(began.elapsed() <= 3 * second, "{:?}", began.elapsed());
+    shop.settled(&["all"]).await;
+    stopped(stop_last, last).await;
+    let verdict = shop.verdict(&[&broker]).await;
+    assert!(verdict.holds() && verdict.committed > 200, "{verdict}");
 }
 
 /// Again and again the lease goes to somebody else while its holder is in the middle of deliveries and does not know.

@@ -7,6 +7,7 @@ use super::error::MigrateError;
 use crate::limits::{ROTATION_SECONDS_MAX, ROTATION_SECONDS_MIN};
 use crate::schema::Migration;
 use crate::schema::postgres::grants::Grant;
+use crate::schema::postgres::groups::create_publications;
 use crate::schema::postgres::{LATEST, MigrateOptions, Rotation, pending, prelude};
 
 /// Brings the schema to the newest version and returns the versions that were applied, none where there was nothing to do. Then
@@ -36,6 +37,9 @@ pub async fn migrate(client: &mut Client, options: &MigrateOptions) -> Result<Ve
     rotate(client, options)
         .await
         .map_err(failed("changing the rotation of segments"))?;
+    publish_groups(client, options)
+        .await
+        .map_err(failed("creating the publications of groups of lanes"))?;
     Ok(applied)
 }
 
@@ -109,6 +113,16 @@ async fn rotate(client: &mut Client, options: &MigrateOptions) -> Result<(), Err
     if let Some(rotation) = options.change_of(current_rotation(&transaction).await?) {
         transaction.batch_execute(&rotation.sql()).await?;
     }
+    transaction.commit().await
+}
+
+async fn publish_groups(client: &mut Client, options: &MigrateOptions) -> Result<(), Error> {
+    if options.groups <= 1 {
+        return Ok(());
+    }
+    let transaction = client.transaction().await?;
+    transaction.batch_execute(&prelude(options)).await?;
+    transaction.batch_execute(&create_publications(options.groups)).await?;
     transaction.commit().await
 }
 

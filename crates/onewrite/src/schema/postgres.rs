@@ -1,6 +1,7 @@
 //! The schema for PostgreSQL 14 and later.
 
 pub mod grants;
+pub mod groups;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -30,6 +31,11 @@ pub const MIGRATIONS: &[Migration] = &[
         version: 4,
         name: "skipped",
         sql: include_str!("postgres/0004_skipped.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "groups",
+        sql: include_str!("postgres/0005_groups.sql"),
     },
 ];
 
@@ -65,6 +71,9 @@ pub fn print(version: i64, options: &MigrateOptions, grants: &[Grant]) -> String
     if let Some(rotation) = options.change_of(Rotation::default()) {
         let _ = write!(script, "\nBEGIN;\n{}\n{}COMMIT;\n", prelude(options), rotation.sql());
     }
+    if options.groups > 1 {
+        let _ = write!(script, "\n{}", groups::create_publications(options.groups));
+    }
     for grant in grants {
         let _ = write!(script, "\n{}", grant.sql());
     }
@@ -83,6 +92,9 @@ pub struct MigrateOptions {
     /// How long to wait for a lock. While a step waits for a lock on the outbox, every append waits behind it, so the wait is
     /// short: 5 seconds by default. A step that gave up can be tried again. Zero waits for as long as it takes.
     pub lock_timeout: Duration,
+    /// Into how many groups of lanes a relay cuts the key space; of several, each gets a publication of its own where the server
+    /// can filter rows.
+    pub groups: u32,
 }
 
 impl Default for MigrateOptions {
@@ -91,6 +103,7 @@ impl Default for MigrateOptions {
             rotation: None,
             retention: Duration::ZERO,
             lock_timeout: Duration::from_secs(5),
+            groups: 1,
         }
     }
 }
@@ -114,6 +127,13 @@ impl MigrateOptions {
     #[must_use]
     pub fn lock_timeout(mut self, lock_timeout: Duration) -> Self {
         self.lock_timeout = lock_timeout;
+        self
+    }
+
+    /// Sets into how many groups of lanes a relay cuts the key space.
+    #[must_use]
+    pub fn groups(mut self, groups: u32) -> Self {
+        self.groups = groups;
         self
     }
 

@@ -5,6 +5,7 @@ mod campaign;
 mod contracts;
 mod durability;
 mod foreign;
+mod groups;
 mod guide;
 mod large;
 mod outage;

@@ -30,6 +30,10 @@ pub struct Setup<'a> {
     pub route: &'a str,
     /// More sinks and routes, as the configuration has them.
     pub more: &'a str,
+    /// Into how many groups of lanes the key space is cut.
+    pub groups: u32,
+    /// The lease's time.
+    pub lease: &'a str,
 }
 
 impl Setup<'_> {
@@ -42,6 +46,8 @@ impl Setup<'_> {
             kafka: &[],
             route: "",
             more: "",
+            groups: 1,
+            lease: "2s",
         }
     }
 }
@@ -71,14 +77,16 @@ impl<B: Broker> World<B> {
         let postgres = Postgres::start(setup.version, &[]).await;
         let database = postgres.database().await;
         let program = Program::with(&format!(
-            "name = \"shop\"\n[source]\ntype = \"postgres\"\nurl = \"{}\"\nfeed = \"{}\"\n\
+            "name = \"shop\"\ngroups = {}\n[source]\ntype = \"postgres\"\nurl = \"{}\"\nfeed = \"{}\"\n\
              [sinks.events]\n{}\n\
              [[routes]]\nname = \"orders\"\nmatch = {{ topic = \"shop.*\" }}\nsink = \"events\"\nmax_in_flight_events = {IN_FLIGHT}\n{}\n\
-             [lease]\nttl = \"2s\"\n{}",
+             [lease]\nttl = \"{}\"\n{}",
+            setup.groups,
             database.url,
             setup.feed,
             broker.sink(),
             setup.route,
+            setup.lease,
             setup.more
         ));
         let migrated = program.run(&["migrate"]);

@@ -103,7 +103,7 @@ async fn rebase(
     const REBASE: &str = "\
         INSERT INTO onewrite.route (relay, name, epoch, definition, floor_snapshot, floor_sequence, log_commit, log_index, log_pending) \
         VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8) \
-        ON CONFLICT (relay, name) DO UPDATE SET epoch = excluded.epoch, definition = excluded.definition, \
+        ON CONFLICT (relay, name, lane_group) DO UPDATE SET epoch = excluded.epoch, lane_groups = 1, definition = excluded.definition, \
           floor_snapshot = excluded.floor_snapshot, floor_sequence = excluded.floor_sequence, window_snapshot = NULL, \
           window_sequence = NULL, pending = excluded.pending, log_commit = excluded.log_commit, log_index = excluded.log_index, \
           log_pending = excluded.log_pending, updated_at = clock_timestamp()";
@@ -124,7 +124,7 @@ async fn rebase(
 #[cfg(test)]
 mod tests {
     use onewrite_core::options::Options;
-    use onewrite_core::routing::Match;
+    use onewrite_core::routing::{Group, Match};
 
     use super::*;
     use crate::postgres::FIELDS;
@@ -143,6 +143,7 @@ mod tests {
         let share = Share {
             relay: "r".into(),
             route: "a".into(),
+            group: Group::ALL,
             wanted: Match::default(),
             taken: Vec::new(),
         };

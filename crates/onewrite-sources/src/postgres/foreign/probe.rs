@@ -2,7 +2,7 @@
 
 use onewrite_core::StoreError;
 use onewrite_core::error::chain;
-use onewrite_core::routing::{Match, Share};
+use onewrite_core::routing::{Group, Match, Share};
 use onewrite_core::sink::Finding;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -143,6 +143,7 @@ fn everything() -> Share {
     Share {
         relay: String::new(),
         route: String::new(),
+        group: Group::ALL,
         wanted: Match::default(),
         taken: Vec::new(),
     }

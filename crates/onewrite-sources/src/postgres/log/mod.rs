@@ -20,5 +20,5 @@ mod ticks;
 pub(super) use follower::{Follower, Window};
 pub(super) use limits::COPIED_BYTES;
 pub use shared::{LogRow, Shared, Subscription};
-pub(super) use tail::{Tail, record, stop_following};
+pub(super) use tail::{Tail, drop_left_over, record, stop_following};
 pub use ticks::Tick;

@@ -7,6 +7,7 @@ use onewrite_core::{StoreError, StoreFailure};
 use onewrite_pgoutput::{Column, Relation, Tuple};
 use uuid::Uuid;
 
+use super::super::lanes;
 use super::super::rows::{Decoder, Microseconds, RawEvent};
 use super::limits::COPIED_BYTES;
 use super::shared::LogRow;
@@ -91,6 +92,11 @@ impl Found {
     pub fn topic_and_type(&self) -> (Cow<'_, str>, Option<Cow<'_, str>>) {
         let text = |at: usize| self.raw(at).map(String::from_utf8_lossy);
         (text(TOPIC).unwrap_or_default(), text(TYPE))
+    }
+
+    /// The hash by which the event's group is decided.
+    pub fn hash(&self) -> Result<u64, StoreError> {
+        Ok(lanes::of_event(self.raw(KEY), Uuid::from_bytes(self.fixed(ID)?)))
     }
 
     /// The event.

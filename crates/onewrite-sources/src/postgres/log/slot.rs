@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use onewrite::schema::postgres::PUBLICATION;
+use onewrite_core::routing::Group;
 use onewrite_core::{StoreError, StoreFailure};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -11,10 +12,15 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
 
 use super::super::error::failed;
+use super::super::lanes::is_published;
 use super::limits::{SLOT_CREATION_TIMEOUT, SLOT_RELEASE_TIMEOUT};
 
-/// The name of the slot of a relay: slots are the server's, not the database's, and know small letters, digits and `_` only.
-pub(crate) fn name(database: &str, relay: &str) -> String {
+/// The name of the slot of a relay's group: slots are the server's, not the database's, and know small letters, digits and `_` only.
+pub(crate) fn name(database: &str, relay: &str, group: Group) -> String {
+    let of = match group.is_all() {
+        true => String::new(),
+        false => format!("{}of{}_", group.index, group.count),
+    };
     let digest = Sha256::digest(format!("{database}\0{relay}"));
     let tail: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
     let plain = relay.chars().map(|character| match character.to_ascii_lowercase() {
@@ -22,7 +28,8 @@ pub(crate) fn name(database: &str, relay: &str) -> String {
         _ => '_',
     });
     // 63 bytes at the most.
-    format!("onewrite_{}_{tail}", plain.take(40).collect::<String>())
+    let plain: String = plain.take(40 - of.len()).collect();
+    format!("onewrite_{plain}_{of}{tail}")
 }
 
 /// What was done to have a slot to read, for the log.
@@ -40,11 +47,15 @@ pub(crate) enum Prepared {
 ///
 /// # Errors
 /// When the server could not be asked.
-pub(crate) async fn obstacles(client: &Client) -> Result<Vec<String>, StoreError> {
+pub(crate) async fn obstacles(client: &Client, group: Group) -> Result<Vec<String>, StoreError> {
     const PUBLISHED: &str = "\
         SELECT EXISTS (SELECT 1 FROM pg_publication_tables WHERE pubname = $1 AND schemaname = 'onewrite' AND tablename = 'outbox') \
                AND EXISTS (SELECT 1 FROM pg_publication WHERE pubname = $1 AND pubinsert AND pubviaroot)";
     let mut found = obstacles_of_server(client).await?;
+    // A group's own publication does, where there is one.
+    if !group.is_all() && is_published(client, group).await? {
+        return Ok(found);
+    }
     let row = client.query_typed_one(PUBLISHED, &[(&PUBLICATION, Type::TEXT)]).await;
     if !row.map_err(|error| failed(ASKING, error))?.get::<_, bool>(0) {
         found.push(format!(
@@ -149,6 +160,19 @@ pub(crate) async fn advance(client: &Client, slot: &str) -> Result<(), StoreErro
     advanced
         .map(drop)
         .map_err(|error| failed("moving the slot to the end of the log", error))
+}
+
+/// Drops the slot if it is there and of this database, whoever reads it. Only for slots under whose name nobody reads any more.
+///
+/// # Errors
+/// As of [`free`].
+pub(crate) async fn discard(client: &Client, slot: &str) -> Result<(), StoreError> {
+    const HERE: &str = "SELECT 1 FROM pg_replication_slots WHERE slot_name = $1 AND plugin = 'pgoutput' AND database = current_database()";
+    let here = client.query_typed_opt(HERE, &[(&slot, Type::TEXT)]).await;
+    if here.map_err(|error| failed("looking at the slot", error))?.is_some() && free(client, slot).await?.is_some() {
+        drop_slot(client, slot).await?;
+    }
+    Ok(())
 }
 
 /// Removes the slot if it is there and nobody reads it, so that it holds no log back; tells whether it was there.
@@ -290,14 +314,20 @@ mod tests {
 
     #[test]
     fn a_name_fits_and_tells_relays_and_databases_apart() {
-        let long = name("shop", &"Ä.b-C".repeat(20));
-        assert!(long.len() <= 63 && long.starts_with("onewrite___b_c"), "{long}");
-        assert!(
-            long.bytes()
-                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
-        );
-        assert_ne!(name("shop", "a"), name("shop2", "a"));
-        assert_ne!(name("shop", "a-b"), name("shop", "a.b"));
-        assert_eq!(name("shop", "a"), name("shop", "a"));
+        for group in [Group::ALL, Group { index: 63, count: 64 }] {
+            let long = name("shop", &"Ä.b-C".repeat(20), group);
+            assert!(long.len() <= 63 && long.starts_with("onewrite___b_c"), "{long}");
+            assert!(
+                long.bytes()
+                    .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+            );
+        }
+        let named = |database: &str, relay: &str| name(database, relay, Group::ALL);
+        assert_ne!(named("shop", "a"), named("shop2", "a"));
+        assert_ne!(named("shop", "a-b"), named("shop", "a.b"));
+        assert_eq!(named("shop", "a"), named("shop", "a"));
+        let of_group = |index, count| name("shop", "a", Group { index, count });
+        assert!(of_group(1, 4).starts_with("onewrite_a_1of4_"));
+        assert_ne!(of_group(1, 4), of_group(1, 3));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use onewrite::schema::postgres::PUBLICATION;
 use onewrite_core::error::chain;
-use onewrite_core::routing::Share;
+use onewrite_core::routing::{Group, Share};
 use onewrite_core::{Lease, StoreError, StoreFailure};
 use onewrite_pgoutput::{LogicalMessage, Message, Tuple, decode};
 use tokio::time::sleep;
@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::super::connection::Connector;
 use super::super::feed::Log;
+use super::super::lanes::Published;
 use super::super::rows::Decoder;
 use super::super::session::{BEGIN, Parameters, Session};
 use super::limits::{RETRY_FIRST, RETRY_MAX};
@@ -84,45 +85,49 @@ impl Reader {
     /// Follows the log until that fails.
     async fn follow(&mut self, began: &mut bool) -> StoreError {
         match self.start().await {
-            Ok((session, stream)) => {
+            Ok((session, stream, picks)) => {
                 *began = true;
                 self.shared.stream_began();
                 // The first tick shows the routes that the log is read.
                 self.shared.want();
                 tokio::select! {
                     error = tick(session, self.shared.clone()) => error,
-                    error = self.read(stream) => error,
+                    error = self.read(stream, picks) => error,
                 }
             }
             Err(error) => error,
         }
     }
 
-    async fn start(&mut self) -> Result<(Session, Stream), StoreError> {
+    async fn start(&mut self) -> Result<(Session, Stream, Group), StoreError> {
         let session = Session::open(&self.connector, &self.lease).await?;
         session.fence().await?;
         let client = session.client();
-        let obstacles = slot::obstacles(client).await?;
+        let group = self.lease.group;
+        let obstacles = slot::obstacles(client, group).await?;
         if !obstacles.is_empty() {
             return Err(StoreError::new(StoreFailure::Refused, obstacles.join("; ")));
         }
         let database = client.query_typed_one("SELECT current_database()::text", &[]).await;
         let database =
             database.map_err(|error| super::super::error::failed("asking for the database's name", error))?;
-        let name = slot::name(database.get(0), &self.lease.relay);
+        let name = slot::name(database.get(0), &self.lease.relay, group);
+        let published = Published::of(client, group, PUBLICATION).await?;
+        drop_other(&session, &name).await?;
         let prepared = slot::prepare(client, &name).await?;
         if prepared == Prepared::Found {
             slot::advance(client, &name).await?;
         }
-        let stream = Stream::start(&self.connector, &name, PUBLICATION, Form::Binary).await?;
-        self.tell_following(&session, &name, &prepared).await?;
-        Ok((session, stream))
+        let stream = Stream::start(&self.connector, &name, &published.publication, Form::Binary).await?;
+        self.tell_following(&session, &name, &prepared, &published).await?;
+        Ok((session, stream, published.picks))
     }
 
-    async fn read(&self, mut stream: Stream) -> StoreError {
+    async fn read(&self, mut stream: Stream, picks: Group) -> StoreError {
         let mut reading = Reading {
             shared: &self.shared,
             lease: &self.lease,
+            picks,
             layouts: HashMap::new(),
             decoder: Decoder::default(),
             heard: false,
@@ -145,13 +150,25 @@ impl Reader {
     }
 
     /// Tells people, and the database for `status`, that the log is followed.
-    async fn tell_following(&mut self, session: &Session, slot: &str, prepared: &Prepared) -> Result<(), StoreError> {
+    async fn tell_following(
+        &mut self,
+        session: &Session,
+        slot: &str,
+        prepared: &Prepared,
+        published: &Published,
+    ) -> Result<(), StoreError> {
         let story = match prepared {
             Prepared::Found => format!("the slot {slot} was there"),
             Prepared::Created => format!("the slot {slot} was created"),
             Prepared::Replaced(reason) => format!("the slot {slot} was made anew, since {reason}"),
         };
-        let words = format!("{story}; what was written before is read from the table, so nothing is missing");
+        let whole = match self.lease.group.is_all() || published.publication != PUBLICATION {
+            true => "",
+            false => {
+                "; all groups' rows come and are picked out here, since there is no publication of this group alone"
+            }
+        };
+        let words = format!("{story}; what was written before is read from the table, so nothing is missing{whole}");
         tracing::info!(relay = %self.lease.relay, feed = "wal", "following the log: {words}");
         self.told = None;
         record(session, "wal", &words, Some(slot)).await
@@ -195,7 +212,8 @@ pub(crate) async fn record(session: &Session, feed: &str, reason: &str, slot: Op
 
 /// Drops the slot that the relay had, so that it holds no log back, and writes down that it polls.
 pub(crate) async fn stop_following(session: &Session, reason: &str) -> Result<(), StoreError> {
-    const SLOT: &str = "UPDATE onewrite.relay SET slot = NULL FROM (SELECT slot FROM onewrite.relay WHERE name = $1) AS before \
+    const SLOT: &str = "UPDATE onewrite.relay SET slot = NULL \
+                        FROM (SELECT slot FROM onewrite.relay WHERE name = $1 AND epoch = $2) AS before \
                         WHERE name = $1 AND epoch = $2 RETURNING before.slot";
     let lease = session.lease();
     let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&lease.epoch, Type::INT8)];
@@ -208,10 +226,52 @@ pub(crate) async fn stop_following(session: &Session, reason: &str) -> Result<()
     record(session, "poll", reason, None).await
 }
 
+/// Drops the slot that is written down for the lease's group under another name, as that of another layout is.
+async fn drop_other(session: &Session, name: &str) -> Result<(), StoreError> {
+    const OTHER: &str = "SELECT slot FROM onewrite.relay WHERE name = $1 AND epoch = $2 AND slot <> $3";
+    let lease = session.lease();
+    let parameters: Parameters<'_> = vec![
+        (&lease.relay, Type::TEXT),
+        (&lease.epoch, Type::INT8),
+        (&name, Type::TEXT),
+    ];
+    for row in session.query("looking for another slot", OTHER, &parameters).await? {
+        slot::discard(session.client(), row.get(0)).await?;
+    }
+    Ok(())
+}
+
+/// Drops the slots of groups that the present layout has not, so that they hold no log back. One that cannot be dropped stays
+/// written down, and an alarm tells of it.
+pub(crate) async fn drop_left_over(session: &Session) -> Result<(), StoreError> {
+    const LEFT_OVER: &str =
+        "SELECT slot FROM onewrite.relay WHERE name = $1 AND lane_group >= lane_groups AND slot IS NOT NULL";
+    const FORGET: &str =
+        "UPDATE onewrite.relay SET slot = NULL, feed = NULL, feed_reason = NULL WHERE name = $1 AND slot = $2";
+    let relay = &session.lease().relay;
+    let of_relay: Parameters<'_> = vec![(relay, Type::TEXT)];
+    for row in session
+        .query("looking for slots that are left over", LEFT_OVER, &of_relay)
+        .await?
+    {
+        let name: &str = row.get(0);
+        if let Err(error) = slot::discard(session.client(), name).await {
+            tracing::warn!(relay = %relay, slot = name, error = %chain(&error), "a slot whose group is no more cannot be dropped");
+            continue;
+        }
+        let parameters: Parameters<'_> = vec![(relay, Type::TEXT), (&name, Type::TEXT)];
+        session.query("noting that a slot is gone", FORGET, &parameters).await?;
+        tracing::info!(relay = %relay, slot = name, "the slot is dropped, since its group is no more");
+    }
+    Ok(())
+}
+
 /// What the messages of one stream are read with.
 struct Reading<'a> {
     shared: &'a Shared,
     lease: &'a Lease,
+    /// The group whose rows are picked out of what comes.
+    picks: Group,
     /// The tables that came, by their numbers; `None` for one that is not the outbox.
     layouts: HashMap<u32, Option<Layout>>,
     decoder: Decoder,
@@ -263,6 +323,9 @@ impl Reading<'_> {
             return Ok(());
         };
         let found = layout.read(tuple)?;
+        if !self.picks.is_all() && !self.picks.holds(found.hash()?) {
+            return Ok(());
+        }
         let (topic, event_type) = found.topic_and_type();
         let Some(receiver) = self.shared.receiver(&topic, event_type.as_deref()) else {
             return Ok(());

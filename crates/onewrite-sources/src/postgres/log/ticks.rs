@@ -140,12 +140,15 @@ async fn write(session: &Session, writer: i64, number: u64) -> Result<(), StoreE
 
 #[cfg(test)]
 mod tests {
+    use onewrite_core::routing::Group;
+
     use super::*;
 
     #[test]
     fn a_tick_is_read_by_the_relay_that_wrote_it() {
         let lease = |epoch, relay: &str| Lease {
             relay: relay.to_owned(),
+            group: Group::ALL,
             holder: String::new(),
             epoch,
         };

@@ -21,7 +21,7 @@ pub(in crate::postgres) enum Need {
 pub(in crate::postgres) async fn needs(client: &Client, segment: &str) -> Result<Vec<Need>, Error> {
     // A lateral row for each is what leads the planner to the index, whatever it believes about the values.
     let routes = format!(
-        "SELECT relay, name FROM onewrite.route WHERE \
+        "SELECT DISTINCT relay, name FROM onewrite.route WHERE \
          EXISTS (SELECT 1 FROM onewrite.{segment} WHERE xid >= pg_snapshot_xmax(floor_snapshot::pg_snapshot)) \
          OR EXISTS (SELECT 1 FROM pg_snapshot_xip(floor_snapshot::pg_snapshot) AS under_way, \
                     LATERAL (SELECT 1 FROM onewrite.{segment} WHERE xid = under_way LIMIT 1) AS of_it) \
@@ -31,7 +31,7 @@ pub(in crate::postgres) async fn needs(client: &Client, segment: &str) -> Result
     );
     // A replay of a route that is gone never ends.
     let replays = format!(
-        "SELECT replay.id, route.relay, route.name FROM onewrite.replay JOIN onewrite.route \
+        "SELECT DISTINCT replay.id, route.relay, route.name FROM onewrite.replay JOIN onewrite.route \
          ON route.relay = replay.relay AND route.name = replay.route WHERE finished_at IS NULL \
          AND progress < (SELECT max(sequence) FROM onewrite.{segment}) \
          AND up_to >= (SELECT min(sequence) FROM onewrite.{segment}) ORDER BY replay.id"

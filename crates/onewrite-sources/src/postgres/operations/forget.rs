@@ -1,11 +1,14 @@
 //! Giving a relay up for good.
 
+use std::collections::BTreeSet;
+
 use onewrite_core::store::Forgotten;
 use onewrite_core::{StoreError, StoreFailure};
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Transaction};
 
 use super::super::error::failed;
+use super::super::lease::LOCK_LAYOUT;
 use super::super::log::slot;
 
 const FORGETTING: &str = "giving up the relay";
@@ -17,26 +20,32 @@ const FORGETTING: &str = "giving up the relay";
 pub(super) async fn forget(client: &mut Client, relay: &str) -> Result<Forgotten, StoreError> {
     let wrong = |error: Error| failed(FORGETTING, error);
     let transaction = client.transaction().await.map_err(wrong)?;
-    // The lock keeps the lease from being taken until all is gone.
-    const LOCK: &str = "SELECT slot, CASE WHEN expires_at > clock_timestamp() THEN holder END FROM onewrite.relay \
-                        WHERE name = $1 FOR UPDATE";
-    let row = transaction
-        .query_typed_opt(LOCK, &[(&relay, Type::TEXT)])
-        .await
-        .map_err(wrong)?;
-    let Some(row) = row else {
+    // The locks keep a lease from being taken until all is gone.
+    const RELAY: &str = "SELECT slot, CASE WHEN expires_at > clock_timestamp() THEN holder END FROM onewrite.relay \
+                         WHERE name = $1 ORDER BY lane_group FOR UPDATE";
+    const MEMBERS: &str = "SELECT holder FROM onewrite.member WHERE relay = $1 AND expires_at > clock_timestamp()";
+    let of_relay = [(&relay as &(dyn ToSql + Sync), Type::TEXT)];
+    let locked = transaction.execute_typed(LOCK_LAYOUT, &of_relay).await;
+    locked.map_err(wrong)?;
+    let groups = transaction.query_typed(RELAY, &of_relay).await.map_err(wrong)?;
+    if groups.is_empty() {
         return Err(unknown(&transaction, relay).await.map_err(wrong)?);
-    };
-    if let Some(holder) = row.get::<_, Option<&str>>(1) {
+    }
+    let members = transaction.query_typed(MEMBERS, &of_relay).await.map_err(wrong)?;
+    let holders = groups.iter().filter_map(|row| row.get::<_, Option<&str>>(1));
+    let runs: BTreeSet<&str> = holders.chain(members.iter().map(|row| row.get(0))).collect();
+    if !runs.is_empty() {
+        let runs: Vec<&str> = runs.into_iter().collect();
         return Err(refused(format!(
-            "the relay {relay:?} is run by {holder}; stop it first, and give up only what nobody runs any more"
+            "the relay {relay:?} is run by {}; stop it first, and give up only what nobody runs any more",
+            runs.join(", ")
         )));
     }
-    let slot = match row.get::<_, Option<String>>(0) {
-        Some(slot) => drop_slot(&transaction, slot).await?,
-        None => None,
-    };
-    let forgotten = remove(&transaction, relay, slot).await.map_err(wrong)?;
+    let mut slots = Vec::new();
+    for slot in groups.iter().filter_map(|row| row.get::<_, Option<String>>(0)) {
+        slots.extend(drop_slot(&transaction, slot).await?);
+    }
+    let forgotten = remove(&transaction, relay, slots).await.map_err(wrong)?;
     transaction.commit().await.map_err(wrong)?;
     Ok(forgotten)
 }
@@ -58,12 +67,13 @@ async fn drop_slot(transaction: &Transaction<'_>, slot: String) -> Result<Option
     }
 }
 
-async fn remove(transaction: &Transaction<'_>, relay: &str, slot: Option<String>) -> Result<Forgotten, Error> {
+async fn remove(transaction: &Transaction<'_>, relay: &str, slots: Vec<String>) -> Result<Forgotten, Error> {
     let of_relay = [(&relay as _, Type::TEXT)];
     // How far back the outbox reaches is everybody's business.
     const BEQUEATH: &str = "UPDATE onewrite.relay SET emptied_through = greatest(relay.emptied_through, gone.emptied_through), \
                             emptied_until = greatest(relay.emptied_until, gone.emptied_until) \
-                            FROM onewrite.relay AS gone WHERE gone.name = $1 AND relay.name <> $1";
+                            FROM (SELECT max(emptied_through) AS emptied_through, max(emptied_until) AS emptied_until \
+                                  FROM onewrite.relay WHERE name = $1) AS gone WHERE relay.name <> $1";
     transaction.execute_typed(BEQUEATH, &of_relay).await?;
     let routes = "DELETE FROM onewrite.route WHERE relay = $1 RETURNING name";
     let mut routes: Vec<String> = transaction
@@ -73,21 +83,22 @@ async fn remove(transaction: &Transaction<'_>, relay: &str, slot: Option<String>
         .map(|row| row.get(0))
         .collect();
     routes.sort_unstable();
+    routes.dedup();
     let parked = "DELETE FROM onewrite.parked_event WHERE relay = $1";
     let parked = transaction.execute_typed(parked, &of_relay).await?;
     for rest in [
         "DELETE FROM onewrite.replay WHERE relay = $1",
+        "DELETE FROM onewrite.member WHERE relay = $1",
         "DELETE FROM onewrite.skipped_event WHERE relay = $1",
         "DELETE FROM onewrite.relay WHERE name = $1",
     ] {
         transaction.execute_typed(rest, &of_relay).await?;
     }
-    Ok(Forgotten { routes, parked, slot })
+    Ok(Forgotten { routes, parked, slots })
 }
 
 async fn unknown(transaction: &Transaction<'_>, relay: &str) -> Result<StoreError, Error> {
-    const KNOWN: &str =
-        "SELECT coalesce(string_agg(quote_ident(name), ', ' ORDER BY name), 'none') FROM onewrite.relay";
+    const KNOWN: &str = "SELECT coalesce(string_agg(DISTINCT quote_ident(name), ', '), 'none') FROM onewrite.relay";
     let row = transaction.query_typed_one(KNOWN, &[]).await?;
     let known: &str = row.get(0);
     Ok(refused(format!("there is no relay {relay:?}; recorded are: {known}")))

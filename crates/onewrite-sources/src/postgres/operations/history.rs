@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, GenericClient, Row};
 
-use super::super::asked::{ASKED, WANTED};
+use super::super::asked::{WANTED, asked, progress};
 use super::super::error::failed;
 use super::super::filter::Filter;
 use super::super::rows::Microseconds;
@@ -32,7 +32,7 @@ pub(super) async fn retained(client: &impl GenericClient) -> Result<Retained, Er
 pub(super) async fn replays(client: &mut Client) -> Result<Vec<ReplayStatus>, StoreError> {
     const LISTED: &str = "\
         SELECT replay.id, replay.relay, replay.route, replay.events, requested_at, finished_at, coalesce(route.definition, '') \
-        FROM onewrite.replay LEFT JOIN onewrite.route ON route.relay = replay.relay AND route.name = replay.route \
+        FROM onewrite.replay LEFT JOIN onewrite.route ON route.relay = replay.relay AND route.name = replay.route AND lane_group = 0 \
         WHERE finished_at IS NULL OR finished_at > clock_timestamp() - make_interval(secs => $1) \
         ORDER BY finished_at IS NULL DESC, replay.id DESC LIMIT $2";
     let wrong = |error| failed("reading the replays", error);
@@ -64,12 +64,13 @@ fn replay(row: &Row) -> ReplayStatus {
     }
 }
 
-/// How many events of a replay are beyond its progress, but for what is set aside or was given up; `None` when counting them takes too long.
+/// How many events of a replay are beyond its progress in all groups, of one of which the share is, but for what is set aside or was given up; `None` when counting them takes too long.
 pub(super) async fn count(client: &mut impl GenericClient, id: i64, share: &Share) -> Result<Option<i64>, Error> {
-    let filter = Filter::new(share, 3);
+    let filter = Filter::of_any_group(share, 3);
+    let (asked, progress) = (asked(share.group), progress(share.group.count));
     let sql = format!(
-        "{ASKED} SELECT count(*) FROM asked CROSS JOIN LATERAL (SELECT 1 FROM onewrite.outbox \
-         WHERE sequence > asked.progress AND {WANTED} AND {} LIMIT $2) AS counted",
+        "{asked} SELECT count(*) FROM asked CROSS JOIN LATERAL (SELECT 1 FROM onewrite.outbox \
+         WHERE sequence > {progress} AND {WANTED} AND {} LIMIT $2) AS counted",
         filter.sql
     );
     let mut binds: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&id, Type::INT8), (&UNSETTLED_COUNT_MAX, Type::INT8)];

@@ -1,7 +1,9 @@
 //! Whether new events can be found by following the write-ahead log.
 
 use onewrite::schema::postgres::PUBLICATION;
+use onewrite::schema::postgres::groups::create_publication;
 use onewrite_core::StoreError;
+use onewrite_core::routing::Group;
 use onewrite_core::sink::{Finding, FindingLevel};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
@@ -9,6 +11,7 @@ use tokio_postgres::{Client, Error, Row};
 use super::super::WantedFeed;
 use super::super::alarms::{Slot, slots};
 use super::super::error::failed;
+use super::super::lanes::is_published;
 use crate::words::bytes;
 
 /// The version of the server from which on a standby can take slots over, as `server_version_num` gives it.
@@ -16,14 +19,17 @@ const FAILOVER_SLOTS_SINCE: i32 = 170_000;
 
 /// What the log feed needs, each with what to do where it is missing; nothing where the relay is to poll. What is missing is
 /// broken under `feed = "wal"`, and otherwise the reason for polling.
-pub(super) async fn look(client: &Client, feed: WantedFeed) -> Result<Vec<Finding>, StoreError> {
+pub(super) async fn look(client: &Client, feed: WantedFeed, groups: u32) -> Result<Vec<Finding>, StoreError> {
     if feed == WantedFeed::Poll {
         return Ok(vec![Finding::works("feed", "poll, as configured")]);
     }
-    let findings = needed(client, feed).await;
+    let own = publications_of_groups(client, groups).await?;
+    let is_whole = own.as_ref().is_some_and(|own| own.level == FindingLevel::Works);
+    let findings = needed(client, feed, groups, is_whole).await;
     let mut findings = findings.map_err(|error| failed("looking at what the log feed needs", error))?;
     let fits = findings.iter().all(|finding| finding.level == FindingLevel::Works);
     findings.insert(0, summary(feed, fits));
+    findings.extend(own);
     let notes = notes(client).await;
     findings.extend(notes.map_err(|error| failed("looking at the server's replication", error))?);
     Ok(findings)
@@ -44,11 +50,14 @@ fn summary(feed: WantedFeed, fits: bool) -> Finding {
     }
 }
 
-async fn needed(client: &Client, feed: WantedFeed) -> Result<Vec<Finding>, Error> {
+/// What the feed cannot do without. With a publication for each group the one of everything is not needed.
+async fn needed(client: &Client, feed: WantedFeed, groups: u32, by_groups: bool) -> Result<Vec<Finding>, Error> {
     let slots = slots(client).await?;
-    let mut findings = server(client, feed, &slots).await?;
+    let mut findings = server(client, feed, &slots, groups).await?;
     findings.push(role(client, feed).await?);
-    findings.push(publication(client, feed).await?);
+    if !by_groups {
+        findings.push(publication(client, feed).await?);
+    }
     findings.extend(slots.iter().map(slot));
     Ok(findings)
 }
@@ -61,8 +70,38 @@ fn lacking(feed: WantedFeed, subject: &str, words: impl Into<String>) -> Finding
     }
 }
 
-/// The level of the log, and room for one more slot and one more sender where the relay has none yet.
-async fn server(client: &Client, feed: WantedFeed, slots: &[Slot]) -> Result<Vec<Finding>, Error> {
+/// Whether each group of lanes has a publication of its own; `None` where there is but one group.
+async fn publications_of_groups(client: &Client, groups: u32) -> Result<Option<Finding>, StoreError> {
+    if groups == 1 {
+        return Ok(None);
+    }
+    let mut missing = Vec::new();
+    for group in Group::each(groups) {
+        if !is_published(client, group).await? {
+            missing.push(create_publication(group.index, group.count));
+        }
+    }
+    let subject = "publications of groups";
+    Ok(Some(match missing.first() {
+        None => Finding::works(
+            subject,
+            format!("each of the {groups} groups has one, and the server sends it no more than its rows"),
+        ),
+        Some(first) => Finding::warning(
+            subject,
+            format!(
+                "{} of {groups} groups have none of their own (or one that filters otherwise), so the server sends each of them every row, \
+                 and the relay picks out what it wants: right, but as many times the bytes. Row filters need PostgreSQL 15; as the owner \
+                 of onewrite.outbox, with CREATE on the database: `onewrite migrate`, or {first} and so on (an old one: DROP PUBLICATION \
+                 first)",
+                missing.len()
+            ),
+        ),
+    }))
+}
+
+/// The level of the log, and room for the slots and senders that the relay needs and has not yet: one for each group of lanes.
+async fn server(client: &Client, feed: WantedFeed, slots: &[Slot], groups: u32) -> Result<Vec<Finding>, Error> {
     const SERVER: &str = "\
         SELECT current_setting('wal_level'), \
                current_setting('max_replication_slots')::int8, (SELECT count(*) FROM pg_replication_slots), \
@@ -81,29 +120,38 @@ async fn server(client: &Client, feed: WantedFeed, slots: &[Slot]) -> Result<Vec
             ),
         ),
     }];
-    let (has_slot, is_read) = (
-        !slots.is_empty(),
-        slots.iter().any(|slot| slot.status.active_pid.is_some()),
-    );
-    for (subject, most, used, has_one) in [
+    let read = slots.iter().filter(|slot| slot.status.active_pid.is_some());
+    let groups = i64::from(groups);
+    for (subject, most, used, own) in [
         (
             "max_replication_slots",
             row.get::<_, i64>(1),
             row.get::<_, i64>(2),
-            has_slot,
+            slots.len(),
         ),
-        ("max_wal_senders", row.get(3), row.get(4), is_read),
+        ("max_wal_senders", row.get(3), row.get(4), read.count()),
     ] {
-        findings.push(if used < most || has_one {
+        let missing = groups - (own as i64).min(groups);
+        findings.push(if used + missing <= most {
             Finding::works(subject, format!("{used} of {most} in use"))
         } else {
             lacking(
                 feed,
                 subject,
                 format!(
-                    "all {most} are in use, and the relay needs one: drop what nobody uses (SELECT slot_name, active FROM \
+                    "{} in use, and the relay needs {}: drop what nobody uses (SELECT slot_name, active FROM \
                      pg_replication_slots;), or ALTER SYSTEM SET {subject} = {}; and restart the server",
-                    most + 5
+                    if used >= most {
+                        format!("all {most} are")
+                    } else {
+                        format!("{used} of {most} are")
+                    },
+                    if missing == 1 {
+                        "one".to_owned()
+                    } else {
+                        format!("{missing} more")
+                    },
+                    most + missing.max(5)
                 ),
             )
         });

@@ -40,7 +40,7 @@ pub(super) async fn probe(operations: &PostgresOperations) -> Vec<Finding> {
     match &operations.foreign {
         Some(foreign) => findings.extend(foreign::probe(&client, foreign).await),
         None if may_look => {
-            let log = log::look(&client, operations.feed).await;
+            let log = log::look(&client, operations.feed, operations.groups).await;
             add(&mut findings, "feed", log);
         }
         None => {}

@@ -71,7 +71,7 @@ async fn record(transaction: &Transaction<'_>, request: &ReplayRequest) -> Resul
     // A range is where progress begins and where it ends. Inserting and looking whether there is such a route are one statement,
     // so nothing can come between them.
     let insert = format!(
-        "WITH route AS (SELECT relay, name, definition FROM onewrite.route WHERE relay = $1 AND name = $2), \
+        "WITH route AS (SELECT relay, name, definition FROM onewrite.route WHERE relay = $1 AND name = $2 ORDER BY lane_group LIMIT 1), \
          asked AS (INSERT INTO onewrite.replay (relay, route, since, until, topic, key, ids, progress, up_to) \
              SELECT relay, name, $3::text::timestamptz, $4::text::timestamptz, $5, $6, $7, \
                     greatest($8 - 1, 0), least($9, ({LAST_SEQUENCE})) FROM route RETURNING id) \
@@ -100,7 +100,7 @@ async fn record(transaction: &Transaction<'_>, request: &ReplayRequest) -> Resul
 }
 
 async fn unknown(transaction: &Transaction<'_>, request: &ReplayRequest) -> Result<StoreError, StoreError> {
-    const KNOWN: &str = "SELECT relay, name FROM onewrite.route ORDER BY relay, name";
+    const KNOWN: &str = "SELECT DISTINCT relay, name FROM onewrite.route ORDER BY relay, name";
     let ReplayRequest { relay, route, .. } = request;
     let rows = transaction.query_typed(KNOWN, &[]).await;
     let rows = rows.map_err(|error| failed("reading the names of routes", error))?;

@@ -9,6 +9,7 @@ use tokio_postgres::types::Type;
 use super::super::blocked::KEYS;
 use super::super::error::failed;
 use super::super::filter::Filter;
+use super::super::lanes::and_in;
 use super::super::reading::{limits, ordered_within_bytes};
 use super::super::record;
 use super::super::rows::{Decoder, EVENT_COLUMNS, EVENT_RESULTS};
@@ -30,9 +31,11 @@ pub(super) struct Aside {
 
 impl Aside {
     pub fn new(share: &Share) -> Self {
-        let filter = Filter::new(share, 7);
+        let filter = Filter::of_any_group(share, 7);
+        let mut in_group = "true".to_owned();
+        and_in(share.group, "event_id", &mut in_group);
         Self {
-            sql: sql(&filter.sql),
+            sql: sql(&filter.sql, &in_group),
             filter,
             relay: share.relay.clone(),
             route: share.route.clone(),
@@ -81,23 +84,23 @@ impl Aside {
 }
 
 /// Three arms: the route's own events under retry (those of the catch-all only while no route takes them), its held events
-/// of keys that nothing is parked of, and the catch-all's events under retry that the route takes.
-fn sql(takes: &str) -> String {
+/// of keys that nothing is parked of, and the catch-all's events under retry that the route takes; of each what is in the group.
+fn sql(takes: &str, in_group: &str) -> String {
     let columns = format!("id AS number, sequence, event_id AS id, {EVENT_COLUMNS}, record");
     let own = format!(
         "SELECT {columns} FROM onewrite.parked_event WHERE relay = $3 AND route = $4 AND state = 'retry' \
-         AND id <> ALL($6) AND ($4 <> $5 OR ({takes})) ORDER BY sequence, number LIMIT $1"
+         AND id <> ALL($6) AND ($4 <> $5 OR ({takes})) AND {in_group} ORDER BY sequence, number LIMIT $1"
     );
     let held = format!(
         "SELECT held.* FROM keys CROSS JOIN LATERAL (SELECT {columns} FROM onewrite.parked_event \
-         WHERE relay = $3 AND route = $4 AND parked_event.key = keys.key AND state = 'held' AND id <> ALL($6) \
+         WHERE relay = $3 AND route = $4 AND parked_event.key = keys.key AND state = 'held' AND id <> ALL($6) AND {in_group} \
          ORDER BY sequence, number LIMIT $1) AS held \
          WHERE NOT EXISTS (SELECT 1 FROM onewrite.parked_event AS poison WHERE poison.relay = $3 AND poison.route = $4 \
          AND poison.key = keys.key AND poison.state = 'parked')"
     );
     let adopted = format!(
         "SELECT {columns} FROM onewrite.parked_event WHERE relay = $3 AND route = $5 AND $4 <> $5 AND state = 'retry' \
-         AND id <> ALL($6) AND ({takes}) ORDER BY sequence, number LIMIT $1"
+         AND id <> ALL($6) AND ({takes}) AND {in_group} ORDER BY sequence, number LIMIT $1"
     );
     let all = format!(
         "SELECT * FROM (({own}) UNION ALL ({held}) UNION ALL ({adopted})) AS arms ORDER BY sequence, number LIMIT $1"

@@ -1,11 +1,11 @@
 //! Replays: events that are still in the outbox, delivered again.
 
-use onewrite_core::routing::Share;
+use onewrite_core::routing::{Group, Share};
 use onewrite_core::{BatchLimit, Position, Sourced, StoreError};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::super::asked::{ASKED, SETTLED, WANTED};
+use super::super::asked::{SETTLED, WANTED, asked};
 use super::super::error::failed;
 use super::super::filter::Filter;
 use super::super::reading::limits;
@@ -16,17 +16,39 @@ use crate::runs::{Look, RunProgress, Runs};
 
 const READING: &str = "reading events to replay";
 
-/// Records how far replays are. `$1` to `$3` are relay, route and epoch.
-pub(super) const RECORD: &str = concat!(
-    "\
-    UPDATE onewrite.replay SET progress = now.progress, finished_at = CASE WHEN now.done THEN clock_timestamp() END \
-    FROM unnest($4::bigint[], $5::bigint[], $6::boolean[]) AS now (id, progress, done) \
-    WHERE replay.id = now.id AND ",
-    still_held!()
-);
+/// Records how far replays are in a group. `$1` to `$3` are relay, route and epoch.
+pub(super) fn record(group: Group) -> String {
+    const NOW: &str = "FROM unnest($4::bigint[], $5::bigint[], $6::boolean[]) AS now (id, progress, done) WHERE replay.id = now.id AND";
+    let held = still_held!();
+    if group.is_all() {
+        return format!(
+            "UPDATE onewrite.replay SET progress = now.progress, \
+             finished_at = CASE WHEN now.done THEN clock_timestamp() END {NOW} {held}"
+        );
+    }
+    let (number, count) = (group.index + 1, group.count);
+    // What is not recorded in a group is as far as the whole was when it was asked for, or when the groups changed.
+    let least = format!(
+        "(SELECT min(CASE WHEN one = {number} THEN now.progress ELSE coalesce(replay.group_progress[one], replay.progress) END) \
+         FROM generate_series(1, {count}) AS one)"
+    );
+    format!(
+        "UPDATE onewrite.replay SET group_progress[{number}] = now.progress, progress = {least}, \
+         finished_at = CASE WHEN {least} >= up_to THEN clock_timestamp() END {NOW} {held}"
+    )
+}
+
+/// How far a replay is in a group, as SQL.
+fn progress(group: Group) -> String {
+    match group.is_all() {
+        true => "progress".to_owned(),
+        false => format!("coalesce(group_progress[{}], progress)", group.index + 1),
+    }
+}
 
 /// The replays of one share that are not finished.
 pub(super) struct Replays {
+    requests: String,
     sql: String,
     filter: Filter,
     relay: String,
@@ -68,7 +90,11 @@ impl Replays {
     pub fn new(share: &Share) -> Self {
         let filter = Filter::new(share, 6);
         Self {
-            sql: sql(&filter.sql),
+            sql: sql(&filter.sql, share.group),
+            requests: format!(
+                "SELECT id, up_to, {} FROM onewrite.replay WHERE relay = $1 AND route = $2 AND finished_at IS NULL ORDER BY id",
+                progress(share.group)
+            ),
             filter,
             relay: share.relay.clone(),
             route: share.route.clone(),
@@ -79,10 +105,8 @@ impl Replays {
 
     /// The next events of the oldest request that has any to hand out, and the look that found them.
     pub async fn read(&mut self, session: &Session, limit: BatchLimit) -> Result<Found, StoreError> {
-        const REQUESTS: &str = "SELECT id, up_to, progress FROM onewrite.replay \
-                                WHERE relay = $1 AND route = $2 AND finished_at IS NULL ORDER BY id";
         let parameters: Parameters<'_> = vec![(&self.relay, Type::TEXT), (&self.route, Type::TEXT)];
-        let asked = session.client().query_typed(REQUESTS, &parameters);
+        let asked = session.client().query_typed(&self.requests, &parameters);
         let requests = session.transaction("looking for replays", BEGIN, asked).await?;
         self.runs
             .keep_only(|id| requests.iter().any(|request| request.get::<_, i64>(0) == id));
@@ -146,13 +170,14 @@ impl Replays {
 
 /// Reads what was passed over, and then what lies beyond the cursor, in one snapshot: an event that is settled meanwhile shall not
 /// come before an earlier one of its key. Rows that wait come without their payload, and so do those for which there is no room.
-fn sql(takes: &str) -> String {
+fn sql(takes: &str, group: Group) -> String {
+    let asked = asked(group);
     let rows = format!("SELECT sequence, id, {EVENT_COLUMNS}, {SETTLED} AS settled FROM onewrite.outbox WHERE");
     let taken = format!("{WANTED} AND {takes}");
     let payload = "CASE WHEN settled AND before < $3 THEN payload END";
     let results = EVENT_RESULTS.replace("payload", payload);
     format!(
-        "{ASKED} SELECT sequence, id, {results}, settled, before < $3 FROM (\
+        "{asked} SELECT sequence, id, {results}, settled, before < $3 FROM (\
          SELECT arms.*, sum(bytes) OVER (ORDER BY sequence ROWS UNBOUNDED PRECEDING) - bytes AS before FROM (\
          SELECT passed_and_beyond.*, CASE WHEN settled THEN octet_length(payload) ELSE 0 END AS bytes \
          FROM asked CROSS JOIN LATERAL (({rows} sequence = ANY ($5) AND {taken}) \

@@ -53,6 +53,6 @@ fn remove(transaction: &Transaction<'_>, relay: &str) -> rusqlite::Result<Forgot
     Ok(Forgotten {
         routes,
         parked,
-        slot: None,
+        slots: Vec::new(),
     })
 }

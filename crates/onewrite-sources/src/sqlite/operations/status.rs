@@ -42,6 +42,7 @@ fn relays(connection: &Connection) -> rusqlite::Result<Vec<RelayStatus>> {
             feed: None,
             feed_reason: None,
             slot: None,
+            groups: Vec::new(),
         })
     };
     connection.prepare(RELAYS)?.query_map([], relay)?.collect()

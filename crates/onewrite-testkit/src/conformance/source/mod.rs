@@ -2,6 +2,7 @@
 
 mod adopting;
 mod fencing;
+mod grouping;
 mod interleaving;
 mod late;
 mod leasing;
@@ -108,6 +109,14 @@ const CASES: &[Case<dyn SourceHarness>] = cases![
     interleaving::no_interleaving_and_no_crash_loses_invents_or_reorders,
     sharing::shares_are_disjoint_and_complete,
     sharing::routes_settle_each_for_itself,
+    grouping::every_event_is_in_exactly_one_group,
+    grouping::groups_settle_each_for_itself,
+    grouping::a_lease_of_one_group_is_none_of_another,
+    grouping::two_layouts_never_hold_at_once,
+    grouping::another_number_of_groups_loses_and_reorders_nothing,
+    grouping::what_is_set_aside_is_redelivered_in_its_group,
+    grouping::a_replay_is_through_when_every_group_has_its_part,
+    grouping::what_operators_ask_reaches_every_group,
     adopting::a_changed_definition_loses_nothing,
     adopting::a_new_route_begins_at_the_lowest_floor,
     leasing::one_holder_at_a_time,

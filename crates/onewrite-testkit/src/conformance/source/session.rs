@@ -118,7 +118,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    fn new(source: Box<dyn Source>) -> Self {
+    pub fn new(source: Box<dyn Source>) -> Self {
         Self { source, last: None }
     }
 

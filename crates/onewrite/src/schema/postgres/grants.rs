@@ -169,6 +169,7 @@ pub const RELAY_RIGHTS: &[Rights] = &[
         objects: &[
             "onewrite.relay",
             "onewrite.route",
+            "onewrite.member",
             "onewrite.parked_event",
             "onewrite.replay",
         ],

@@ -1,5 +1,6 @@
 //! What reading the log needs of the server: a publication, and a slot that stands where the relay left it.
 
+use onewrite_core::routing::Group;
 use onewrite_core::{Lease, StoreError, StoreFailure};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
@@ -33,7 +34,7 @@ impl Log {
     pub async fn of(client: &Client, foreign: &Foreign, relay: &str) -> Result<Self, StoreError> {
         let database = client.query_typed_one("SELECT current_database()::text", &[]).await;
         let database = database.map_err(|error| failed("asking for the database's name", error))?;
-        let slot = slot::name(database.get(0), relay);
+        let slot = slot::name(database.get(0), relay, Group::ALL);
         Ok(Self {
             publication: foreign.publication.clone().unwrap_or_else(|| slot.clone()),
             slot,
