@@ -185,8 +185,7 @@ impl Share {
             let text = |pattern: &Option<Pattern>| pattern.as_ref().map(|pattern| pattern.as_str().to_owned());
             serde_json::json!({"topic": text(&wanted.topic), "type": text(&wanted.event_type)})
         };
-        let mut definition =
-            serde_json::json!({"takes": show(&self.wanted), "after": self.taken_by_routes().map(show).collect::<Vec<_>>()});
+        let mut definition = serde_json::json!({"takes": show(&self.wanted), "after": self.taken_by_routes().map(show).collect::<Vec<_>>()});
         if !self.group.is_all() {
             definition["group"] = serde_json::json!({"index": self.group.index, "count": self.group.count});
         }
