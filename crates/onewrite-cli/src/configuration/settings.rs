@@ -86,17 +86,7 @@ impl Settings {
         let routes = route::read(&mut reader, &tree, defined);
         let log = optional(&mut reader, &tree, "log", LOG);
         let lease = optional(&mut reader, &tree, "lease", LEASE);
-        let groups = top.as_ref().and_then(|top| top.options.integer("groups"));
-        let groups = groups.and_then(|groups| u32::try_from(groups).ok()).unwrap_or(1);
-        if let (Some(top), Some(source), true) = (&top, &source, groups > 1)
-            && let Err(why) = source.source_type.spreads(&source.section.options)
-        {
-            reader.problem(
-                &top.place_of("groups"),
-                "groups",
-                format!("{groups} is not possible here: {why}"),
-            );
-        }
+        let groups = read_groups(&mut reader, top.as_ref(), source.as_ref());
         let name = top.map(|top| top.options.text("name").unwrap_or_default().to_owned());
         if let Some(message) = name.as_deref().and_then(wrong_name) {
             reader.problem(
@@ -105,16 +95,7 @@ impl Settings {
                 message,
             );
         }
-        let lease_ttl = lease.as_ref().and_then(|lease| lease.options.duration("ttl"));
-        if let (Some(lease), Some(ttl)) = (&lease, lease_ttl)
-            && !(LEASE_TTL_MIN..=LEASE_TTL_MAX).contains(&ttl)
-        {
-            reader.problem(
-                &lease.place_of("ttl"),
-                "lease.ttl",
-                "out of range; expected a time from \"2s\" to \"10m\"",
-            );
-        }
+        let lease_ttl = read_lease_ttl(&mut reader, lease.as_ref());
         let (Some(name), Some(source), Some(log), Some(lease_ttl), true) =
             (name, source, log, lease_ttl, reader.problems.is_empty())
         else {
@@ -185,6 +166,33 @@ const SECTIONS: &[&str] = &["source", "sinks", "formats", "routes", "log", "leas
 const LEASE_TTL_MIN: Duration = Duration::from_secs(2);
 /// Longest lease: nobody should wait longer for a standby.
 const LEASE_TTL_MAX: Duration = Duration::from_secs(600);
+
+/// Into how many groups of lanes the key space is cut, where the source can be spread.
+fn read_groups(reader: &mut Reader, top: Option<&Section>, source: Option<&SourceSettings>) -> u32 {
+    let groups = top.and_then(|top| top.options.integer("groups"));
+    let groups = groups.and_then(|groups| u32::try_from(groups).ok()).unwrap_or(1);
+    if let (Some(top), Some(source), true) = (top, source, groups > 1)
+        && let Err(why) = source.source_type.spreads(&source.section.options)
+    {
+        let message = format!("{groups} is not possible here: {why}");
+        reader.problem(&top.place_of("groups"), "groups", message);
+    }
+    groups
+}
+
+fn read_lease_ttl(reader: &mut Reader, lease: Option<&Section>) -> Option<Duration> {
+    let ttl = lease?.options.duration("ttl");
+    if let (Some(lease), Some(ttl)) = (lease, ttl)
+        && !(LEASE_TTL_MIN..=LEASE_TTL_MAX).contains(&ttl)
+    {
+        reader.problem(
+            &lease.place_of("ttl"),
+            "lease.ttl",
+            "out of range; expected a time from \"2s\" to \"10m\"",
+        );
+    }
+    ttl
+}
 
 fn read_source(reader: &mut Reader, tree: &Table) -> Option<SourceSettings> {
     let Some(entry) = tree.get("source") else {

@@ -45,6 +45,22 @@ fn each_is_told(cases: &[(&str, &str, &str)]) {
 }
 
 #[test]
+fn groups_are_refused_where_the_source_cannot_be_spread() {
+    let foreign =
+        "name = \"shop\"\ngroups = 2\n[source]\ntype = \"postgres\"\ncontract = \"debezium\"\ntable = \"outbox\"";
+    let file = "name = \"shop\"\ngroups = 2\n[source]\ntype = \"sqlite\"";
+    for (text, word) in [(foreign, "contract"), (file, "SQLite")] {
+        let text = format!(
+            "{text}\nurl = \"x\"\n[sinks.events]\ntype = \"stdout\"\n[[routes]]\nname = \"a\"\nsink = \"events\"\n"
+        );
+        let said = Program::with(&text).run(&["check"]);
+        assert_eq!(said.code, 2, "{}", said.err);
+        let told = said.err.contains("onewrite.toml:2: groups: 2 is not possible here") && said.err.contains(word);
+        assert!(told && said.err.contains("leave groups at 1"), "{}", said.err);
+    }
+}
+
+#[test]
 fn an_unknown_key_is_told_with_the_one_that_was_meant() {
     each_is_told(&[
         (
@@ -240,7 +256,7 @@ sink = "events"
     assert_eq!(
         told(&program),
         "error: the configuration has 8 problems\n  \
-         onewrite.toml:2: colour: unknown key; expected \"name\", \"source\", \"sinks\", \"formats\", \"routes\", \"log\", \"lease\"\n  \
+         onewrite.toml:2: colour: unknown key; expected \"name\", \"groups\", \"source\", \"sinks\", \"formats\", \"routes\", \"log\", \"lease\"\n  \
          onewrite.toml:6: source.url: found a number; expected a text (kept secret)\n  \
          onewrite.toml:7: source.feed: found \"fast\"; expected one of \"auto\", \"wal\", \"poll\"\n  \
          onewrite.toml:11: sinks.events.broker: unknown key; did you mean \"brokers\"?\n  \
