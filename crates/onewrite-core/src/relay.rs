@@ -224,6 +224,15 @@ impl Relay {
                     .lock()
                     .expect("the machine does not panic")
                     .halt_recorded();
+                // From now on the database says so, and whoever resumes the route before it is heard once changes that.
+                route.control.send_if_modified(|current| {
+                    *current = Some(RouteControl {
+                        route: route.name.clone(),
+                        paused: current.as_ref().is_some_and(|control| control.paused),
+                        halted: Some(reason),
+                    });
+                    false
+                });
             }
         }
         let controls = self.outbox.renew(lease, self.lease_ttl, &reports).await?;

@@ -25,7 +25,7 @@ const HOSTILE: &[&str] = &[
     "ordеrs",
     "\u{202e}sredro\u{200b}",
     "line\nonewrite-id: 1\r\n\r\nbody",
-    "{topic}{{key}}${HOME}",
+    "{topic}{{key}}$HOME",
     "a text that is longer than sixty-three bytes, which is all that PostgreSQL keeps of a name of its own",
 ];
 
@@ -132,7 +132,9 @@ fn delivered(program: &Program, text: &str) -> Option<()> {
 
 /// Whether the event is parked, since no broker could carry it as it is.
 fn set_aside(program: &Program, text: &str) -> Option<()> {
-    let parked = program.json(&["parked", "list", "--json"]);
+    let said = program.run(&["parked", "list", "--json"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let parked: Value = serde_json::from_str(&said.out).expect("JSON");
     let found = parked.as_array()?.iter().find(|event| event["key"] == text)?;
     let words = found["error"].as_str()?;
     assert!(text.contains('\n') && words.contains("control character"), "{words}");
@@ -153,7 +155,7 @@ const SINKS: &[&str] = &[
     "type = \"mqtt\"\nurls = [\"mqtt://127.0.0.1:{port}\"]\nuser = \"relay\"\npassword = \"{secret}\"",
     "type = \"sqs\"\nqueue_url = \"http://127.0.0.1:{port}/1/q\"\nregion = \"eu-west-1\"\naccess_key_id = \"AKIA\"\n\
      secret_access_key = \"{secret}\"\nsession_token = \"{secret}\"",
-    "type = \"sns\"\ntopic_arn = \"arn:aws:sns:eu-west-1:1:t\"\nendpoint = \"http://127.0.0.1:{port}\"\naccess_key_id = \"AKIA\"\n\
+    "type = \"sns\"\ntopic_arn = \"arn:aws:sns:eu-west-1:1:t\"\nendpoint_url = \"http://127.0.0.1:{port}\"\naccess_key_id = \"AKIA\"\n\
      secret_access_key = \"{secret}\"\nsession_token = \"{secret}\"",
     "type = \"http\"\nurl = \"http://127.0.0.1:{port}/\"\nbearer_token = \"{secret}\"\nhmac_secret = \"{secret}\"",
 ];

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use onewrite_core::machine::OnPoison;
 use onewrite_core::promise::{Found, Ledger, Verdict};
 use onewrite_core::relay::{Relay, Route};
 use onewrite_core::routing::{Match, Pattern};
@@ -405,4 +406,42 @@ async fn planted_bugs_break_the_promise_in_a_relay() {
     assert!(verdict.lost.count > 0, "cursor by id: {verdict}");
     let verdict = run_with(0, |inner| inner, source(SourceBug::FloorPastUnsettled)).await;
     assert!(verdict.lost.count > 0, "floor past unsettled: {verdict}");
+}
+
+/// A person may resume a route before the relay has learned from the database that its halt is written down.
+#[tokio::test(start_paused = true)]
+async fn a_route_that_is_resumed_goes_on_whatever_reply_is_lost() {
+    for seed in 0..60 {
+        let mut shop = Shop::new(seed);
+        let broker = MemoryBroker::new();
+        broker.refuse(|event| (event.payload == "poison").then(|| "poison".to_owned()));
+        let mut halting = route("all", "*", broker.connector());
+        halting.behaviour.on_poison = OnPoison::Halt;
+        let mut relay = relay("first", &[halting], Arc::new(shop.database.clone()));
+        // One that loses its lease begins anew, and would hear of it then.
+        relay.lease_ttl = Duration::from_secs(600);
+        let (stop, running) = start(relay);
+        shop.settled(&["all"]).await;
+        let event = onewrite::Event::new("a", "poison");
+        let mut transaction = shop.database.begin();
+        transaction.append(std::slice::from_ref(&event)).await;
+        shop.database.set_faults(50, seed);
+        transaction.commit();
+        shop.book(&[event]);
+        // Whoever sees a halted route resumes it, and nobody resumes another.
+        let resumed = async || {
+            let status = shop.database.status().await.ok()?;
+            if status.routes.iter().any(|route| route.halted.is_some()) {
+                broker.refuse(|_| None);
+                if shop.database.set_paused("shop", None, false).await.is_ok() {
+                    shop.database.set_faults(0, 0);
+                }
+            }
+            (!broker.ids().is_empty()).then_some(())
+        };
+        wait::until("the event is delivered after all", resumed).await;
+        shop.database.set_faults(0, 0);
+        shop.settled(&["all"]).await;
+        stopped(stop, running).await;
+    }
 }
