@@ -9,13 +9,13 @@
 //! | applications | transactions that overlap, stay open for long, roll back; keys written by several in turn; events without a key |
 //! | relays | one to three processes of one name: killed, stopped, frozen (SIGSTOP) past their lease and woken again |
 //! | feed | commits counted, as the reference implementation does; PostgreSQL's snapshots; its log, with ticks, a slot that is lost, a stream that breaks |
+//! | table | its segments are emptied when nobody needs them |
 //! | database | calls that fail before or after they took effect, leases that run out, grants of a lease to somebody else |
 //! | brokers | replies lost, late, partial; requests that arrive after they were given up; refusals for now and for good; hangs, panics, outages, slowness |
 //! | operators | pause, resume, retry, skip, replay |
 //! | clock | pretended: time passes when nobody has anything to do, the same for every process |
 //!
-//! Not simulated: the segments of the table, which are PostgreSQL's own and are tested against real servers; and processes whose
-//! clocks run at different speeds.
+//! Not simulated: processes whose clocks run at different speeds; of leases the database's clock alone knows.
 
 mod application;
 mod mutant;

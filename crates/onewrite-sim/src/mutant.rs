@@ -29,6 +29,8 @@ pub enum Mutant {
     Feed(FeedBug),
     /// Of its database, whose replays are through without what was delivered and is not recorded yet.
     HastyReplays,
+    /// Of its database, which empties segments that are not settled.
+    HastyEmptying,
 }
 
 impl Mutant {
@@ -50,26 +52,27 @@ impl Mutant {
         Self::Lease(LeaseBug::MixesLayouts),
         Self::Lease(LeaseBug::UnfencedByGroup),
         Self::HastyReplays,
+        Self::HastyEmptying,
     ];
 
     pub(crate) fn connector(self, inner: Arc<dyn SinkConnector>) -> Arc<dyn SinkConnector> {
         match self {
             Self::Sink(bug) => buggy_connector(inner, bug),
-            Self::Source(_) | Self::Feed(_) | Self::Lease(_) | Self::HastyReplays => inner,
+            Self::Source(_) | Self::Feed(_) | Self::Lease(_) | Self::HastyReplays | Self::HastyEmptying => inner,
         }
     }
 
     pub(crate) fn outbox(self, inner: Arc<dyn Outbox>) -> Arc<dyn Outbox> {
         match self {
             Self::Source(bug) => buggy_outbox(inner, bug),
-            Self::Sink(_) | Self::Feed(_) | Self::Lease(_) | Self::HastyReplays => inner,
+            Self::Sink(_) | Self::Feed(_) | Self::Lease(_) | Self::HastyReplays | Self::HastyEmptying => inner,
         }
     }
 
     pub(crate) fn feed(self) -> Option<FeedBug> {
         match self {
             Self::Feed(bug) => Some(bug),
-            Self::Sink(_) | Self::Source(_) | Self::Lease(_) | Self::HastyReplays => None,
+            Self::Sink(_) | Self::Source(_) | Self::Lease(_) | Self::HastyReplays | Self::HastyEmptying => None,
         }
     }
 
@@ -77,6 +80,7 @@ impl Mutant {
         match self {
             Self::Lease(bug) => database.plant(bug),
             Self::HastyReplays => database.finish_replays_early(),
+            Self::HastyEmptying => database.empty_early(),
             Self::Sink(_) | Self::Source(_) | Self::Feed(_) => {}
         }
     }
@@ -102,6 +106,7 @@ impl fmt::Display for Mutant {
             Self::Lease(LeaseBug::MixesLayouts) => "takes a group while another layout is held",
             Self::Lease(LeaseBug::UnfencedByGroup) => "does not fence by group",
             Self::HastyReplays => "replays only what is recorded as delivered already",
+            Self::HastyEmptying => "empties segments that are not settled",
         };
         formatter.write_str(words)
     }

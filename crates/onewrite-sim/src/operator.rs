@@ -152,7 +152,11 @@ impl Operator {
             let of_key = deliveries.iter().filter(|event| event.key.as_deref() == Some(key));
             self.owed.push(Owed {
                 route: number,
-                ids: of_key.map(|event| event.id).collect(),
+                // What is no longer in the outbox cannot come again.
+                ids: of_key
+                    .map(|event| event.id)
+                    .filter(|id| self.database.has_event(*id))
+                    .collect(),
                 before: deliveries.len(),
             });
         }

@@ -12,6 +12,8 @@ pub struct Plan {
     /// Processes of the one relay.
     pub processes: usize,
     pub feed: Feed,
+    /// How many sequences a segment of the outbox has; 0: nothing is emptied.
+    pub segment: u64,
     /// Routes; each has a broker and topics of its own.
     pub routes: Vec<RoutePlan>,
     /// Rounds of writing and misfortune.
@@ -59,6 +61,7 @@ impl Plan {
         let routes = random.usize(1..=3);
         Self {
             processes: random.usize(1..=3),
+            segment: *pick(random, &[0, 4, 30]),
             feed: *pick(random, &[Feed::Counts, Feed::Polls, Feed::FollowsLog, Feed::FollowsLog]),
             routes: (0..routes).map(|number| RoutePlan::of(number, random)).collect(),
             rounds: random.usize(20..80),

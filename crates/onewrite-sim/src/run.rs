@@ -127,6 +127,9 @@ impl World {
         let plan = Plan::of(&mut random);
         trace.note(format_args!("{plan:?}"));
         let database = MemoryDatabase::new();
+        if plan.segment > 0 {
+            database.empty_by(plan.segment);
+        }
         if let Some(mutant) = mutant {
             mutant.database(&database);
         }

@@ -84,6 +84,11 @@ impl MemoryDatabase {
         self.state().hasty_replays = true;
     }
 
+    /// A planted bug: from now on maintenance empties segments whatever is settled of them.
+    pub fn empty_early(&self) {
+        self.state().hasty_emptying = true;
+    }
+
     /// From now on its leases have this bug.
     pub fn plant(&self, bug: LeaseBug) {
         self.state().bug = Some(bug);

@@ -8,6 +8,7 @@ mod feed;
 mod operations;
 mod outbox;
 mod redeliveries;
+mod segments;
 mod server;
 mod state;
 mod transaction;

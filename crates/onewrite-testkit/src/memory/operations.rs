@@ -191,7 +191,7 @@ fn replay(state: &mut State, request: &ReplayRequest) -> Result<Replay, StoreErr
 }
 
 /// What a route takes, in whatever group.
-fn share_of(state: &State, relay: &str, route: &str) -> Option<Share> {
+pub(super) fn share_of(state: &State, relay: &str, route: &str) -> Option<Share> {
     let of_route = |((of, name, _), _): &(&RouteKey, &RouteRow)| of == relay && name == route;
     let (_, row) = state.routes.iter().find(of_route)?;
     Some(Share::from_definition(relay, route, &row.definition)?.in_group(Group::ALL))

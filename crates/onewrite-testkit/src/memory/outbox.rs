@@ -110,10 +110,12 @@ impl Outbox for MemoryDatabase {
         .await
     }
 
-    /// Nothing is ever emptied: the whole history can be replayed.
     async fn maintain(&self, lease: &Lease) -> Result<Maintenance, StoreError> {
-        self.call(|state| state.fence(lease)).await?;
-        Ok(Maintenance::default())
+        self.call(|state| {
+            state.fence(lease)?;
+            Ok(state.maintain())
+        })
+        .await
     }
 }
 

@@ -81,6 +81,10 @@ pub struct State {
     pub last_sequence: u64,
     /// How many commits there were.
     pub commits: u64,
+    /// Sequences that transactions under way have drawn.
+    pub(super) drawn: BTreeSet<u64>,
+    /// How many sequences a segment has; `None`: nothing is ever emptied.
+    pub(super) segment: Option<u64>,
     /// Transactions and the log, for those who read them as PostgreSQL's.
     pub server: Server,
     /// Keys that an open transaction has appended to, and which one.
@@ -100,6 +104,8 @@ pub struct State {
     pub(super) replays: BTreeMap<i64, ReplayRow>,
     /// A planted bug: what is not recorded as settled is no part of a replay.
     pub(super) hasty_replays: bool,
+    /// A planted bug: a segment goes whatever is settled of it.
+    pub(super) hasty_emptying: bool,
 }
 
 /// Relay, name and group.

@@ -11,6 +11,8 @@ pub struct MemoryTransaction {
     database: MemoryDatabase,
     number: u64,
     rows: Vec<(u64, PlainRow)>,
+    /// The sequences of all its rows.
+    drawn: Vec<u64>,
     message: Option<String>,
     logged: bool,
 }
@@ -22,6 +24,7 @@ impl MemoryTransaction {
             database,
             number,
             rows: Vec::new(),
+            drawn: Vec::new(),
             message: None,
             logged: false,
         }
@@ -41,7 +44,10 @@ impl MemoryTransaction {
     pub fn insert(&mut self, row: PlainRow) {
         let mut state = self.database.state();
         state.last_sequence += 1;
-        self.rows.push((state.last_sequence, row));
+        let sequence = state.last_sequence;
+        state.drawn.insert(sequence);
+        self.drawn.push(sequence);
+        self.rows.push((sequence, row));
     }
 
     /// Its number.
@@ -110,6 +116,9 @@ impl Drop for MemoryTransaction {
         let mut state = self.database.state();
         state.locked_keys.retain(|_, holder| *holder != self.number);
         state.server.end(self.number);
+        for sequence in &self.drawn {
+            state.drawn.remove(sequence);
+        }
         drop(state);
         self.database.changed();
     }

@@ -43,6 +43,7 @@ const FORBIDDEN: &[&str] = &[
     "DELETE FROM onewrite.inbox",
     "SELECT * FROM onewrite.route",
     "SELECT * FROM onewrite.relay",
+    "SELECT * FROM onewrite.member",
     "SELECT * FROM onewrite.parked_event",
     "SELECT * FROM onewrite.skipped_event",
     "SELECT * FROM onewrite.parked",
@@ -171,7 +172,9 @@ const RELAYS_WORK: &[&str] = &[
     "SELECT max(version) FROM onewrite.migration",
     "SELECT value FROM onewrite.setting",
     "INSERT INTO onewrite.relay (name, epoch, holder, renewed_at, expires_at) VALUES ('r', 1, 'h', now(), now()) \
-     ON CONFLICT (name) DO UPDATE SET epoch = relay.epoch + 1",
+     ON CONFLICT (name, lane_group) DO UPDATE SET epoch = relay.epoch + 1",
+    "INSERT INTO onewrite.member (relay, id, holder, lane_groups, expires_at) VALUES ('r', 'm', 'h', 2, now())",
+    "UPDATE onewrite.member SET expires_at = now(); DELETE FROM onewrite.member WHERE relay = 'r'",
     "INSERT INTO onewrite.route (relay, name, definition, floor_snapshot, floor_sequence) \
      VALUES ('r', 'a', '{}', pg_current_snapshot()::text, 0)",
     "UPDATE onewrite.route SET pending = '{1,2}' FROM onewrite.relay WHERE relay.name = route.relay AND relay.epoch = 1",
