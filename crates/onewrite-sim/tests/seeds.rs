@@ -8,15 +8,6 @@ use onewrite_sim::{Mutant, Trace, run};
 /// Seeds of the slice.
 const SEEDS: u64 = 1_000;
 
-/// Seeds that once showed a bug, each with what it was.
-const FOUND: &[(u64, &str)] = &[
-    (
-        107,
-        "a replay handed out an event that waited behind a parked one of its key",
-    ),
-    (1_732, "a replay handed out events that the feed had not delivered yet"),
-];
-
 /// Seeds in which a planted bug has to be noticed.
 const MUTANT_SEEDS: u64 = 300;
 
@@ -39,15 +30,6 @@ fn a_thousand_seeds_keep_the_promise() {
             scope.spawn(work);
         }
     });
-}
-
-#[test]
-fn what_was_found_once_stays_mended() {
-    for (seed, bug) in FOUND {
-        if let Err(violation) = run(*seed, None, &Trace::new(false)) {
-            panic!("again: {bug}: {violation}");
-        }
-    }
 }
 
 #[test]
