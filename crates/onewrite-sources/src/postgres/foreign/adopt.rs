@@ -124,7 +124,7 @@ async fn rebase(
 #[cfg(test)]
 mod tests {
     use onewrite_core::options::Options;
-    use onewrite_core::routing::{Group, Match};
+    use onewrite_core::routing::{Match, shares};
 
     use super::*;
     use crate::postgres::FIELDS;
@@ -140,13 +140,7 @@ mod tests {
         let foreign = Foreign::from_options(&options)
             .expect("options that fit")
             .expect("a foreign contract");
-        let share = Share {
-            relay: "r".into(),
-            route: "a".into(),
-            group: Group::ALL,
-            wanted: Match::default(),
-            taken: Vec::new(),
-        };
+        let share = shares("r", &[("a".to_owned(), Match::default())]).remove(0);
         let text = definition(&foreign, &share);
         assert_eq!(source_of(&text).as_deref(), Some("debezium log: table public.outbox"));
         assert_eq!(Share::from_definition("r", "a", &text), Some(share.clone()));
