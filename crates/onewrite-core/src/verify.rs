@@ -1,5 +1,5 @@
 //! What `onewrite verify` needs of a database and of a sink: it writes events of its own, under a topic that begins with
-//! [`VERIFY_PREFIX`](crate::routing::VERIFY_PREFIX), and reads back what became of them.
+//! [`VERIFY_PREFIX`], and reads back what became of them.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

@@ -188,7 +188,7 @@ pub struct ReplayStatus {
     pub relay: String,
     /// The route under which it is delivered.
     pub route: String,
-    /// How many events it held when it was asked for; see [`Replay::events`].
+    /// How many events it held when it was asked for; see [`Replay::events`](super::Replay::events).
     pub events: Option<i64>,
     /// How many are still to be delivered, counted in the same bounds.
     pub left: Option<i64>,
