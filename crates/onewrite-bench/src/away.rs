@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::broker::Ends;
-use crate::drain::relay::MEMORY_GOAL;
 use crate::figures::{Figures, Unit};
 use crate::plan::{Feed, Plan};
 use crate::progress::{say, thousands};
@@ -56,7 +55,8 @@ async fn outage(servers: &Servers, plan: &Plan, feed: Feed, figures: &mut Figure
     let began = Instant::now();
     let mut first = None;
     let look = async || {
-        if first.is_none() && ends.total().await? > before {
+        // A broker that has just come back may have no answer yet.
+        if first.is_none() && ends.total().await.is_ok_and(|total| total > before) {
             first = Some(began.elapsed());
         }
         Ok(())
@@ -71,7 +71,6 @@ async fn outage(servers: &Servers, plan: &Plan, feed: Feed, figures: &mut Figure
     slots::drop_left(&database).await?;
 
     let rate = events as f64 / (all - first).max(LOOK).as_secs_f64();
-    let peak_name = format!("peak memory of the relay, {feed}");
     for (name, unit, value) in [
         ("broker back to first delivery", Unit::Seconds, first.as_secs_f64()),
         ("broker back to all settled", Unit::Seconds, all.as_secs_f64()),
@@ -86,7 +85,6 @@ async fn outage(servers: &Servers, plan: &Plan, feed: Feed, figures: &mut Figure
     ] {
         figures.note(format!("{name}, {feed}"), unit, value);
     }
-    figures.expect(&peak_name, MEMORY_GOAL);
     Ok(())
 }
 

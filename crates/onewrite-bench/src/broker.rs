@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use onewrite_testkit::wait;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -27,7 +28,10 @@ impl Ends {
             consumer: Arc::new(consumer),
             topic: topic.to_owned(),
         };
-        ends.total().await?;
+        wait::until("the partitions of a topic that may be new are served", async || {
+            ends.total().await.ok()
+        })
+        .await;
         Ok(ends)
     }
 

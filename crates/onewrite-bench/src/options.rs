@@ -37,7 +37,7 @@ pub struct Options {
     runs: Option<u32>,
     /// Fewer events, shorter phases, and but for the drain the first feed alone
     #[arg(long)]
-    quick: bool,
+    pub quick: bool,
     /// Tell what can be measured, and do nothing
     #[arg(long)]
     pub list: bool,
@@ -50,7 +50,7 @@ pub struct Options {
     /// Of the sinks, measure these only
     #[arg(long, value_name = "SINKS", value_delimiter = ',')]
     pub sink: Vec<String>,
-    /// How old a transaction elsewhere is when its effect is measured, in seconds [default: 120, with --quick 2]
+    /// How old a transaction elsewhere is when its effect is measured, in seconds [default: 120, with --quick 1]
     #[arg(long, value_name = "SECONDS")]
     held: Option<u32>,
     /// Measure the relay with each of these feeds

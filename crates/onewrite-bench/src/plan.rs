@@ -77,15 +77,15 @@ impl Plan {
             events,
             runs: amounts.runs.unwrap_or(pick(3, 1)),
             warm_up: milliseconds(5_000, 500),
-            latency: milliseconds(30_000, 2_000),
+            latency: milliseconds(30_000, 1_500),
             step: milliseconds(10_000, 1_000),
             growth: if amounts.quick { 2.0 } else { 1.25 },
-            settling: milliseconds(5_000, 2_500),
-            idle: milliseconds(10_000, 2_500),
+            settling: milliseconds(5_000, 2_000),
+            idle: milliseconds(10_000, 2_000),
             tax_rounds: pick(7, 1),
             tax: milliseconds(4_000, 500),
             starts: pick(9, 3),
-            held: amounts.held.map_or(milliseconds(120_000, 2_000), |seconds| {
+            held: amounts.held.map_or(milliseconds(120_000, 1_000), |seconds| {
                 Duration::from_secs(seconds.into())
             }),
             held_events: events / 5,

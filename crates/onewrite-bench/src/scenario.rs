@@ -59,7 +59,7 @@ pub enum Measure {
 }
 
 /// Seconds that the servers take to start and to stop.
-pub const SERVERS_SECONDS: u32 = 9;
+pub const SERVERS_SECONDS: u32 = 7;
 
 /// Another word for the scenario that tells the memory too.
 pub const MEMORY: &str = "memory";
@@ -73,7 +73,7 @@ pub const SCENARIOS: &[Scenario] = &[
         goals: "relay < 1 % of a core",
         measure: Measure::Idle,
         seconds: 72,
-        quick_seconds: 6,
+        quick_seconds: 5,
     },
     Scenario {
         name: "latency-1k",
@@ -82,7 +82,7 @@ pub const SCENARIOS: &[Scenario] = &[
         goals: "p99 < 10 ms by wal",
         measure: latency(1_000, 1, true),
         seconds: 440,
-        quick_seconds: 8,
+        quick_seconds: 6,
     },
     Scenario {
         name: "latency-5k",
@@ -91,7 +91,7 @@ pub const SCENARIOS: &[Scenario] = &[
         goals: "p99 < 10 ms by wal",
         measure: latency(5_000, 1, false),
         seconds: 225,
-        quick_seconds: 5,
+        quick_seconds: 4,
     },
     Scenario {
         name: "latency-10k",
@@ -100,7 +100,7 @@ pub const SCENARIOS: &[Scenario] = &[
         goals: "",
         measure: latency(10_000, 10, false),
         seconds: 225,
-        quick_seconds: 5,
+        quick_seconds: 4,
     },
     Scenario {
         name: "latency-max",
@@ -109,7 +109,7 @@ pub const SCENARIOS: &[Scenario] = &[
         goals: "",
         measure: Measure::Most { transaction: 100 },
         seconds: 660,
-        quick_seconds: 9,
+        quick_seconds: 8,
     },
     Scenario {
         name: "tax",
@@ -145,7 +145,7 @@ pub const SCENARIOS: &[Scenario] = &[
         goals: "relay / raw limit ≥ 0.7 by wal, ≥ 0.6 by poll; memory < 50 MB",
         measure: Measure::Drain,
         seconds: 140,
-        quick_seconds: 12,
+        quick_seconds: 9,
     },
     shaped(
         "payload-100b",
@@ -154,7 +154,6 @@ pub const SCENARIOS: &[Scenario] = &[
         payloads(100),
         1,
         55,
-        3,
     ),
     shaped(
         "payload-1kb",
@@ -163,7 +162,6 @@ pub const SCENARIOS: &[Scenario] = &[
         payloads(1_000),
         1,
         100,
-        3,
     ),
     shaped(
         "payload-10kb",
@@ -172,7 +170,6 @@ pub const SCENARIOS: &[Scenario] = &[
         payloads(10_000),
         10,
         70,
-        3,
     ),
     shaped(
         "one-key",
@@ -184,7 +181,6 @@ pub const SCENARIOS: &[Scenario] = &[
         },
         1,
         70,
-        3,
     ),
     shaped(
         "keys-100k",
@@ -196,7 +192,6 @@ pub const SCENARIOS: &[Scenario] = &[
         },
         1,
         70,
-        3,
     ),
     shaped(
         "transactions-1",
@@ -205,7 +200,6 @@ pub const SCENARIOS: &[Scenario] = &[
         transactions(1),
         5,
         60,
-        3,
     ),
     shaped(
         "transactions-10k",
@@ -214,7 +208,6 @@ pub const SCENARIOS: &[Scenario] = &[
         transactions(10_000),
         1,
         70,
-        3,
     ),
     shaped(
         "ten-routes",
@@ -226,16 +219,15 @@ pub const SCENARIOS: &[Scenario] = &[
         },
         1,
         80,
-        3,
     ),
     Scenario {
         name: "sqlite",
         group: "sqlite",
         about: "the drain out of an SQLite file",
-        goals: "memory < 50 MB",
+        goals: "",
         measure: Measure::Sqlite,
         seconds: 50,
-        quick_seconds: 3,
+        quick_seconds: 2,
     },
     Scenario {
         name: "backlog",
@@ -244,7 +236,7 @@ pub const SCENARIOS: &[Scenario] = &[
         goals: "of the longest / of the shortest ≥ 0.9",
         measure: Measure::Backlog,
         seconds: 75,
-        quick_seconds: 4,
+        quick_seconds: 3,
     },
     Scenario {
         name: "held",
@@ -253,7 +245,7 @@ pub const SCENARIOS: &[Scenario] = &[
         goals: "with / without ≥ 0.9",
         measure: Measure::Held,
         seconds: 380,
-        quick_seconds: 10,
+        quick_seconds: 7,
     },
     Scenario {
         name: "beside",
@@ -262,16 +254,16 @@ pub const SCENARIOS: &[Scenario] = &[
         goals: "throughput ≥ 0.95, latency ≤ 1.05 of the route alone",
         measure: Measure::Beside,
         seconds: 560,
-        quick_seconds: 10,
+        quick_seconds: 9,
     },
     Scenario {
         name: "away",
         group: "away",
         about: "the broker is away while events gather, and comes back",
-        goals: "memory < 50 MB",
+        goals: "",
         measure: Measure::Away,
         seconds: 180,
-        quick_seconds: 10,
+        quick_seconds: 9,
     },
     Scenario {
         name: "sinks",
@@ -358,16 +350,15 @@ const fn shaped(
     shape: Shape,
     fewer: usize,
     seconds: u32,
-    quick_seconds: u32,
 ) -> Scenario {
     Scenario {
         name,
         group,
         about,
-        goals: "memory < 50 MB",
+        goals: "",
         measure: Measure::Shape { shape, fewer },
         seconds,
-        quick_seconds,
+        quick_seconds: 2,
     }
 }
 

@@ -10,6 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use serde::{Deserialize, Serialize};
 
+use crate::broker::Ends;
 use crate::plan::Feed;
 use crate::process;
 use crate::relay::{self, Configuration};
@@ -46,15 +47,16 @@ pub struct Versions {
 }
 
 impl Servers {
-    /// Starts them, and creates the topic.
-    pub async fn start(program: PathBuf) -> Self {
+    /// Starts them, and makes the topic.
+    pub async fn start(program: PathBuf) -> Result<Self> {
         let (postgres, kafka) = futures::join!(Postgres::start(15, POSTGRES), Kafka::start(&[]));
-        kafka.create_topic(TOPIC, PARTITIONS, &[]).await;
-        Self {
+        let servers = Self {
             program,
             postgres,
             kafka,
-        }
+        };
+        servers.make_topic().await?;
+        Ok(servers)
     }
 
     /// Which servers they are.
@@ -80,8 +82,7 @@ impl Servers {
             client.batch_execute(&drop).await.context(drop)?;
         }
         self.delete_topic(TOPIC).await?;
-        self.kafka.create_topic(TOPIC, PARTITIONS, &[]).await;
-        Ok(())
+        self.make_topic().await
     }
 
     /// Deletes a topic of the broker.
@@ -124,5 +125,12 @@ impl Servers {
             more: String::new(),
             directory: self.postgres.data_directory(),
         }
+    }
+
+    /// The topic is made when its partitions are served, not only led.
+    async fn make_topic(&self) -> Result<()> {
+        self.kafka.create_topic(TOPIC, PARTITIONS, &[]).await;
+        Ends::connect(self.kafka.bootstrap(), TOPIC).await?;
+        Ok(())
     }
 }

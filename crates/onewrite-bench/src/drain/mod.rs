@@ -23,6 +23,9 @@ use receive::Receiver;
 /// Events of the warming up: enough for the broker's virtual machine to have compiled what it does most.
 const WARM_UP: usize = 300_000;
 
+/// Resident megabytes of the relay.
+const MEMORY_GOAL: Goal = Goal::below(50.0).in_every_run();
+
 const COPY: &str = "COPY of the rows";
 const RECEIVE: &str = "pg_recvlogical alone";
 const PRODUCE: &str = "librdkafka alone";
@@ -64,6 +67,7 @@ pub async fn measure(servers: &Servers, plan: &Plan, figures: &mut Figures) -> R
     }
     for feed in &plan.feeds {
         compare(figures, *feed);
+        figures.expect(&format!("peak memory of the relay, {feed}"), MEMORY_GOAL);
     }
     Ok(())
 }

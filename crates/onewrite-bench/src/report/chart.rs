@@ -69,7 +69,7 @@ fn greatest(group: &[&Figure]) -> f64 {
     let values = group
         .iter()
         .flat_map(|figure| [figure.spread().max, figure.goal.map_or(0.0, |goal| goal.value())]);
-    values.fold(f64::MIN_POSITIVE, f64::max)
+    values.fold(f64::EPSILON, f64::max)
 }
 
 fn row(body: &mut String, figure: &Figure, top: f64, scale: f64) {
