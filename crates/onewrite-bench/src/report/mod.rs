@@ -114,7 +114,7 @@ impl Report {
             }
         }
         if !table.is_empty() {
-            let _ = writeln!(text, "### Goals\n\n{table}");
+            let _ = writeln!(text, "## Goals\n\n{table}");
         }
     }
 
@@ -137,7 +137,7 @@ impl Report {
         if !table.is_empty() {
             let _ = writeln!(
                 text,
-                "### Noise\n\nThe same, measured twice in each run: a difference between two figures that is no greater than these is none.\n\n{table}"
+                "## Noise\n\nThe same, measured twice in each run: a difference between two figures that is no greater than these is none.\n\n{table}"
             );
         }
     }
@@ -155,7 +155,7 @@ impl Section {
 
     fn write(&self, text: &mut String, charts: bool) {
         let Self { scenario, about, .. } = self;
-        let _ = writeln!(text, "### {scenario}\n\n{}.\n", capitalized(about));
+        let _ = writeln!(text, "## {scenario}\n\n{}.\n", capitalized(about));
         if charts {
             let _ = writeln!(text, "![Chart of the figures below]({scenario}.svg)\n");
         }
@@ -230,7 +230,7 @@ mod tests {
             "| drain: relay / raw limit, wal | 0.65 | ≥ 0.7 | **no** |",
             "| idle: relay / raw limit, wal | 0.80 | ≥ 0.7 | yes |",
             "| drain: relay, wal | 130,000/s | 132,600/s | 1.02 | 1.02 | 1.02 |",
-            "### drain\n\nA backlog.\n\n![Chart of the figures below](drain.svg)\n",
+            "## drain\n\nA backlog.\n\n![Chart of the figures below](drain.svg)\n",
             "| relay, wal | 130,000/s | 100,000/s | 150,000/s |  |  | 130,000/s; 100,000/s; 150,000/s |",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
