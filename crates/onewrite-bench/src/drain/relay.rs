@@ -1,11 +1,11 @@
 //! The relay's own drain, counted at the broker.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
 use crate::broker::Ends;
+use crate::figures::{Figures, Unit};
 use crate::process::Usage;
 use crate::relay::{Configuration, Relay};
 use crate::servers::Servers;
@@ -22,6 +22,8 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(4), Duration::from_mi
 pub struct Drained {
     /// Seconds from the start of the process until the broker held the last event.
     pub seconds: f64,
+    /// Events a second from the first look that found any until then, without the start of the process.
+    pub steady: f64,
     /// What the process had used by then.
     pub usage: Usage,
     /// Seconds of CPU that the database server used meanwhile, whatever for.
@@ -35,18 +37,19 @@ pub struct Drained {
 /// # Errors
 /// When it gets stuck, ends by itself, or delivers more than there was.
 pub async fn drain(servers: &Servers, configuration: &Configuration, events: usize) -> Result<Drained> {
-    let brokers = servers.kafka.bootstrap();
-    let ends = Arc::new(tokio::task::spawn_blocking(move || Ends::connect(&brokers, TOPIC)).await??);
-    let before = total(&ends).await?;
+    let ends = Ends::connect(servers.kafka.bootstrap(), TOPIC).await?;
+    let before = ends.total().await?;
     let (database_before, broker_before) = servers.cpu_seconds()?;
     let began = Instant::now();
     let mut relay = Relay::start(configuration)?;
     let (mut arrived, mut moved) = (0, began);
+    let mut first = None;
     while arrived < events {
         tokio::time::sleep(pause(arrived, events, began.elapsed())).await;
-        let now = total(&ends).await? - before;
+        let now = ends.total().await? - before;
         if now > arrived {
             (arrived, moved) = (now, Instant::now());
+            first.get_or_insert((arrived, moved));
         }
         relay.is_running()?;
         ensure!(
@@ -56,25 +59,45 @@ pub async fn drain(servers: &Servers, configuration: &Configuration, events: usi
         );
     }
     let seconds = began.elapsed().as_secs_f64();
+    let steady = match first {
+        Some((before, since)) if before <= events / 2 => (events - before) as f64 / since.elapsed().as_secs_f64(),
+        // Too few to tell more.
+        _ => events as f64 / seconds,
+    };
     let usage = relay.usage()?;
     let (database_after, broker_after) = servers.cpu_seconds()?;
     relay.stop().await?;
-    let delivered = total(&ends).await? - before;
+    let delivered = ends.total().await? - before;
     ensure!(
         delivered == events,
         "{delivered} records for {events} events, with no failure that explains it"
     );
     Ok(Drained {
         seconds,
+        steady,
         usage,
         database_cpu_seconds: database_after - database_before,
         broker_cpu_seconds: broker_after - broker_before,
     })
 }
 
-async fn total(ends: &Arc<Ends>) -> Result<usize> {
-    let ends = Arc::clone(ends);
-    tokio::task::spawn_blocking(move || ends.total()).await?
+impl Drained {
+    /// Notes the rate, the memory and the CPU of a drain of so many events; `which` ends the names, such as the feed.
+    pub fn note(&self, figures: &mut Figures, events: usize, which: &str) {
+        let events = events as f64;
+        let millions = events / 1e6;
+        figures.note(format!("relay, {which}"), Unit::PerSecond, events / self.seconds);
+        let memory = self.usage.peak_megabytes();
+        figures.note(format!("peak memory of the relay, {which}"), Unit::Megabytes, memory);
+        for (who, seconds) in [
+            ("the relay", self.usage.cpu_seconds),
+            ("PostgreSQL", self.database_cpu_seconds),
+            ("Kafka", self.broker_cpu_seconds),
+        ] {
+            let name = format!("CPU of {who} for a million events, {which}");
+            figures.note(name, Unit::Seconds, seconds / millions);
+        }
+    }
 }
 
 /// A quarter of the time that is probably left.

@@ -6,23 +6,35 @@ use anyhow::Result;
 use futures::future::try_join_all;
 use onewrite_testkit::servers::Database;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_postgres::{Client, Statement};
 
 use super::Times;
+use super::consumer::numbered;
 use crate::workload::{TOPIC, TYPE, Workload};
 
 /// Transactions a second of each connection; they take them in turn. Each has eight milliseconds before it delays its next.
-const RATE_OF_EACH: u32 = 125;
+const RATE_OF_EACH: usize = 125;
 
-/// Writes all events, each in a transaction of its own that has an insert and a commit.
+/// The fewest connections.
+const WRITERS: usize = 4;
+
+/// Writes all events, in transactions that have an insert and a commit.
 pub async fn write(database: &Database, times: &Arc<Times>) -> Result<()> {
     let workload = Arc::new(Workload::new());
+    let transactions = times.load.rate as usize / times.load.transaction;
     let (mut channels, mut writers) = (Vec::new(), Vec::new());
-    for _ in 0..times.rate / RATE_OF_EACH {
+    for _ in 0..(transactions / RATE_OF_EACH).max(WRITERS) {
         let client = database.connect().await;
+        let insert = client.prepare(insert(times.load.transaction)).await?;
         let (channel, due) = unbounded_channel();
         channels.push(channel);
-        let (workload, times) = (workload.clone(), times.clone());
-        writers.push(async move { tokio::spawn(one(client, due, workload, times)).await? });
+        let writer = Writer {
+            client,
+            insert,
+            workload: workload.clone(),
+            times: times.clone(),
+        };
+        writers.push(async move { tokio::spawn(writer.work(due)).await? });
     }
     let schedule = times.clone();
     // A thread of its own: the runtime's timer knows whole milliseconds only.
@@ -32,33 +44,66 @@ pub async fn write(database: &Database, times: &Arc<Times>) -> Result<()> {
 }
 
 fn keep_time(times: &Times, channels: &[UnboundedSender<usize>]) {
-    for event in 0..times.events() {
-        let due = times.beginning + times.due(event);
+    for (number, first) in (0..times.events()).step_by(times.load.transaction).enumerate() {
+        let due = times.beginning + times.due(first);
         std::thread::sleep(due.saturating_duration_since(std::time::Instant::now()));
-        if channels[event % channels.len()].send(event).is_err() {
+        if channels[number % channels.len()].send(first).is_err() {
             // The writer tells why it ended.
             return;
         }
     }
 }
 
-async fn one(
-    client: tokio_postgres::Client,
-    mut due: UnboundedReceiver<usize>,
+fn insert(transaction: usize) -> &'static str {
+    match transaction {
+        1 => "INSERT INTO onewrite.outbox (topic, type, key, payload) VALUES ($1, $2, $3, $4)",
+        _ => {
+            "INSERT INTO onewrite.outbox (topic, type, key, payload) \
+             SELECT $1, $2, key, payload FROM unnest($3::text[], $4::bytea[]) AS event (key, payload)"
+        }
+    }
+}
+
+struct Writer {
+    client: Client,
+    insert: Statement,
     workload: Arc<Workload>,
     times: Arc<Times>,
-) -> Result<()> {
-    const INSERT: &str = "INSERT INTO onewrite.outbox (topic, key, type, payload) VALUES ($1, $2, $3, $4)";
-    let insert = client.prepare(INSERT).await?;
-    while let Some(event) = due.recv().await {
-        let payload = super::consumer::numbered(workload.payload(event), event);
-        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&TOPIC, &workload.key(event), &TYPE, &payload];
-        let (begun, inserted) = futures::join!(client.batch_execute("BEGIN"), client.execute(&insert, &row));
-        begun?;
-        inserted?;
-        times.note(&times.committing, event);
-        client.batch_execute("COMMIT").await?;
-        times.note(&times.committed, event);
+}
+
+impl Writer {
+    async fn work(self, mut due: UnboundedReceiver<usize>) -> Result<()> {
+        while let Some(first) = due.recv().await {
+            let events = first..self.times.events().min(first + self.times.load.transaction);
+            let (begun, inserted) = futures::join!(self.client.batch_execute("BEGIN"), self.insert(events.clone()));
+            begun?;
+            inserted?;
+            for event in events.clone() {
+                self.times.note(&self.times.committing, event);
+            }
+            self.client.batch_execute("COMMIT").await?;
+            for event in events {
+                self.times.note(&self.times.committed, event);
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    async fn insert(&self, events: std::ops::Range<usize>) -> Result<u64> {
+        let keys: Vec<&str> = events.clone().map(|event| self.workload.key(event)).collect();
+        let payloads: Vec<Vec<u8>> = events
+            .map(|event| numbered(self.workload.payload(event), event))
+            .collect();
+        Ok(match self.times.load.transaction {
+            1 => {
+                let row: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&TOPIC, &TYPE, &keys[0], &payloads[0]];
+                self.client.execute(&self.insert, &row).await?
+            }
+            _ => {
+                self.client
+                    .execute(&self.insert, &[&TOPIC, &TYPE, &keys, &payloads])
+                    .await?
+            }
+        })
+    }
 }
