@@ -199,3 +199,24 @@ impl Failed {
         }
     }
 }
+
+/// As many outcomes as entries, none of them good where the answer is not, and all words fit to be shown.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz<S: Service>(bytes: &[u8]) {
+    const ENTRIES: usize = 3;
+    let shown = |words: String| assert!(!words.contains(char::is_control), "{words:?}");
+    let Some((status, _, body)) = crate::web::answer_of(bytes) else {
+        return;
+    };
+    for one_place in [true, false] {
+        match judge::<S>("localhost", status, &body, ENTRIES, one_place) {
+            Answer::Each(each) => {
+                assert!(each.len() == ENTRIES && status.is_success());
+                for error in each.into_iter().flatten().filter_map(Result::err) {
+                    shown(error.to_string());
+                }
+            }
+            Answer::Refused(refusal) => shown(refusal.words),
+        }
+    }
+}

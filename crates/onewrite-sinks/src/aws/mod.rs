@@ -15,6 +15,8 @@ mod sink;
 
 use onewrite_core::sink::Finding;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::answer::fuzz;
 pub(crate) use self::answer::{Failed, Results};
 pub(crate) use self::client::Request;
 pub(crate) use self::connector::Connector;

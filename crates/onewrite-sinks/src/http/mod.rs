@@ -79,6 +79,8 @@ use onewrite_core::options::{Field, Kind, Options, field};
 use onewrite_core::sink::{CloudEventsBinding, Finding};
 use onewrite_core::{Sink, SinkConnector};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::answer::fuzz;
 pub use self::egress::{Lookup, SystemLookup};
 use self::settings::Settings;
 use crate::registry::BuildError;
