@@ -134,7 +134,11 @@ pub(super) fn partial(settings: &Settings, body: &Body, sent: &[Uuid]) -> Answer
     }
     let results: Results = match serde_json::from_slice(trimmed) {
         Ok(results) => results,
-        Err(error) => return unclear(format!("cannot be read ({error})")),
+        // The error may repeat what the receiver wrote.
+        Err(error) => {
+            let words = readable(&settings.redact(&error.to_string()));
+            return unclear(format!("cannot be read ({words})"));
+        }
     };
     let mut rejected = Vec::with_capacity(results.failed.len());
     for failure in results.failed {

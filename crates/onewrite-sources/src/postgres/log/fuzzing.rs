@@ -35,10 +35,7 @@ pub(crate) fn tick(content: &[u8]) {
         epoch: 7,
     };
     if let Some(tick) = Tick::read(content, &lease, 42, 0) {
-        assert!(
-            content.starts_with(b"tick 7 42 ") && content.ends_with(b" shop"),
-            "{tick:?}"
-        );
+        assert!(content.starts_with(b"tick ") && content.ends_with(b" shop"), "{tick:?}");
     }
 }
 
