@@ -75,9 +75,7 @@ impl Redeliveries {
     }
 
     fn is_out(&self, id: i64) -> bool {
-        self.out
-            .values()
-            .any(|item| *item == Item::Aside(id))
+        self.out.values().any(|item| *item == Item::Aside(id))
     }
 
     fn is_due(&self, state: &State, parked: &ParkedRow) -> bool {
