@@ -10,6 +10,7 @@ mod idle;
 mod latency;
 mod machine;
 mod options;
+mod peers;
 mod process;
 mod progress;
 mod relay;
@@ -33,6 +34,10 @@ use servers::Servers;
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse();
+    if options.list_peers {
+        options.peers().iter().for_each(|peer| println!("peer {}", peer.word()));
+        return Ok(());
+    }
     // reqwest asks for one, also where no TLS is spoken; a second call finds it there.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let program = options.program()?;
@@ -75,6 +80,10 @@ async fn main() -> Result<()> {
     if options.wants(Part::Sinks) {
         let runs = sinks::measure(&servers, &plan, &options.sink).await;
         report.sinks = Some(runs.context("measuring the sinks")?);
+    }
+    if options.wants(Part::Peers) {
+        let runs = peers::measure(&servers, &plan, options.peers()).await;
+        report.peers = Some(runs.context("measuring other products")?);
     }
     say("stopping the servers");
     drop(servers);

@@ -8,17 +8,20 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 
+use crate::{latency, peers};
+
 /// Measures Onewrite on this machine: the drain of a backlog beside the raw limits, memory, latency, the idle relay, and what
 /// the outbox costs the application. Everything it needs it starts, on 127.0.0.1, and stops; `./x up` fetched the servers.
 #[derive(Debug, Parser)]
 #[command(name = "onewrite-bench", max_term_width = 120)]
 #[command(after_help = "\
 Examples:
-  ./x bench                           everything, about a quarter of an hour
-  ./x bench --quick                   everything in two or three minutes, to see whether something changed much
+  ./x bench                           everything, about half an hour
+  ./x bench --quick                   everything in three or four minutes, to see whether something changed much
   ./x bench --only drain --runs 5     the drain and its memory, five times
   ./x bench sinks                     each sink beside its client library alone
   ./x bench sinks --sink nats,redis   two of them
+  ./x bench peers --peer watermill    Onewrite beside one of the products that it competes with
   ./x bench --only held --held 600    throughput beside a transaction that has been open for ten minutes
   ./x bench --feed poll               the relay with this feed alone
   ./x bench --json figures.json       the figures for a program as well
@@ -44,6 +47,12 @@ pub struct Options {
     /// Of the part sinks, measure these only
     #[arg(long, value_name = "SINKS", value_delimiter = ',')]
     pub sink: Vec<String>,
+    /// Of the part peers, measure these only
+    #[arg(long, value_name = "PEERS", value_delimiter = ',')]
+    peer: Vec<peers::Name>,
+    /// Print the peers that would be measured, each after the word `peer`, and measure nothing: `./x bench` fetches them
+    #[arg(long, hide = true)]
+    pub list_peers: bool,
     /// How old a transaction elsewhere is when its effect is measured, in seconds [default: 60, with --quick 5]
     #[arg(long, value_name = "SECONDS")]
     held: Option<u32>,
@@ -79,6 +88,8 @@ pub enum Part {
     Beside,
     /// Each sink beside its client library alone, on the same broker
     Sinks,
+    /// Other products on the same database server and broker
+    Peers,
 }
 
 /// How the relay learns of new rows: the key `source.feed` of its configuration.
@@ -126,6 +137,10 @@ pub struct Plan {
     pub held_events: usize,
     /// Events of each measurement of a sink whose broker is slow; others drain as many as the drain does.
     pub sink_events: usize,
+    /// Repetitions of the part peers.
+    pub peer_runs: usize,
+    /// Seconds of each latency of the part peers that do not count.
+    pub peer_warm_up: u32,
 }
 
 impl Options {
@@ -133,6 +148,15 @@ impl Options {
     pub fn wants(&self, part: Part) -> bool {
         let mut parts = self.parts.iter().chain(&self.only).peekable();
         parts.peek().is_none() || parts.any(|wanted| *wanted == part)
+    }
+
+    /// The products to measure.
+    pub fn peers(&self) -> &[peers::Name] {
+        match (self.wants(Part::Peers), &*self.peer) {
+            (false, _) => &[],
+            (true, []) => peers::Name::value_variants(),
+            (true, named) => named,
+        }
     }
 
     /// The program to measure.
@@ -167,15 +191,22 @@ impl Options {
             held: Duration::from_secs(self.held.map_or(pick(60, 5), u64::from)),
             held_events: usize::try_from(events / 5).expect("fits"),
             sink_events: usize::try_from(events / 10).expect("fits"),
+            peer_runs: if self.quick {
+                1
+            } else {
+                usize::try_from(self.runs).expect("fits")
+            },
+            peer_warm_up: if self.quick { 2 } else { latency::WARM_UP },
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{Parser, ValueEnum};
 
     use super::{Feed, Options, Part};
+    use crate::peers::Name;
 
     #[test]
     fn parts_and_amounts_are_read() {
@@ -188,5 +219,16 @@ mod tests {
         let options = Options::parse_from(["onewrite-bench", "--feed", "auto"]);
         assert_eq!(options.plan().feeds, [Feed::Auto]);
         assert!(Options::try_parse_from(["onewrite-bench", "--runs", "0"]).is_err());
+    }
+
+    #[test]
+    fn only_the_peers_that_are_to_be_measured_are_fetched() {
+        let peers = |arguments: &[&str]| {
+            let options = Options::parse_from([&["onewrite-bench"], arguments].concat());
+            options.peers().to_vec()
+        };
+        assert_eq!(peers(&[]).len(), Name::value_variants().len());
+        assert_eq!(peers(&["drain"]), []);
+        assert_eq!(peers(&["peers", "--peer", "watermill"]), [Name::Watermill]);
     }
 }

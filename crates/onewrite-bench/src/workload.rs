@@ -24,9 +24,9 @@ const KEYS: usize = 50_000;
 /// Different payloads: too many for one to come twice within the window of a compressor.
 const PAYLOADS: usize = 8_192;
 /// Connections that fill the outbox, so that transactions overlap as an application's do.
-const WRITERS: usize = 4;
+pub const WRITERS: usize = 4;
 /// Events of one of their transactions.
-const TRANSACTION: usize = 100;
+pub const TRANSACTION: usize = 100;
 
 /// All payloads and keys, made beforehand so that making them takes no part in any figure. The same on every run.
 pub struct Workload {

@@ -72,13 +72,14 @@ pub async fn drain(servers: &Servers, configuration: &Configuration, events: usi
     })
 }
 
-async fn total(ends: &Arc<Ends>) -> Result<usize> {
+/// All that the broker has written down.
+pub async fn total(ends: &Arc<Ends>) -> Result<usize> {
     let ends = Arc::clone(ends);
     tokio::task::spawn_blocking(move || ends.total()).await?
 }
 
 /// A quarter of the time that is probably left.
-fn pause(arrived: usize, events: usize, elapsed: Duration) -> Duration {
+pub fn pause(arrived: usize, events: usize, elapsed: Duration) -> Duration {
     let (shortest, longest) = LOOKS;
     if arrived == 0 {
         return longest / 10;

@@ -1,7 +1,7 @@
 //! From commit to consumer, at a rate that does not wait for anything.
 
 mod consumer;
-mod writer;
+pub mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,12 +18,13 @@ use crate::relay::Relay;
 use crate::servers::Servers;
 use crate::slots;
 use consumer::Consumer;
+use writer::{Outbox, Table};
 
 /// Events a second.
 pub const RATES: [u32; 2] = [1_000, 5_000];
 
 /// Seconds before those that count: connections, statements and the broker's virtual machine get warm.
-const WARM_UP: u32 = 5;
+pub const WARM_UP: u32 = 5;
 
 /// How long an event may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,6 +69,8 @@ pub struct Percentiles {
 /// When what happened to each event, in nanoseconds since one beginning; nought: not yet.
 struct Times {
     rate: u32,
+    /// Events before those that count.
+    warm_up: usize,
     beginning: Instant,
     committing: Vec<AtomicU64>,
     committed: Vec<AtomicU64>,
@@ -108,10 +111,24 @@ pub async fn measure(servers: &Servers, plan: &Plan) -> Result<Vec<Run>> {
 
 /// Events at one rate, through a relay that runs.
 pub async fn run(servers: &Servers, database: &Database, relay: &Relay, rate: u32, lasting: Duration) -> Result<Spans> {
-    let seconds = f64::from(WARM_UP) + lasting.as_secs_f64();
-    let times = Arc::new(Times::new(rate, (seconds * f64::from(rate)) as usize));
+    let table: Arc<dyn Table> = Arc::new(Outbox);
+    run_through(servers, database, &table, relay, rate, WARM_UP, lasting).await
+}
+
+/// The same through any table that the relay follows; the warm-up is in seconds.
+pub async fn run_through(
+    servers: &Servers,
+    database: &Database,
+    table: &Arc<dyn Table>,
+    relay: &Relay,
+    rate: u32,
+    warm_up: u32,
+    lasting: Duration,
+) -> Result<Spans> {
+    let events = (lasting.as_secs_f64() * f64::from(rate)) as usize;
+    let times = Arc::new(Times::new(rate, (warm_up * rate) as usize, events));
     let consumer = Consumer::start(&servers.kafka.bootstrap(), times.clone()).await?;
-    writer::write(database, &times).await.context("writing events")?;
+    writer::write(database, table, &times).await.context("writing events")?;
     consumer
         .finish()
         .await
@@ -120,10 +137,11 @@ pub async fn run(servers: &Servers, database: &Database, relay: &Relay, rate: u3
 }
 
 impl Times {
-    fn new(rate: u32, events: usize) -> Self {
-        let empty = || (0..events).map(|_| AtomicU64::new(0)).collect();
+    fn new(rate: u32, warm_up: usize, events: usize) -> Self {
+        let empty = || (0..warm_up + events).map(|_| AtomicU64::new(0)).collect();
         Self {
             rate,
+            warm_up,
             // The schedule begins when everybody is ready.
             beginning: Instant::now() + Duration::from_millis(500),
             committing: empty(),
@@ -141,11 +159,6 @@ impl Times {
         Duration::from_secs(1) / self.rate * u32::try_from(event).expect("far fewer")
     }
 
-    /// Events before those that count.
-    fn warm_up(&self) -> usize {
-        (WARM_UP * self.rate) as usize
-    }
-
     /// Notes that something happened to an event now.
     fn note(&self, what: &[AtomicU64], event: usize) {
         let now = u64::try_from(self.beginning.elapsed().as_nanos()).expect("no century passes");
@@ -155,7 +168,7 @@ impl Times {
     fn judge(&self) -> Result<Spans> {
         let (mut first, mut last) = (u64::MAX, 0);
         let mut histograms = [(); 3].map(|()| Histogram::<u64>::new(3).expect("three digits are allowed"));
-        for event in self.warm_up()..self.events() {
+        for event in self.warm_up..self.events() {
             let at = |what: &[AtomicU64]| what[event].load(Ordering::Relaxed);
             let (committing, committed, consumed) = (at(&self.committing), at(&self.committed), at(&self.consumed));
             ensure!(consumed > 0, "event {event} was not consumed");
@@ -172,7 +185,7 @@ impl Times {
         }
         let [delivery, commit, schedule] = histograms.map(|histogram| Percentiles::of(&histogram));
         Ok(Spans {
-            committed: (self.events() - self.warm_up()) as f64 / Duration::from_nanos(last - first).as_secs_f64(),
+            committed: (self.events() - self.warm_up) as f64 / Duration::from_nanos(last - first).as_secs_f64(),
             delivery,
             commit,
             schedule,
@@ -223,12 +236,12 @@ mod tests {
 
     #[test]
     fn the_warm_up_does_not_count() {
-        let times = Times::new(1_000, 6_001);
+        let times = Times::new(1_000, 5_000, 1_001);
         let set = |what: &[AtomicU64], event: usize, after: u64| {
             let due = u64::try_from(times.due(event).as_nanos()).unwrap();
             what[event].store(due + after, Ordering::Relaxed);
         };
-        for event in times.warm_up()..times.events() {
+        for event in times.warm_up..times.events() {
             set(&times.committing, event, 1_000_000);
             set(&times.committed, event, 2_000_000);
             set(&times.consumed, event, 5_000_000);

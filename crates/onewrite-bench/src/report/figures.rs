@@ -1,7 +1,7 @@
 //! The figures with their goals: what a reader wants to know first.
 
-use super::Report;
 use super::table::Table;
+use super::{Report, peers};
 use crate::options::Feed;
 use crate::progress::thousands;
 use crate::spread::Spread;
@@ -58,13 +58,23 @@ pub fn figures(report: &Report) -> Table {
     if let Some(runs) = &report.sinks {
         sink_figures(&mut table, runs);
     }
+    if let Some(runs) = &report.peers {
+        peers::figures(&mut table, runs);
+    }
     table
 }
 
 /// A goal, and whether a value meets it.
-struct Goal(String, bool);
+pub(super) struct Goal(pub String, pub bool);
 
-fn row(table: &mut Table, name: &str, values: impl Iterator<Item = f64>, shown: fn(f64) -> String, goal: Option<Goal>) {
+/// Adds the row of one figure.
+pub(super) fn row(
+    table: &mut Table,
+    name: &str,
+    values: impl Iterator<Item = f64>,
+    shown: fn(f64) -> String,
+    goal: Option<Goal>,
+) {
     let spread = Spread::of(values);
     let Goal(wanted, reached) = goal.unwrap_or(Goal(String::new(), false));
     let verdict = match (wanted.is_empty(), reached) {

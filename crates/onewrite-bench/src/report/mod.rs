@@ -1,6 +1,7 @@
 //! What is told at the end.
 
 mod figures;
+mod peers;
 mod table;
 
 use std::fmt::Write as _;
@@ -34,6 +35,8 @@ pub struct Report {
     pub beside: Option<Vec<beside::Run>>,
     /// The sinks beside their client libraries.
     pub sinks: Option<Vec<sinks::Run>>,
+    /// Other products.
+    pub peers: Option<Vec<crate::peers::Run>>,
 }
 
 impl Report {
@@ -49,6 +52,7 @@ impl Report {
             held: None,
             beside: None,
             sinks: None,
+            peers: None,
         }
     }
 }
@@ -79,6 +83,16 @@ pub fn markdown(report: &Report) -> String {
             text,
             "Each sink, events of {PAYLOAD_BYTES} bytes, feed poll:\n\n{}",
             sinks_table(runs)
+        );
+    }
+    if let Some(runs) = &report.peers {
+        let seconds = report.plan.latency.as_secs();
+        let _ = writeln!(
+            text,
+            "Each peer's drain of events of {PAYLOAD_BYTES} bytes to {PARTITIONS} partitions, CPU for a million, and latency at {}/s for \
+             {seconds} s:\n\n{}",
+            thousands(crate::peers::RATE.into()),
+            peers::table(runs)
         );
     }
     if let Some(rounds) = &report.tax {
