@@ -45,7 +45,7 @@ impl Table for Outbox {
 const RATE_OF_EACH: u32 = 125;
 
 /// Writes all events, each in a transaction of its own that has an insert and a commit.
-pub async fn write(database: &Database, table: &Arc<dyn Table>, times: &Arc<Times>) -> Result<()> {
+pub(super) async fn write(database: &Database, table: &Arc<dyn Table>, times: &Arc<Times>) -> Result<()> {
     let workload = Arc::new(Workload::new());
     let (mut channels, mut writers) = (Vec::new(), Vec::new());
     for _ in 0..times.rate / RATE_OF_EACH {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -14,7 +14,10 @@ use crate::relay::Relay;
 use crate::servers::Servers;
 use crate::workload::TOPIC;
 
-/// How long nothing may arrive before the rest counts as lost; a virtual machine needs some of it to start.
+/// How long the first record may take. A virtual machine starts in seconds, and on a busy machine in a minute.
+const START: Duration = Duration::from_secs(180);
+
+/// How long no further one may arrive before the rest counts as lost.
 const LOST: Duration = Duration::from_secs(60);
 
 /// How long nothing more may come before the drain counts as over: until then a record may still be repeated.
@@ -24,24 +27,23 @@ const REST: Duration = Duration::from_secs(1);
 pub struct Drained {
     /// Events a second from the start of the process to the last record.
     pub from_start: f64,
-    /// The same from the first records that were seen, which do not count, to the last.
-    pub from_first: f64,
+    /// The same from the first records that were seen, which do not count, to the last; none where all were seen at once.
+    pub from_first: Option<f64>,
     /// Seconds of CPU from the start of the process to the last record.
     pub cpu_from_start: f64,
     /// The same from the first records that were seen.
-    pub cpu_from_first: f64,
+    pub cpu_from_first: Option<f64>,
     /// The most bytes that were resident at once by then.
     pub peak_bytes: u64,
     /// Records that came, also those that were too many.
     pub records: usize,
 }
 
-/// Something seen: how many records had come when, and how much CPU was used by then.
+/// How many records had come when.
 #[derive(Clone, Copy)]
 struct Look {
     records: usize,
     at: Instant,
-    cpu_seconds: f64,
 }
 
 /// Starts a program and waits until its records have come; it goes on running.
@@ -52,51 +54,55 @@ pub async fn drain(servers: &Servers, command: Command, files: TempDir, events: 
     let brokers = servers.kafka.bootstrap();
     let ends = Arc::new(tokio::task::spawn_blocking(move || Ends::connect(&brokers, TOPIC)).await??);
     let before = total(&ends).await?;
-    let began = Instant::now();
-    let mut relay = Relay::start_other(command, &servers.postgres.data_directory(), files)?;
-    let look = async |relay: &Relay| {
-        let records = total(&ends).await? - before;
-        let cpu_seconds = relay.usage_with_children()?.cpu_seconds;
-        let at = Instant::now();
-        anyhow::Ok(Look {
-            records,
-            at,
-            cpu_seconds,
-        })
-    };
     let start = Look {
         records: 0,
-        at: began,
-        cpu_seconds: 0.0,
+        at: Instant::now(),
     };
-    let (mut first, mut last) = (start, start);
-    while last.records < events && last.at.elapsed() < LOST {
-        tokio::time::sleep(pause(last.records, events, began.elapsed())).await;
-        relay.is_running()?;
-        let now = look(&relay).await?;
-        if now.records > last.records {
-            last = now;
-        }
-        if first.records == 0 {
-            first = last;
-        }
-    }
-    anyhow::ensure!(last.records > 0, "nothing came within {LOST:?}:\n{}", relay.words());
+    let mut relay = Relay::start_other(command, &servers.postgres.data_directory(), files)?;
+    let first = until(&mut relay, &ends, before, start, 1, START).await?;
+    ensure!(first.records > 0, "nothing came within {START:?}:\n{}", relay.words());
+    let cpu_to_first = relay.usage_with_children()?.cpu_seconds;
+    let last = until(&mut relay, &ends, before, first, events, LOST).await?;
+    let usage = relay.usage_with_children()?;
     if last.records < events {
         let missing = events - last.records;
-        say(format!("{missing} events did not come:\n{}", relay.words()));
+        say(format!(
+            "{missing} events did not come within {LOST:?}:\n{}",
+            relay.words()
+        ));
     }
-    let peak_bytes = relay.usage_with_children()?.peak_bytes;
-    let records = rest(&ends).await? - before;
+    let at_once = first.records == last.records;
     let drained = Drained {
-        from_start: last.records as f64 / last.at.duration_since(start.at).as_secs_f64(),
-        from_first: rate(first, last),
-        cpu_from_start: last.cpu_seconds,
-        cpu_from_first: last.cpu_seconds - first.cpu_seconds,
-        peak_bytes,
-        records,
+        from_start: rate(start, last),
+        from_first: (!at_once).then(|| rate(first, last)),
+        cpu_from_start: usage.cpu_seconds,
+        cpu_from_first: (!at_once).then_some(usage.cpu_seconds - cpu_to_first),
+        peak_bytes: usage.peak_bytes,
+        records: rest(&ends).await? - before,
     };
     Ok((relay, drained))
+}
+
+/// Looks until so many records have come, or no further ones for so long: when the last were first seen.
+async fn until(
+    relay: &mut Relay,
+    ends: &Arc<Ends>,
+    before: usize,
+    began: Look,
+    wanted: usize,
+    patience: Duration,
+) -> Result<Look> {
+    let mut last = began;
+    while last.records < wanted && last.at.elapsed() < patience {
+        tokio::time::sleep(pause(last.records, wanted, began.at.elapsed())).await;
+        relay.is_running()?;
+        let records = total(ends).await? - before;
+        if records > last.records {
+            let at = Instant::now();
+            last = Look { records, at };
+        }
+    }
+    Ok(last)
 }
 
 /// All that has come when nothing more comes.
@@ -127,7 +133,6 @@ mod tests {
         let look = |records, seconds| Look {
             records,
             at: at + Duration::from_secs(seconds),
-            cpu_seconds: 0.0,
         };
         assert_eq!(rate(look(100, 5), look(1_100, 10)), 200.0);
     }
