@@ -29,7 +29,7 @@ pub struct Drained {
     pub from_start: f64,
     /// The same from the first records that were seen, which do not count, to the last; none where all were seen at once.
     pub from_first: Option<f64>,
-    /// Seconds of CPU from the start of the process to the last record.
+    /// Seconds of CPU for a million events, from the start of the process to the last record.
     pub cpu_from_start: f64,
     /// The same from the first records that were seen.
     pub cpu_from_first: Option<f64>,
@@ -75,8 +75,8 @@ pub async fn drain(servers: &Servers, command: Command, files: TempDir, events: 
     let drained = Drained {
         from_start: rate(start, last),
         from_first: (!at_once).then(|| rate(first, last)),
-        cpu_from_start: usage.cpu_seconds,
-        cpu_from_first: (!at_once).then_some(usage.cpu_seconds - cpu_to_first),
+        cpu_from_start: for_a_million(usage.cpu_seconds, start, last),
+        cpu_from_first: (!at_once).then(|| for_a_million(usage.cpu_seconds - cpu_to_first, first, last)),
         peak_bytes: usage.peak_bytes,
         records: rest(&ends).await? - before,
     };
@@ -123,6 +123,11 @@ fn rate(first: Look, last: Look) -> f64 {
     (last.records - first.records) as f64 / last.at.duration_since(first.at).as_secs_f64()
 }
 
+/// Seconds of CPU that were used between two looks, for a million events.
+fn for_a_million(cpu_seconds: f64, first: Look, last: Look) -> f64 {
+    cpu_seconds * 1e6 / (last.records - first.records) as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +139,8 @@ mod tests {
             records,
             at: at + Duration::from_secs(seconds),
         };
-        assert_eq!(rate(look(100, 5), look(1_100, 10)), 200.0);
+        let (first, last) = (look(100, 5), look(1_100, 10));
+        assert_eq!(rate(first, last), 200.0);
+        assert_eq!(for_a_million(0.5, first, last), 500.0);
     }
 }

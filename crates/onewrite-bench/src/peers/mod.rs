@@ -106,7 +106,7 @@ pub struct Run {
     pub from_start: f64,
     /// From the first records that were seen to the last; of Onewrite not measured.
     pub from_first: Option<f64>,
-    /// Seconds of CPU from the start of its process to the last record.
+    /// Seconds of CPU for a million events, from the start of its process to the last record.
     pub cpu_from_start: f64,
     /// The same from the first records; of Onewrite not measured.
     pub cpu_from_first: Option<f64>,
@@ -126,7 +126,7 @@ impl Run {
 
     /// Seconds of CPU for a million events, likewise.
     pub fn cpu_for_a_million(&self) -> f64 {
-        self.cpu_from_first.unwrap_or(self.cpu_from_start) * 1e6 / self.events as f64
+        self.cpu_from_first.unwrap_or(self.cpu_from_start)
     }
 }
 
@@ -170,7 +170,7 @@ async fn run_onewrite(servers: &Servers, plan: &Plan, outbox: &Database, feed: F
         events: plan.events,
         from_start: plan.events as f64 / drained.seconds,
         from_first: None,
-        cpu_from_start: drained.usage.cpu_seconds,
+        cpu_from_start: drained.usage.cpu_seconds * 1e6 / plan.events as f64,
         cpu_from_first: None,
         peak_bytes: drained.usage.peak_bytes,
         // The drain fails when there are others.

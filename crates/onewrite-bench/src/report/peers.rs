@@ -95,7 +95,7 @@ pub fn table(runs: &[Run]) -> Table {
     ];
     let mut table = Table::new(&columns);
     for run in runs {
-        let seconds = |value: f64| format!("{:.1} s", value * 1e6 / run.events as f64);
+        let seconds = |value: f64| format!("{value:.1} s");
         let latency = match run.delivery {
             Some(delivery) => [delivery.p50, delivery.p99, delivery.p999].map(|value| format!("{value:.2} ms")),
             None if run.rate() < f64::from(RATE) => ["too slow", "", ""].map(str::to_owned),
