@@ -147,7 +147,7 @@ mod tests {
             from_start: 100_000.0,
             from_first,
             cpu_from_start: 10.0,
-            cpu_from_first: from_first.map(|_| 8.0),
+            cpu_from_first: from_first.map(|_| 80.0),
             peak_bytes: 50_000_000,
             records: events,
             delivery: p99.map(|p99| Percentiles {
