@@ -26,7 +26,7 @@ set_up_tests() {
   need_rust "$TESTS_RUST_VERSION"
 }
 
-# For the part peers of `bench`: what the products run on, and themselves. Java, Maven and Go are there for the servers.
+# For the scenario peers of `bench`: what the products run on, and themselves. Java, Maven and Go are there for the servers.
 set_up_peers() { # names
   local packages=() name
   for name in "$@"; do

@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result};
 use onewrite_testkit::servers::Database;
-use serde::Serialize;
 
+use crate::drain::fill;
 use crate::drain::relay::drain;
-use crate::latency::{self, Percentiles};
-use crate::options::{Feed, Plan};
-use crate::progress::{say, thousands};
+use crate::figures::{Figures, Goal, Unit};
+use crate::latency::{self, Load};
+use crate::plan::{Feed, Plan};
 use crate::relay::{Configuration, Relay};
 use crate::servers::Servers;
 use crate::slots;
@@ -16,91 +16,96 @@ use crate::workload::Workload;
 /// Events that the other broker does not take: about as many as a route holds in memory.
 const STUCK: i32 = 20_000;
 
-/// Events a second of the latency.
-const RATE: u32 = 1_000;
+/// The load of the latency.
+const LOAD: Load = Load {
+    rate: 1_000,
+    transaction: 1,
+};
+
+/// What figures of the route by itself are called, and those of the route beside the other.
+const ALONE: &str = "alone";
+const BESIDE: &str = "beside";
+const WORDS: [&str; 2] = [ALONE, BESIDE];
 
 /// The other route, to where nobody listens.
 const OTHER: &str = "[sinks.other]\ntype = \"http\"\nurl = \"http://127.0.0.1:9/\"\n\
                      [[routes]]\nname = \"other\"\nmatch = { topic = \"other.*\" }\nsink = \"other\"\n";
 
-/// A route alone, or beside one whose broker is down.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Run {
-    /// The relay's feed.
-    pub feed: Feed,
-    /// Whether there is another route.
-    pub beside: bool,
-    /// The drain, in events a second.
-    pub rate: f64,
-    /// From commit to consumer at 1,000 events a second.
-    pub delivery: Percentiles,
-}
+/// What the route beside the other keeps of its throughput, and what its latency may become.
+const THROUGHPUT_GOAL: Goal = Goal::at_least(0.95);
+const LATENCY_GOAL: Goal = Goal::at_most(1.05);
 
 /// Of each feed: the route alone and beside the other, in turn.
-pub async fn measure(servers: &Servers, plan: &Plan) -> Result<Vec<Run>> {
-    say("beside: filling two outboxes");
+pub async fn measure(servers: &Servers, plan: &Plan, figures: &mut Figures) -> Result<()> {
     let workload = Workload::new();
     let mut outboxes = Vec::new();
-    for beside in [false, true] {
+    for word in WORDS {
         let (database, _) = servers.outbox("bench-beside", Feed::Auto).await?;
-        if beside {
+        if word == BESIDE {
             get_stuck(&database).await?;
         }
-        workload.fill(&database, plan.events).await?;
-        Workload::settle(&database).await?;
-        outboxes.push((beside, database));
+        fill(&workload, &database, plan.events).await?;
+        outboxes.push((word, database));
     }
-    let mut runs = Vec::new();
     for number in 1..=plan.runs {
         for feed in &plan.feeds {
-            for (beside, database) in &outboxes {
-                let run = run(servers, plan, database, *feed, *beside, number).await?;
-                let word = if *beside { "beside" } else { "alone" };
-                say(format!(
-                    "{word}, {feed}, run {number}: {}/s, p50 {:.1} ms, p99 {:.1} ms",
-                    thousands(run.rate),
-                    run.delivery.p50,
-                    run.delivery.p99
-                ));
-                runs.push(run);
+            for (word, database) in &outboxes {
+                let relay = format!("bench-beside-{feed}-{number}");
+                let configuration = with_other(word, servers.configuration(&relay, database, *feed));
+                let drained = drain(servers, &configuration, plan.events).await?;
+                figures.note(rate(word, *feed), Unit::PerSecond, plan.events as f64 / drained.seconds);
+                slots::drop_left(database).await?;
+                delivery(servers, plan, *feed, word, figures).await?;
             }
         }
     }
-    Ok(runs)
+    for feed in &plan.feeds {
+        let name = format!("beside / alone: throughput, {feed}");
+        figures.compare(&name, &rate(BESIDE, *feed), &rate(ALONE, *feed));
+        figures.expect(&name, THROUGHPUT_GOAL);
+        for percentile in ["p50", "p99"] {
+            let name = format!("beside / alone: latency, {percentile}, {feed}");
+            let [alone, beside] = WORDS.map(|word| latency_of(word, percentile, *feed));
+            figures.compare(&name, &beside, &alone);
+            figures.expect(&name, LATENCY_GOAL);
+        }
+    }
+    Ok(())
 }
 
-async fn run(
-    servers: &Servers,
-    plan: &Plan,
-    database: &Database,
-    feed: Feed,
-    beside: bool,
-    number: usize,
-) -> Result<Run> {
-    let with_other = |configuration: Configuration| Configuration {
-        more: if beside { OTHER.to_owned() } else { String::new() },
-        ..configuration
-    };
-    let name = format!("bench-beside-{feed}-{number}");
-    let configuration = with_other(servers.configuration(&name, database, feed));
-    let seconds = drain(servers, &configuration, plan.events).await?.seconds;
-    slots::drop_left(database).await?;
-
-    // Latency is that of an outbox in which nothing else is on its way, but for what is stuck.
-    let (fresh, configuration) = servers.outbox(&format!("{name}-latency"), feed).await?;
-    if beside {
-        get_stuck(&fresh).await?;
+/// Latency is that of an outbox in which nothing else is on its way, but for what is stuck.
+async fn delivery(servers: &Servers, plan: &Plan, feed: Feed, word: &str, figures: &mut Figures) -> Result<()> {
+    let (database, configuration) = servers.outbox(&format!("bench-beside-{feed}-latency"), feed).await?;
+    if word == BESIDE {
+        get_stuck(&database).await?;
     }
-    let relay = Relay::start(&with_other(configuration))?;
-    let spans = latency::run(servers, &fresh, &relay, RATE, plan.latency).await?;
+    let relay = Relay::start(&with_other(word, configuration))?;
+    let spans = latency::run(servers, &database, &relay, LOAD, plan.warm_up, plan.latency).await?;
     relay.stop().await?;
-    slots::drop_left(&fresh).await?;
-    Ok(Run {
-        feed,
-        beside,
-        rate: plan.events as f64 / seconds,
-        delivery: spans.delivery,
-    })
+    slots::drop_left(&database).await?;
+    for (percentile, value) in [("p50", spans.delivery.p50), ("p99", spans.delivery.p99)] {
+        figures.note(latency_of(word, percentile, feed), Unit::Milliseconds, value);
+    }
+    Ok(())
+}
+
+fn with_other(word: &str, configuration: Configuration) -> Configuration {
+    Configuration {
+        more: if word == BESIDE {
+            OTHER.to_owned()
+        } else {
+            String::new()
+        },
+        ..configuration
+    }
+}
+
+fn rate(word: &str, feed: Feed) -> String {
+    format!("{word}: throughput, {feed}")
+}
+
+fn latency_of(word: &str, percentile: &str, feed: Feed) -> String {
+    format!("{word}: latency, {percentile}, {feed}")
 }
 
 async fn get_stuck(database: &Database) -> Result<()> {

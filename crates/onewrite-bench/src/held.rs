@@ -1,16 +1,15 @@
 //! A relay at work while a transaction stays open in another database of the server: nothing may be cleaned up meanwhile that it
 //! might still see, and so every row that the relay writes again and again leaves its old versions behind.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use onewrite_testkit::servers::Database;
-use serde::Serialize;
 
 use crate::broker::Ends;
-use crate::options::{Feed, Plan};
-use crate::progress::{say, thousands};
+use crate::figures::{Figures, Goal, Unit};
+use crate::plan::{Feed, Plan};
+use crate::progress::say;
 use crate::relay::Relay;
 use crate::servers::Servers;
 use crate::slots;
@@ -24,89 +23,78 @@ const TICK: Duration = Duration::from_millis(100);
 const STUCK: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Events a second from the first that is written to the last that has arrived.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Run {
-    /// The relay's feed.
-    pub feed: Feed,
-    /// Whether a transaction was open elsewhere.
-    pub held: bool,
-    /// The rate.
-    pub rate: f64,
-}
+/// How long nothing may arrive before nothing is on its way.
+const REST: Duration = Duration::from_millis(500);
+
+/// Throughput with the transaction against throughput without.
+const GOAL: Goal = Goal::at_least(0.9);
 
 /// Of each feed: floods without the transaction, floods while it is old, and floods when it has ended.
-pub async fn measure(servers: &Servers, plan: &Plan) -> Result<Vec<Run>> {
+pub async fn measure(servers: &Servers, plan: &Plan, figures: &mut Figures) -> Result<()> {
     let workload = Workload::new();
-    let mut runs = Vec::new();
     for feed in &plan.feeds {
         let (database, configuration) = servers.outbox(&format!("bench-held-{feed}"), *feed).await?;
         let mut relay = Relay::start(&configuration)?;
         let flood = Flood::new(servers, &database, &workload, plan.held_events).await?;
-        say(format!("held, {feed}: warming up"));
         flood.run(&mut relay).await?;
         if *feed == Feed::Wal {
             follows(&database).await?;
         }
+        let [without, with] = ["without", "with"].map(|word| format!("{word} a transaction open elsewhere, {feed}"));
         for held in [false, true, false] {
             let transaction = match held {
                 true => Some(hold(servers).await?),
                 false => None,
             };
             if held {
-                say(format!("held, {feed}: the transaction grows old, {:?}", plan.held));
+                say(format!("held: the transaction grows old, {:?}", plan.held));
                 trickle(&database, plan.held).await?;
             }
             for _ in 0..plan.runs {
                 let rate = flood.run(&mut relay).await?;
-                let word = if held { "with" } else { "without" };
-                say(format!("held, {feed}, {word} the transaction: {}/s", thousands(rate)));
-                runs.push(Run {
-                    feed: *feed,
-                    held,
-                    rate,
-                });
+                figures.note(if held { &with } else { &without }, Unit::PerSecond, rate);
             }
             drop(transaction);
             Workload::settle(&database).await?;
         }
+        let ratio = format!("with / without, {feed}");
+        figures.compare(&ratio, &with, &without);
+        figures.expect(&ratio, GOAL);
         relay.stop().await?;
         slots::drop_left(&database).await?;
     }
-    Ok(runs)
+    Ok(())
 }
 
 /// Events that are written as fast as may be while a relay is at work.
 struct Flood<'a> {
     database: &'a Database,
     workload: &'a Workload,
-    ends: Arc<Ends>,
+    ends: Ends,
     events: usize,
 }
 
 impl<'a> Flood<'a> {
     async fn new(servers: &Servers, database: &'a Database, workload: &'a Workload, events: usize) -> Result<Self> {
-        let brokers = servers.kafka.bootstrap();
-        let ends = tokio::task::spawn_blocking(move || Ends::connect(&brokers, TOPIC)).await??;
         Ok(Self {
             database,
             workload,
-            ends: Arc::new(ends),
+            ends: Ends::connect(servers.kafka.bootstrap(), TOPIC).await?,
             events,
         })
     }
 
     async fn run(&self, relay: &mut Relay) -> Result<f64> {
         self.rest(relay).await?;
-        let before = self.total().await?;
+        let before = self.ends.total().await?;
         let began = Instant::now();
         self.workload.fill(self.database, self.events).await?;
-        while self.total().await? - before < self.events {
+        while self.ends.total().await? - before < self.events {
             relay.is_running()?;
             ensure!(
                 began.elapsed() < STUCK,
                 "the relay delivered {} of {} events within {STUCK:?}:\n{}",
-                self.total().await? - before,
+                self.ends.total().await? - before,
                 self.events,
                 relay.words()
             );
@@ -117,21 +105,16 @@ impl<'a> Flood<'a> {
 
     /// Waits until nothing is on its way any more.
     async fn rest(&self, relay: &mut Relay) -> Result<()> {
-        let mut before = self.total().await?;
+        let mut before = self.ends.total().await?;
         loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(REST).await; // slow on purpose
             relay.is_running()?;
-            let now = self.total().await?;
+            let now = self.ends.total().await?;
             if now == before {
                 return Ok(());
             }
             before = now;
         }
-    }
-
-    async fn total(&self) -> Result<usize> {
-        let ends = Arc::clone(&self.ends);
-        tokio::task::spawn_blocking(move || ends.total()).await?
     }
 }
 

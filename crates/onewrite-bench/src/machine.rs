@@ -1,15 +1,21 @@
 //! What the figures were measured on, and of what.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::drain::produce;
+use crate::servers::Versions;
+use crate::tax;
+use crate::workload::SEED;
 
 /// The machine and the programs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// The day.
     pub date: String,
@@ -27,6 +33,10 @@ pub struct Machine {
     pub revision: String,
     /// The client of the raw producer and, in the same version, of the relay.
     pub librdkafka: String,
+    /// The servers, where any were started.
+    pub servers: Option<Versions>,
+    /// What made everything random the same on every run.
+    pub seeds: String,
     /// The command line.
     pub command: String,
 }
@@ -53,8 +63,45 @@ impl Machine {
             program: String::from_utf8_lossy(&version.stdout).trim().to_owned(),
             revision: revision(),
             librdkafka: rdkafka::util::get_rdkafka_version().1,
+            servers: None,
+            seeds: format!(
+                "payloads {SEED}, ids {}, clients of the tax 0 to {}",
+                produce::SEED,
+                tax::CLIENTS - 1
+            ),
             command: format!("./x bench {}", arguments.join(" ")).trim_end().to_owned(),
         })
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            date,
+            processor,
+            cores,
+            memory_bytes,
+            kernel,
+            program,
+            revision,
+            librdkafka,
+            servers,
+            seeds,
+            command,
+        } = self;
+        let gigabytes = *memory_bytes as f64 / 1e9;
+        write!(
+            formatter,
+            "Measured on {date} by `{command}`: {program}, revision {revision}, librdkafka {librdkafka}. Seeds: {seeds}.\n\n\
+             Machine: {cores} cores ({processor}), {gigabytes:.0} GB of memory, {kernel}."
+        )?;
+        if let Some(Versions { postgres, kafka }) = servers {
+            write!(
+                formatter,
+                " PostgreSQL {postgres}, Apache Kafka {kafka}, the relay and the measuring program share it."
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -89,6 +136,26 @@ fn revision() -> String {
     match described {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
         _ => "unknown".to_owned(),
+    }
+}
+
+#[cfg(test)]
+impl Machine {
+    /// One for tests of what is told.
+    pub fn example(date: &str) -> Self {
+        Self {
+            date: date.to_owned(),
+            processor: "A B".to_owned(),
+            cores: 2,
+            memory_bytes: 25_000_000_000,
+            kernel: "Linux 6".to_owned(),
+            program: "onewrite 0.1.0".to_owned(),
+            revision: "abcdef0".to_owned(),
+            librdkafka: "2.12.1".to_owned(),
+            servers: None,
+            seeds: "payloads 1".to_owned(),
+            command: "./x bench".to_owned(),
+        }
     }
 }
 

@@ -1,39 +1,55 @@
 //! `./x bench`: measures the program, as it is released, against the raw limits of the machine it runs on. The method is told
 //! in docs/benchmarks.md.
 
+mod away;
 mod beside;
 mod broker;
-mod docs;
 mod drain;
+mod figures;
 mod held;
 mod idle;
 mod latency;
 mod machine;
 mod options;
 mod peers;
+mod plan;
 mod process;
 mod progress;
 mod relay;
 mod report;
+mod scenario;
 mod servers;
+mod settled;
+mod shapes;
 mod sinks;
 mod slots;
 mod spread;
+mod sqlite;
+mod start;
 mod tax;
 mod workload;
+
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 
+use figures::Figures;
 use machine::Machine;
-use options::{Options, Part};
-use progress::say;
+use options::Options;
+use plan::Plan;
+use progress::{say, took};
 use report::Report;
+use scenario::{Measure, Scenario};
 use servers::Servers;
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse();
+    if options.list {
+        print!("{}", scenario::list());
+        return Ok(());
+    }
     if options.list_peers {
         options.peers().iter().for_each(|peer| println!("peer {}", peer.word()));
         return Ok(());
@@ -42,59 +58,80 @@ async fn main() -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let program = options.program()?;
     // What is told about the program is asked first: a wrong one should not cost minutes.
-    let machine = Machine::look(&program)?;
-    let receiver = options.wants(Part::Drain).then(drain::receiver).transpose()?;
-    say("starting PostgreSQL and Kafka");
-    let servers = Servers::start(program).await;
-    let plan = options.plan();
-    let mut report = Report::new(machine, &plan);
-    if options.wants(Part::Idle) {
-        report.idle = Some(
-            idle::measure(&servers, &plan)
-                .await
-                .context("measuring the idle relay")?,
-        );
+    let mut machine = Machine::look(&program)?;
+    let scenarios = options.picked();
+    if scenarios
+        .iter()
+        .any(|scenario| matches!(scenario.measure, Measure::Drain))
+    {
+        drain::receiver()?;
     }
-    if options.wants(Part::Latency) {
-        report.latency = Some(latency::measure(&servers, &plan).await.context("measuring latency")?);
-    }
-    if options.wants(Part::Tax) {
-        report.tax = Some(
-            tax::measure(&servers, &plan)
-                .await
-                .context("measuring the producer's tax")?,
-        );
-    }
-    if let Some(receiver) = receiver {
-        let runs = drain::measure(&servers, &plan, receiver).await;
-        report.drain = Some(runs.context("measuring the drain")?);
-    }
-    if options.wants(Part::Held) {
-        let runs = held::measure(&servers, &plan).await;
-        report.held = Some(runs.context("measuring beside a transaction that stays open")?);
-    }
-    if options.wants(Part::Beside) {
-        let runs = beside::measure(&servers, &plan).await;
-        report.beside = Some(runs.context("measuring a route beside one whose broker is down")?);
-    }
-    if options.wants(Part::Sinks) {
-        let runs = sinks::measure(&servers, &plan, &options.sink).await;
-        report.sinks = Some(runs.context("measuring the sinks")?);
-    }
-    if options.wants(Part::Peers) {
-        let runs = peers::measure(&servers, &plan, options.peers()).await;
-        report.peers = Some(runs.context("measuring other products")?);
-    }
-    say("stopping the servers");
-    drop(servers);
-    let text = report::markdown(&report);
-    println!("{text}");
+    say(format!("this takes about {}", took(options.seconds())));
+    let mut report = Report::default();
+    let measured = measure_all(&options, &program, &scenarios, &mut machine, &mut report).await;
+    // What was measured before something failed is told all the same.
+    println!("{}", report.markdown(false));
     if let Some(path) = &options.json {
-        let json = serde_json::to_vec_pretty(&report)?;
-        std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
+        report.write_json(path)?;
     }
+    measured?;
     if options.write_docs {
-        docs::write(&text)?;
+        report.write_docs()?;
     }
     Ok(())
+}
+
+async fn measure_all(
+    options: &Options,
+    program: &Path,
+    scenarios: &[&Scenario],
+    machine: &mut Machine,
+    report: &mut Report,
+) -> Result<()> {
+    say("starting PostgreSQL and Kafka");
+    let servers = Servers::start(program.to_owned()).await?;
+    machine.servers = Some(servers.versions().await?);
+    for scenario in scenarios {
+        say(format!("{}: {}", scenario.name, scenario.about));
+        let (plan, mut figures) = (options.plan(scenario), Figures::default());
+        measure(&servers, &plan, options, scenario, &mut figures)
+            .await
+            .with_context(|| format!("measuring {}", scenario.name))?;
+        // What could not be measured leaves what is known of it from before.
+        if !figures.is_empty() {
+            report.add(scenario, machine, &plan, figures);
+        }
+        // What little there is of --quick takes less room than the clearing takes time.
+        if !options.quick {
+            servers.clear().await.context("clearing away what is over")?;
+        }
+    }
+    say("stopping the servers");
+    Ok(())
+}
+
+async fn measure(
+    servers: &Servers,
+    plan: &Plan,
+    options: &Options,
+    scenario: &Scenario,
+    figures: &mut Figures,
+) -> Result<()> {
+    match scenario.measure {
+        Measure::Idle => idle::measure(servers, plan, figures).await,
+        Measure::Latency { load, twice } => latency::measure(servers, plan, load, twice, figures).await,
+        Measure::Most { transaction } => latency::most::measure(servers, plan, transaction, figures).await,
+        Measure::Tax => tax::measure(servers, plan, figures).await,
+        Measure::Start => start::measure(servers, plan, figures).await,
+        Measure::Size => start::size(&servers.program, figures),
+        Measure::Drain => drain::measure(servers, plan, figures).await,
+        Measure::Shape { shape, fewer } => shapes::measure(servers, plan, shape, fewer, figures).await,
+        Measure::Sqlite => sqlite::measure(servers, plan, figures).await,
+        Measure::Backlog => shapes::backlogs(servers, plan, figures).await,
+        Measure::Held => held::measure(servers, plan, figures).await,
+        Measure::Beside => beside::measure(servers, plan, figures).await,
+        Measure::Away => away::measure(servers, plan, figures).await,
+        Measure::Sinks => sinks::measure(servers, plan, &options.sink, figures).await,
+        Measure::Peers => peers::measure(servers, plan, options.peers(), figures).await,
+    }
 }

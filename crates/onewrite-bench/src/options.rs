@@ -1,59 +1,64 @@
 //! The command line, and what it comes to.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use clap::{Parser, ValueEnum};
-use serde::Serialize;
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Parser, ValueEnum as _};
 
-use crate::{latency, peers};
+use crate::peers;
+use crate::plan::{Amounts, Feed, Plan};
+use crate::scenario::{self, Measure, SCENARIOS, SERVERS_SECONDS, Scenario};
 
-/// Measures Onewrite on this machine: the drain of a backlog beside the raw limits, memory, latency, the idle relay, and what
-/// the outbox costs the application. Everything it needs it starts, on 127.0.0.1, and stops; `./x up` fetched the servers.
+/// Measures Onewrite on this machine: the drain of a backlog beside the raw limits, memory, latency, the idle relay, what the
+/// outbox costs the application, and more. Everything it needs it starts, on 127.0.0.1, and stops; `./x up` fetched the servers.
 #[derive(Debug, Parser)]
 #[command(name = "onewrite-bench", max_term_width = 120)]
 #[command(after_help = "\
 Examples:
-  ./x bench                           everything, about half an hour
-  ./x bench --quick                   everything in three or four minutes, to see whether something changed much
+  ./x bench --list                    what can be measured, with the goals and about how long each takes
+  ./x bench                           everything, an hour and a half
+  ./x bench --quick                   everything but the sinks in three minutes, to see whether something changed much
   ./x bench --only drain --runs 5     the drain and its memory, five times
-  ./x bench sinks                     each sink beside its client library alone
-  ./x bench sinks --sink nats,redis   two of them
+  ./x bench payloads keys             the drain with other payloads, and with other keys
+  ./x bench backlog --events 10m      backlogs of 100,000 to 10,000,000 events
+  ./x bench sinks --sink nats,redis   two sinks, each beside its client library alone
   ./x bench peers --peer watermill    Onewrite beside one of the products that it competes with
-  ./x bench --only held --held 600    throughput beside a transaction that has been open for ten minutes
+  ./x bench held --held 1800          throughput beside a transaction that has been open for half an hour
   ./x bench --feed poll               the relay with this feed alone
   ./x bench --json figures.json       the figures for a program as well
-  ./x bench --write-docs              puts the figures into docs/benchmarks.md
+  ./x bench --write-docs              puts the figures into docs/benchmarks
 
 Close other programs first: all figures share the machine's cores with whatever else runs.")]
 pub struct Options {
-    /// How many events to drain [default: 1000000, with --quick 100000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1_000..))]
-    events: Option<u32>,
-    /// How often to repeat the drain, the latency and the idle relay
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    runs: u32,
-    /// Fewer events and shorter phases
+    /// How many events to drain, such as 200000, 200k or 10m [default: 1m, with --quick 50k]
+    #[arg(long, value_name = "N", value_parser = amount)]
+    events: Option<usize>,
+    /// How often to repeat what is no round of something else [default: 3, with --quick 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    runs: Option<u32>,
+    /// Fewer events, shorter phases, and but for the drain the first feed alone
     #[arg(long)]
-    quick: bool,
-    /// Measure these only
-    #[arg(value_name = "PART")]
-    parts: Vec<Part>,
+    pub quick: bool,
+    /// Tell what can be measured, and do nothing
+    #[arg(long)]
+    pub list: bool,
+    /// Measure these only: scenarios or groups of them
+    #[arg(value_name = "NAME", value_parser = names())]
+    names: Vec<String>,
     /// The same, separated by commas
-    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
-    only: Vec<Part>,
-    /// Of the part sinks, measure these only
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = names(), hide_possible_values = true)]
+    only: Vec<String>,
+    /// Of the sinks, measure these only
     #[arg(long, value_name = "SINKS", value_delimiter = ',')]
     pub sink: Vec<String>,
-    /// Of the part peers, measure these only
+    /// Of the peers, measure these only
     #[arg(long, value_name = "PEERS", value_delimiter = ',')]
     peer: Vec<peers::Name>,
     /// Print the peers that would be measured, each after the word `peer`, and measure nothing: `./x bench` fetches them
     #[arg(long, hide = true)]
     pub list_peers: bool,
-    /// How old a transaction elsewhere is when its effect is measured, in seconds [default: 60, with --quick 5]
+    /// How old a transaction elsewhere is when its effect is measured, in seconds [default: 120, with --quick 1]
     #[arg(long, value_name = "SECONDS")]
     held: Option<u32>,
     /// Measure the relay with each of these feeds
@@ -62,7 +67,7 @@ pub struct Options {
     /// Also write the figures into this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Also put the figures into docs/benchmarks.md
+    /// Also put the figures and their charts into docs/benchmarks, in the place of those of the same scenarios
     #[arg(long)]
     pub write_docs: bool,
     /// The program to measure [default: `onewrite` beside this program]
@@ -70,93 +75,54 @@ pub struct Options {
     onewrite: Option<PathBuf>,
 }
 
-/// What can be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Part {
-    /// Events a second out of a backlog, beside the raw limits; memory and CPU of the relay meanwhile
-    #[value(alias = "memory")]
-    Drain,
-    /// From commit to consumer at 1,000 and at 5,000 events a second
-    Latency,
-    /// CPU of a relay that has nothing to do
-    Idle,
-    /// What the outbox costs the application's transactions
-    Tax,
-    /// Throughput while a transaction stays open in another database
-    Held,
-    /// Throughput and latency of a route beside one whose broker is down
-    Beside,
-    /// Each sink beside its client library alone, on the same broker
-    Sinks,
-    /// Other products on the same database server and broker
-    Peers,
-}
-
-/// How the relay learns of new rows: the key `source.feed` of its configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Feed {
-    /// From the server's log
-    Wal,
-    /// By questions
-    Poll,
-    /// As the relay chooses
-    Auto,
-}
-
-impl fmt::Display for Feed {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Wal => "wal",
-            Self::Poll => "poll",
-            Self::Auto => "auto",
-        })
-    }
-}
-
-/// How much of everything.
-#[derive(Clone, Debug, Serialize)]
-pub struct Plan {
-    /// The feeds of the relay, each measured by itself.
-    pub feeds: Vec<Feed>,
-    /// Events of the drain.
-    pub events: usize,
-    /// Repetitions.
-    pub runs: usize,
-    /// How long the latency is measured in each run.
-    pub latency: Duration,
-    /// How long the idle relay is watched in each run.
-    pub idle: Duration,
-    /// Rounds of the tax; each goes through all variants.
-    pub tax_rounds: usize,
-    /// How long each variant lasts in a round.
-    pub tax: Duration,
-    /// How long a transaction is held open elsewhere before its effect is measured.
-    pub held: Duration,
-    /// Events of each measurement of that.
-    pub held_events: usize,
-    /// Events of each measurement of a sink whose broker is slow; others drain as many as the drain does.
-    pub sink_events: usize,
-    /// Repetitions of the part peers.
-    pub peer_runs: usize,
-    /// Seconds of each latency of the part peers that do not count.
-    pub peer_warm_up: u32,
-}
-
 impl Options {
-    /// Whether a part is to be measured.
-    pub fn wants(&self, part: Part) -> bool {
-        let mut parts = self.parts.iter().chain(&self.only).peekable();
-        parts.peek().is_none() || parts.any(|wanted| *wanted == part)
+    /// What is to be measured, in the order in which it is.
+    pub fn picked(&self) -> Vec<&'static Scenario> {
+        let mut words = self.names.iter().chain(&self.only).peekable();
+        if words.peek().is_none() {
+            let is_wanted = |scenario: &&Scenario| !self.quick || scenario.is_quick();
+            return SCENARIOS.iter().filter(is_wanted).collect();
+        }
+        let words: Vec<&String> = words.collect();
+        let is_picked = |scenario: &&Scenario| words.iter().any(|word| scenario.is_called(word));
+        SCENARIOS.iter().filter(is_picked).collect()
+    }
+
+    /// How much of everything for a scenario.
+    pub fn plan(&self, scenario: &Scenario) -> Plan {
+        let plan = Plan::new(&Amounts {
+            feeds: self.feed.clone(),
+            quick: self.quick,
+            events: self.events,
+            runs: self.runs.map(|runs| runs as usize),
+            held: self.held,
+        });
+        match (self.quick, scenario.measure) {
+            (false, _) | (true, Measure::Drain) => plan,
+            (true, _) => plan.of_first_feed(),
+        }
     }
 
     /// The products to measure.
     pub fn peers(&self) -> &[peers::Name] {
-        match (self.wants(Part::Peers), &*self.peer) {
+        let mut picked = self.picked().into_iter();
+        match (
+            picked.any(|scenario| matches!(scenario.measure, Measure::Peers)),
+            &*self.peer,
+        ) {
             (false, _) => &[],
             (true, []) => peers::Name::value_variants(),
             (true, named) => named,
         }
+    }
+
+    /// About how many seconds it takes.
+    pub fn seconds(&self) -> u32 {
+        let each = self.picked().into_iter().map(|scenario| match self.quick {
+            true => scenario.quick_seconds,
+            false => scenario.seconds,
+        });
+        each.sum::<u32>() + SERVERS_SECONDS
     }
 
     /// The program to measure.
@@ -175,60 +141,97 @@ impl Options {
         );
         program.canonicalize().with_context(|| format!("finding {shown}"))
     }
+}
 
-    /// How much of everything.
-    pub fn plan(&self) -> Plan {
-        let pick = |usual: u64, quick: u64| if self.quick { quick } else { usual };
-        let events = self.events.map_or(pick(1_000_000, 100_000), u64::from);
-        Plan {
-            feeds: self.feed.clone(),
-            events: usize::try_from(events).expect("fits"),
-            runs: usize::try_from(self.runs).expect("fits"),
-            latency: Duration::from_secs(pick(30, 5)),
-            idle: Duration::from_secs(pick(10, 5)),
-            tax_rounds: if self.quick { 3 } else { 7 },
-            tax: Duration::from_secs(pick(4, 1)),
-            held: Duration::from_secs(self.held.map_or(pick(60, 5), u64::from)),
-            held_events: usize::try_from(events / 5).expect("fits"),
-            sink_events: usize::try_from(events / 10).expect("fits"),
-            peer_runs: if self.quick {
-                1
-            } else {
-                usize::try_from(self.runs).expect("fits")
-            },
-            peer_warm_up: if self.quick { 2 } else { latency::WARM_UP },
-        }
+/// The words for scenarios.
+fn names() -> PossibleValuesParser {
+    let value = |word: &'static str| match word {
+        "drain" => PossibleValue::new(word).alias(scenario::MEMORY),
+        _ => PossibleValue::new(word),
+    };
+    PossibleValuesParser::new(scenario::words().into_iter().map(value))
+}
+
+/// A number of events, with `k` for thousands or `m` for millions.
+fn amount(text: &str) -> Result<usize, String> {
+    let (number, times) = match text.to_ascii_lowercase().strip_suffix(['k', 'm']) {
+        Some(number) if text.ends_with(['k', 'K']) => (number.to_owned(), 1_000),
+        Some(number) => (number.to_owned(), 1_000_000),
+        None => (text.to_owned(), 1),
+    };
+    let events = number
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(times));
+    match events {
+        Some(events @ 1_000..=100_000_000) => Ok(events),
+        _ => Err("write a number from 1000 to 100m, such as 200000, 200k or 10m".to_owned()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::{Parser, ValueEnum};
+    use std::time::Duration;
 
-    use super::{Feed, Options, Part};
-    use crate::peers::Name;
+    use super::*;
+
+    fn options(line: &str) -> Options {
+        let words = ["onewrite-bench"].into_iter().chain(line.split_whitespace());
+        Options::parse_from(words)
+    }
+
+    fn names_of(line: &str) -> Vec<&'static str> {
+        options(line).picked().iter().map(|scenario| scenario.name).collect()
+    }
+
+    fn plan_of(line: &str, name: &str) -> Plan {
+        let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).unwrap();
+        options(line).plan(scenario)
+    }
 
     #[test]
-    fn parts_and_amounts_are_read() {
-        let options = Options::parse_from(["onewrite-bench", "--quick", "--only", "memory,tax", "--runs", "2"]);
-        assert!(options.wants(Part::Drain) && options.wants(Part::Tax) && !options.wants(Part::Idle));
-        let plan = options.plan();
-        assert_eq!((plan.events, plan.runs), (100_000, 2));
-        assert_eq!(plan.feeds, [Feed::Wal, Feed::Poll]);
-        assert!(Options::parse_from(["onewrite-bench"]).wants(Part::Latency));
-        let options = Options::parse_from(["onewrite-bench", "--feed", "auto"]);
-        assert_eq!(options.plan().feeds, [Feed::Auto]);
+    fn scenarios_are_picked_by_name_and_by_group() {
+        assert_eq!(names_of("--quick --only memory,tax"), ["tax", "drain"]);
+        assert_eq!(names_of("one-key sinks"), ["one-key", "sinks"]);
+        assert_eq!(names_of("payloads"), ["payload-100b", "payload-1kb", "payload-10kb"]);
+        assert_eq!(names_of("").len(), SCENARIOS.len());
+        let quick = names_of("--quick");
+        assert!(
+            quick.len() == SCENARIOS.len() - 1 && !quick.contains(&"sinks"),
+            "{quick:?}"
+        );
+        assert!(Options::try_parse_from(["onewrite-bench", "--only", "drains"]).is_err());
+    }
+
+    #[test]
+    fn amounts_are_read() {
+        assert_eq!(amount("200000"), Ok(200_000));
+        assert_eq!((amount("200k"), amount("10M")), (Ok(200_000), Ok(10_000_000)));
+        for wrong in ["", "k", "999", "1g", "-5k", "101m"] {
+            assert!(amount(wrong).is_err(), "{wrong}");
+        }
+        let plan = plan_of("--quick --events 100k --runs 2", "drain");
+        assert_eq!((plan.events, plan.runs, plan.held_events), (100_000, 2, 20_000));
+        assert_eq!(plan_of("--held 1800", "held").held, Duration::from_secs(1_800));
         assert!(Options::try_parse_from(["onewrite-bench", "--runs", "0"]).is_err());
     }
 
     #[test]
+    fn quick_measures_both_feeds_in_the_drain_alone() {
+        assert_eq!(plan_of("--quick", "drain").feeds, [Feed::Wal, Feed::Poll]);
+        assert_eq!(plan_of("--quick", "held").feeds, [Feed::Wal]);
+        assert_eq!(plan_of("", "held").feeds, [Feed::Wal, Feed::Poll]);
+        assert_eq!(plan_of("--feed auto", "drain").feeds, [Feed::Auto]);
+        assert!(options("--quick").seconds() <= 180);
+    }
+
+    #[test]
     fn only_the_peers_that_are_to_be_measured_are_fetched() {
-        let peers = |arguments: &[&str]| {
-            let options = Options::parse_from([&["onewrite-bench"], arguments].concat());
-            options.peers().to_vec()
-        };
-        assert_eq!(peers(&[]).len(), Name::value_variants().len());
-        assert_eq!(peers(&["drain"]), []);
-        assert_eq!(peers(&["peers", "--peer", "watermill"]), [Name::Watermill]);
+        let all = peers::Name::value_variants();
+        assert_eq!(options("").peers(), all);
+        assert_eq!(options("--quick").peers(), all);
+        assert_eq!(options("drain").peers(), []);
+        assert_eq!(options("drain --peer watermill").peers(), []);
+        assert_eq!(options("peers --peer watermill").peers(), [peers::Name::Watermill]);
     }
 }

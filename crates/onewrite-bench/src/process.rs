@@ -13,6 +13,13 @@ pub struct Usage {
     pub peak_bytes: u64,
 }
 
+impl Usage {
+    /// The same in megabytes of 1,000,000 bytes.
+    pub fn peak_megabytes(&self) -> f64 {
+        self.peak_bytes as f64 / 1e6
+    }
+}
+
 /// What the process has used so far.
 pub fn usage(pid: u32) -> Result<Usage> {
     let status = read(pid, "status")?;

@@ -11,6 +11,14 @@ pub fn say(words: impl AsRef<str>) {
     eprintln!("[{}:{:02}] {}", seconds / 60, seconds % 60, words.as_ref());
 }
 
+/// So many seconds in words.
+pub fn took(seconds: u32) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        _ => format!("{} min", seconds.div_ceil(60)),
+    }
+}
+
 /// A number with commas between thousands.
 pub fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");

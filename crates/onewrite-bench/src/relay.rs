@@ -10,7 +10,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::options::Feed;
 use crate::process::{self, Usage};
 use crate::workload::TOPIC;
 
@@ -19,16 +18,17 @@ const STOP: Duration = Duration::from_secs(60);
 /// How long one of another make may.
 const STOP_OTHER: Duration = Duration::from_secs(10);
 
+/// The name of the route that takes everything.
+pub const ROUTE: &str = "all";
+
 /// What a relay is started with.
 pub struct Configuration {
     /// The program.
     pub program: PathBuf,
     /// The relay's name; a new one begins where the outbox begins.
     pub relay: String,
-    /// The database's address.
-    pub database: String,
-    /// How it learns of new rows.
-    pub feed: Feed,
+    /// The keys of the source's section.
+    pub source: String,
     /// The keys of the sink's section.
     pub sink: String,
     /// More sinks and routes.
@@ -157,17 +157,16 @@ fn housed<'a>(command: &'a mut Command, directory: &Path, files: &TempDir) -> Re
 fn text(configuration: &Configuration) -> String {
     let Configuration {
         relay,
-        database,
-        feed,
+        source,
         sink,
         more,
         ..
     } = configuration;
     format!(
         "name = {relay:?}\n\
-         [source]\ntype = \"postgres\"\nurl = {database:?}\nfeed = \"{feed}\"\nretention = \"7d\"\n\
+         [source]\n{source}\nretention = \"7d\"\n\
          [sinks.events]\n{sink}\n\
-         [[routes]]\nname = \"all\"\nmatch = {{ topic = \"{TOPIC}\" }}\nsink = \"events\"\n{more}"
+         [[routes]]\nname = \"{ROUTE}\"\nmatch = {{ topic = \"{TOPIC}\" }}\nsink = \"events\"\n{more}"
     )
 }
 

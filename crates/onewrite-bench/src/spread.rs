@@ -1,9 +1,9 @@
 //! Least, middle and greatest of several measurements.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Least, middle and greatest.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// The least.
     pub min: f64,

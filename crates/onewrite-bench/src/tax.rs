@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
+use onewrite::Event;
 use onewrite_testkit::servers::Database;
-use serde::Serialize;
 use tokio_postgres::types::ToSql;
 
-use crate::options::{Feed, Plan};
-use crate::progress::{say, thousands};
+use crate::figures::{Figures, Goal, Unit};
+use crate::plan::{Feed, Plan};
+use crate::progress::say;
 use crate::servers::Servers;
 use crate::workload::{TOPIC, TYPE, Workload};
 
@@ -26,29 +27,49 @@ const TABLES: &str = "\
     CREATE TABLE purchase (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account integer NOT NULL, \
                            amount bigint NOT NULL, placed_at timestamptz NOT NULL DEFAULT now());";
 
+/// Transactions with an event against those without.
+const GOAL: Goal = Goal::at_least(0.75);
+
 /// What a transaction does besides its business.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Variant {
+#[derive(Clone, Copy, Debug)]
+enum Style {
+    /// Nothing: no outbox.
     Nothing,
-    Insert,
+    /// A prepared statement that takes topic, key, payload as bytes and type.
+    Statement(&'static str),
+    /// The same with the payload as text.
+    Text(&'static str),
+    /// The crate's functions, which prepare nothing.
     Append,
+    AppendAll,
+    AppendUnderRowLock,
 }
 
-const VARIANTS: [Variant; 3] = [Variant::Nothing, Variant::Insert, Variant::Append];
+const WITHOUT: &str = "without outbox";
 
-/// One round: transactions a second.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Round {
-    /// Without an outbox.
-    pub without: f64,
-    /// With a plain INSERT.
-    pub insert: f64,
-    /// With the function `append`.
-    pub append: f64,
-}
+/// All styles of appending that the schema and the crate offer, and nothing, twice.
+const STYLES: [(&str, Style); 8] = [
+    (WITHOUT, Style::Nothing),
+    ("without outbox, again", Style::Nothing),
+    (
+        "plain INSERT",
+        Style::Statement("INSERT INTO onewrite.outbox (topic, key, payload, type) VALUES ($1, $2, $3, $4)"),
+    ),
+    (
+        "SELECT append() of bytea",
+        Style::Statement("SELECT onewrite.append($1, $2, $3::bytea, $4)"),
+    ),
+    (
+        "SELECT append() of jsonb",
+        Style::Text("SELECT onewrite.append($1, $2, $3::text::jsonb, $4)"),
+    ),
+    ("crate: append", Style::Append),
+    ("crate: append_all", Style::AppendAll),
+    ("crate: append_under_row_lock", Style::AppendUnderRowLock),
+];
 
-/// Goes round the variants, each time beginning with another.
-pub async fn measure(servers: &Servers, plan: &Plan) -> Result<Vec<Round>> {
+/// Goes round the styles, each time beginning with another; the ratios are those of a round.
+pub async fn measure(servers: &Servers, plan: &Plan, figures: &mut Figures) -> Result<()> {
     let (database, _) = servers.outbox("bench-tax", Feed::Auto).await?;
     let client = database.connect().await;
     client
@@ -62,39 +83,39 @@ pub async fn measure(servers: &Servers, plan: &Plan) -> Result<Vec<Round>> {
         .context("filling the accounts")?;
     let workload = Arc::new(Workload::new());
     say("tax: warming up");
-    for variant in VARIANTS {
-        run(&database, &workload, variant, Duration::from_secs(1)).await?;
+    for (_, style) in STYLES {
+        run(&database, &workload, style, plan.tax / 5).await?;
     }
-    let mut rounds = Vec::new();
-    for number in 0..plan.tax_rounds {
-        let mut rates = [0.0; VARIANTS.len()];
-        for step in 0..VARIANTS.len() {
-            let place = (number + step) % VARIANTS.len();
-            rates[place] = run(&database, &workload, VARIANTS[place], plan.tax).await?;
+    for round in 0..plan.tax_rounds {
+        for step in 0..STYLES.len() {
+            let (name, style) = STYLES[(round + step) % STYLES.len()];
+            let rate = run(&database, &workload, style, plan.tax).await?;
+            figures.note(name, Unit::PerSecond, rate);
         }
-        let [without, insert, append] = rates;
-        say(format!(
-            "tax, round {}: {} transactions/s without, {} with INSERT, {} with append",
-            number + 1,
-            thousands(without),
-            thousands(insert),
-            thousands(append)
-        ));
-        rounds.push(Round {
-            without,
-            insert,
-            append,
-        });
     }
-    Ok(rounds)
+    for (name, _) in STYLES.into_iter().filter(|(name, _)| !name.starts_with(WITHOUT)) {
+        compare(figures, name);
+    }
+    Ok(())
+}
+
+/// A style against none, round by round.
+fn compare(figures: &mut Figures, style: &str) {
+    let pairs = figures.runs(style).iter().zip(figures.runs(WITHOUT));
+    let ratios: Vec<f64> = pairs.map(|(with, without)| with / without).collect();
+    let name = format!("{style} / without");
+    for ratio in ratios {
+        figures.note(&name, Unit::Ratio, ratio);
+    }
+    figures.expect(&name, GOAL);
 }
 
 /// Transactions a second.
-async fn run(database: &Database, workload: &Arc<Workload>, variant: Variant, lasting: Duration) -> Result<f64> {
+async fn run(database: &Database, workload: &Arc<Workload>, style: Style, lasting: Duration) -> Result<f64> {
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut clients = Vec::new();
     for number in 0..CLIENTS {
-        let client = Client::new(database, variant, number).await?;
+        let client = Client::new(database, style, number).await?;
         clients.push((client, workload.clone(), stop.clone(), done.clone()));
     }
     let began = Instant::now();
@@ -124,18 +145,14 @@ struct Client {
     connection: tokio_postgres::Client,
     update: tokio_postgres::Statement,
     insert: tokio_postgres::Statement,
+    style: Style,
     outbox: Option<tokio_postgres::Statement>,
     random: fastrand::Rng,
 }
 
 impl Client {
-    async fn new(database: &Database, variant: Variant, number: usize) -> Result<Self> {
+    async fn new(database: &Database, style: Style, number: usize) -> Result<Self> {
         let connection = database.connect().await;
-        let outbox = match variant {
-            Variant::Nothing => None,
-            Variant::Insert => Some("INSERT INTO onewrite.outbox (topic, key, payload, type) VALUES ($1, $2, $3, $4)"),
-            Variant::Append => Some("SELECT onewrite.append($1, $2, $3::bytea, $4)"),
-        };
         Ok(Self {
             update: connection
                 .prepare("UPDATE account SET balance = balance - $2 WHERE id = $1")
@@ -143,10 +160,11 @@ impl Client {
             insert: connection
                 .prepare("INSERT INTO purchase (account, amount) VALUES ($1, $2)")
                 .await?,
-            outbox: match outbox {
-                Some(sql) => Some(connection.prepare(sql).await?),
-                None => None,
+            outbox: match style {
+                Style::Statement(sql) | Style::Text(sql) => Some(connection.prepare(sql).await?),
+                _ => None,
             },
+            style,
             connection,
             random: fastrand::Rng::with_seed(number as u64),
         })
@@ -156,16 +174,46 @@ impl Client {
     async fn transact(&mut self, workload: &Workload) -> Result<()> {
         let (account, amount) = (self.random.i32(1..=ACCOUNTS), self.random.i64(1..1_000));
         let business: [&(dyn ToSql + Sync); 2] = [&account, &amount];
-        self.connection.batch_execute("BEGIN").await?;
-        self.connection.execute(&self.update, &business).await?;
-        self.connection.execute(&self.insert, &business).await?;
-        if let Some(outbox) = &self.outbox {
-            let (key, payload) = (account.to_string(), &workload.payload(amount as usize)[..]);
-            self.connection
-                .execute(outbox, &[&TOPIC, &key, &payload, &TYPE])
-                .await?;
+        let (key, payload) = (account.to_string(), workload.payload(amount as usize));
+        let transaction = self.connection.transaction().await?;
+        transaction.execute(&self.update, &business).await?;
+        transaction.execute(&self.insert, &business).await?;
+        let event = || Event::new(TOPIC, payload.clone()).key(&key).event_type(TYPE);
+        match (self.style, &self.outbox) {
+            (Style::Text(_), Some(outbox)) => {
+                let payload = std::str::from_utf8(payload)?;
+                transaction.execute(outbox, &[&TOPIC, &key, &payload, &TYPE]).await?;
+            }
+            (Style::Statement(_), Some(outbox)) => {
+                transaction
+                    .execute(outbox, &[&TOPIC, &key, &&payload[..], &TYPE])
+                    .await?;
+            }
+            (Style::Append, _) => {
+                onewrite::postgres::append(&transaction, &event()).await?;
+            }
+            (Style::AppendAll, _) => onewrite::postgres::append_all(&transaction, &[event()]).await?,
+            (Style::AppendUnderRowLock, _) => {
+                onewrite::postgres::append_under_row_lock(&transaction, &[event()]).await?;
+            }
+            (Style::Nothing | Style::Statement(_) | Style::Text(_), _) => {}
         }
-        self.connection.batch_execute("COMMIT").await?;
-        Ok(())
+        Ok(transaction.commit().await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::AGAIN;
+
+    #[test]
+    fn what_is_measured_twice_is_told_as_noise() {
+        let mut figures = Figures::default();
+        for (name, _) in STYLES {
+            figures.note(name, Unit::PerSecond, 1.0);
+        }
+        assert_eq!(figures.noise().count(), 1);
+        assert!(STYLES[1].0.strip_suffix(AGAIN) == Some(WITHOUT));
     }
 }

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// How long a window may last, in seconds, both included: past a lease, short enough for many.
 pub const WINDOW_SECONDS: Range<u64> = 5..20;
 
+/// How many windows a short run has at the most: chance could make so few calm, or strike the same place in all, so they are dealt
+/// evenly. `./x test` makes runs of so many.
+pub const SHORT_RUN: u32 = 4;
+
 /// How many faults a window with faults may have, one of these.
 pub const FAULTS_IN_WINDOW: &[usize] = &[1, 1, 2, 3];
 

@@ -315,7 +315,10 @@ async fn show(authority: &Authority, world: &World) {
 }
 
 async fn begin(client: &Client, words: &str) -> Result<(), String> {
-    client.batch_execute(words).await.map_err(|error| format!("{error:?}"))
+    client
+        .batch_execute(words)
+        .await
+        .map_err(|error| onewrite_core::error::chain(&error))
 }
 
 /// Who leads, once somebody does.

@@ -26,9 +26,10 @@ pub trait SinkConnector: Send + Sync {
         false
     }
 
-    /// How `onewrite verify` reads back what arrived; `None` where this cannot be read back by the one who sends.
-    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
-        None
+    /// How `onewrite verify` reads back what arrived; or why that cannot be, in words that follow "since", such as "a topic keeps
+    /// nothing".
+    fn read_back(&self) -> Result<Box<dyn ReadBack>, &'static str> {
+        Err("it does not tell how")
     }
 
     /// Tells a person what works and what does not, for `onewrite check`; `topics` are the literal topics of its routes.

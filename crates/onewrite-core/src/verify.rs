@@ -105,6 +105,11 @@ pub trait ProvingGround: Send + Sync {
     /// that the outbox still keeps.
     async fn begin(&self, share: &Share) -> Result<(), StoreError>;
 
+    /// Whether a relay over this source writes down how it finds new events, so that its status tells of it.
+    fn tells_feed(&self) -> bool {
+        false
+    }
+
     /// A writer with a connection of its own.
     async fn writer(&self) -> Result<Box<dyn TrialWriter>, StoreError>;
 
@@ -169,7 +174,14 @@ pub trait ReadBack: Send + Sync {
     /// the option's name and its value as the configuration would have it, or `None` for an option to leave out.
     fn apart(&self, topic: &str) -> Vec<(&'static str, Option<String>)>;
 
-    /// Makes the place where events of `topic` arrive, where the sink needs one, and begins to read there.
+    /// Why the order in which messages are read says nothing of that in which they arrived, in words that follow "since"; `None` where
+    /// it says all. Without that order nobody can judge I3.
+    fn unordered(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Makes the place where events of `topic` arrive, where the sink needs one, and begins to read there. The first event comes
+    /// afterwards, so that a broker that keeps messages only for those who listen already has somebody to keep them for.
     ///
     /// # Errors
     /// In words that say what to make or to allow where the user may not make it.

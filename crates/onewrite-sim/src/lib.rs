@@ -13,11 +13,14 @@
 //! | database | calls that fail before or after they took effect, leases that run out, grants of a lease to somebody else |
 //! | brokers | replies lost, late, partial; requests that arrive after they were given up; refusals for now and for good; hangs, panics, outages, slowness |
 //! | operators | pause, resume, retry, skip, replay |
-//! | clock | pretended: time passes when nobody has anything to do, the same for every process |
+//! | clocks | pretended: time passes when nobody has anything to do. The database's is right; each process has one that runs at half to twice the speed, and by which it times its lease, deliveries and retries |
 //!
-//! Not simulated: processes whose clocks run at different speeds; of leases the database's clock alone knows.
+//! The times that a relay cannot be given (how often it renews a lease of four seconds or more, tidies up or looks for groups; how long
+//! connecting and coming to rest may take) pass at the true speed. Nothing is simulated of clocks that jump by hours: the engine and the
+//! feed read no clock that can (`clippy.toml` of the core forbids it), and leases that the database ends before their time are above.
 
 mod application;
+mod clock;
 mod mutant;
 mod network;
 mod operator;

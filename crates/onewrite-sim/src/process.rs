@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::trace::Trace;
 
 /// One process, dead or alive.
@@ -35,12 +36,13 @@ struct Running {
     task: JoinHandle<Result<(), StoreError>>,
 }
 
-/// What a process sees of the world: nothing while it is frozen.
+/// What a process sees of the world: nothing while it is frozen, and times as its own clock shows them.
 #[derive(Clone)]
 pub struct Window {
     name: Arc<str>,
     thawed: Arc<AtomicBool>,
     thawing: Changes,
+    clock: Clock,
     trace: Trace,
     writes: Writes,
 }
@@ -114,6 +116,7 @@ impl Process {
                 name: "".into(),
                 thawed: Arc::new(AtomicBool::new(true)),
                 thawing: Changes::default(),
+                clock: Clock::TRUE,
                 trace: trace.clone(),
                 writes: writes.clone(),
             },
@@ -126,16 +129,18 @@ impl Process {
         self.running.is_some()
     }
 
-    /// Starts it; `relay` makes the relay of a holder of this name, which looks at the world through this window.
-    pub fn start(&mut self, relay: impl FnOnce(&str, &Window) -> Relay) {
+    /// Starts it on a machine with this clock; `relay` makes the relay of a holder of this name, which looks at the world through this
+    /// window.
+    pub fn start(&mut self, clock: Clock, relay: impl FnOnce(&str, &Window) -> Relay) {
         self.lives += 1;
         self.window = Window {
             name: format!("{}.{}", self.number, self.lives).into(),
             thawed: Arc::new(AtomicBool::new(true)),
             thawing: Changes::default(),
+            clock,
             ..self.window.clone()
         };
-        self.window.note(format_args!("starts"));
+        self.window.note(format_args!("starts with {clock:?}"));
         let (relay, stop) = (relay(&self.window.name, &self.window), CancellationToken::new());
         let token = stop.clone();
         let task = tokio::spawn(async move { relay.run(token).await });
@@ -195,6 +200,11 @@ impl Window {
         })
     }
 
+    /// The clock of the process.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
     fn note(&self, words: std::fmt::Arguments<'_>) {
         self.trace.note(format_args!("process {} {words}", self.name));
     }
@@ -236,11 +246,17 @@ impl Seen<dyn Outbox> {
 impl Outbox for Seen<dyn Outbox> {
     async fn claim(&self, member: &Member, group: u32, ttl: Duration) -> Result<Option<Lease>, StoreError> {
         let what = format!("claims {group} of {}", member.groups);
+        let ttl = self.window.clock.shows(ttl);
         self.call(&what, self.inner.claim(member, group, ttl)).await
     }
 
     async fn attend(&self, member: &Member, ttl: Duration) -> Result<Standing, StoreError> {
-        self.call("attends", self.inner.attend(member, ttl)).await
+        let clock = self.window.clock;
+        let mut standing = self
+            .call("attends", self.inner.attend(member, clock.shows(ttl)))
+            .await?;
+        standing.next_expiry = standing.next_expiry.map(|expiry| clock.lasts(expiry));
+        Ok(standing)
     }
 
     async fn leave(&self, member: &Member) -> Result<(), StoreError> {
@@ -253,6 +269,7 @@ impl Outbox for Seen<dyn Outbox> {
         ttl: Duration,
         reports: &[RouteReport],
     ) -> Result<Vec<RouteControl>, StoreError> {
+        let ttl = self.window.clock.shows(ttl);
         self.call("renews", self.inner.renew(lease, ttl, reports)).await
     }
 
@@ -395,5 +412,37 @@ impl Sink for Seen<dyn Sink> {
     async fn close(&self) -> Result<(), SinkError> {
         self.window.thaw().await;
         self.inner.close().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A slow holder believes in its lease for twice as long.
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_lasts_as_long_as_the_databases_clock_says() {
+        const TTL: Duration = Duration::from_secs(10);
+        let database = MemoryDatabase::new();
+        let mut processes = [(); 2].map(|()| Process::new(0, &Trace::new(false), &Writes::new(&database)));
+        processes[0].window.clock = Clock::HALF;
+        let [slow, right] = processes.map(|process| process.window.outbox(Arc::new(database.clone())));
+        let member = |name: &str| Member {
+            relay: "r".to_owned(),
+            id: name.to_owned(),
+            holder: name.to_owned(),
+            groups: 1,
+        };
+        let believed = Clock::HALF.lasts(TTL);
+        assert_eq!(believed, TTL * 2);
+        let lease = slow.claim(&member("slow"), 0, believed).await;
+        assert!(lease.expect("an answer").is_some());
+        tokio::time::advance(TTL - Duration::from_secs(1)).await;
+        assert_eq!(right.claim(&member("right"), 0, TTL).await.expect("an answer"), None);
+        let standing = slow.attend(&member("other"), believed).await.expect("an answer");
+        assert_eq!(standing.next_expiry, Some(Duration::from_secs(2)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let lease = right.claim(&member("right"), 0, TTL).await;
+        assert!(lease.expect("an answer").is_some());
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use onewrite_core::machine::OnPoison;
+use onewrite_core::backoff::Backoff;
+use onewrite_core::machine::{OnPoison, RouteBehaviour};
 use onewrite_core::promise::{Found, Verdict};
 use onewrite_core::relay::{Relay, Route};
 use onewrite_core::routing::{Match, Pattern};
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::application::{Application, POISON};
+use crate::clock::Clock;
 use crate::mutant::Mutant;
 use crate::network::Network;
 use crate::operator::{Operator, RELAY};
@@ -27,6 +29,9 @@ use crate::trace::Trace;
 
 /// How long a healed world may take to come to rest, on the pretended clock: I5.
 const HEALING: Duration = Duration::from_secs(3_600);
+
+/// What makes of a seed that of the clocks.
+const CLOCKS: u64 = 0x6c6f_636b_735f_5f5f;
 
 /// Most groups of lanes.
 const GROUPS: u32 = 3;
@@ -115,6 +120,8 @@ struct World {
     /// so that what else befalls a seed does not depend on it.
     groups: u32,
     layouts: fastrand::Rng,
+    /// Where the clocks of processes come from: a generator of its own for the same reason.
+    clocks: fastrand::Rng,
     /// Whether brokers refuse poison; a mended one takes it.
     refusing: Arc<AtomicBool>,
     writes: Writes,
@@ -151,6 +158,7 @@ impl World {
                 .collect(),
             groups: layouts.u32(1..=GROUPS),
             layouts,
+            clocks: fastrand::Rng::with_seed(seed ^ CLOCKS),
             plan,
             random,
             trace: trace.clone(),
@@ -247,7 +255,8 @@ impl World {
     fn start(&mut self, number: usize) {
         let (plan, mutant, groups) = (&self.plan, self.mutant, self.groups);
         let (database, networks) = ((&self.database, &self.registry), &self.networks);
-        self.processes[number].start(|holder, window| Relay {
+        let clock = Clock::of(&mut self.clocks);
+        self.processes[number].start(clock, |holder, window| Relay {
             groups,
             ..relay(plan, mutant, holder, window, database, networks)
         });
@@ -369,11 +378,24 @@ fn relay(
                 event_type: None,
             },
             connector: window.connector(connector),
-            behaviour: route.behaviour.clone(),
+            behaviour: timed(&route.behaviour, window.clock()),
         }
     };
     let routes = plan.routes.iter().enumerate().map(route).collect();
     let mut relay = Relay::new(RELAY, holder, routes, window.outbox(outbox));
-    relay.lease_ttl = plan.lease;
+    relay.lease_ttl = window.clock().lasts(plan.lease);
     relay
+}
+
+/// A behaviour with the times that a clock gives it.
+fn timed(behaviour: &RouteBehaviour, clock: Clock) -> RouteBehaviour {
+    let Backoff { first, max } = behaviour.backoff;
+    RouteBehaviour {
+        delivery_timeout: clock.lasts(behaviour.delivery_timeout),
+        backoff: Backoff {
+            first: clock.lasts(first),
+            max: clock.lasts(max),
+        },
+        ..behaviour.clone()
+    }
 }

@@ -141,6 +141,17 @@ pub const MQTT_KEEP_ALIVE_MAX: Duration = Duration::from_secs(65_535);
 /// The longest text that MQTT can hold, in bytes: it has two bytes for the length.
 pub const MQTT_TEXT_BYTES_MAX: usize = 65_535;
 
+/// For how many seconds an MQTT broker is asked to keep the session in which `onewrite verify` reads back: longer than any absence of a
+/// broker that is waited for, and not for ever where verify itself is killed.
+pub const MQTT_VERIFY_SESSION_SECONDS: u32 = 3600;
+
+/// The largest packet that `onewrite verify` takes from an MQTT broker, in bytes: the largest that there is (MQTT 5, 2.1.4), since payloads
+/// may have any size.
+pub const MQTT_VERIFY_READ_BYTES_MAX: usize = 268_435_455;
+
+/// Most messages that `onewrite verify` takes from an MQTT broker at once.
+pub const MQTT_VERIFY_READ_MESSAGES: usize = 1_000;
+
 /// Bytes that wait to be written to an MQTT broker and past which no further event is taken up: enough for a few TCP segments, and
 /// any single event is still taken whole.
 pub const MQTT_WRITE_BYTES: usize = 128 * 1024;
@@ -277,6 +288,27 @@ pub const FILE_READ_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Most entries of a stream that `onewrite verify` reads at once.
 pub const REDIS_READ_ENTRIES: usize = 1_000;
+
+/// How many questions for messages `onewrite verify` asks an SQS queue side by side: each brings ten messages at the most, and takes a
+/// round trip, and so does deleting them.
+pub const SQS_READERS: usize = 8;
+
+/// How long SQS lets a question for messages wait for one, in seconds. Only a question that waits asks all servers of a queue (Amazon SQS
+/// Developer Guide, "Amazon SQS short and long polling").
+pub const SQS_READ_WAIT_SECONDS: u64 = 1;
+
+/// How long SQS hides a message that was handed out, in seconds: longer than deleting it takes, short enough that one whose answer was lost
+/// comes again before a run gives it up.
+pub const SQS_READ_HIDDEN_SECONDS: u64 = 10;
+
+/// Most bytes that are read of an answer with messages of SQS: ten of a mebibyte, as JSON, in which a byte may take several.
+pub const SQS_READ_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long after it was made an SQS queue can be used (Amazon SQS API Reference, `CreateQueue`: "you must wait at least one second").
+pub const SQS_QUEUE_READY: Duration = Duration::from_secs(1);
+
+/// How long an SQS queue that was made is waited for at the most.
+pub const SQS_QUEUE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Most messages of a stream that `onewrite verify` takes at once.
 pub const NATS_READ_MESSAGES: usize = 1_000;

@@ -1,79 +1,36 @@
 //! A backlog through the relay, beside the raw limits of its two ends.
 
+pub mod arrivals;
 mod copy;
+mod perf;
 pub mod produce;
 mod receive;
 pub mod relay;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
-use serde::Serialize;
+use onewrite_testkit::servers::Database;
 
-use crate::options::{Feed, Plan};
+use crate::figures::{AGAIN, Figures, Goal, Unit};
+use crate::plan::{Feed, Plan};
 use crate::progress::{say, thousands};
 use crate::servers::Servers;
 use crate::slots;
-use crate::workload::{PAYLOAD_BYTES, Workload};
+use crate::workload::{Shape, Workload};
 use receive::Receiver;
 
 /// Events of the warming up: enough for the broker's virtual machine to have compiled what it does most.
 const WARM_UP: usize = 300_000;
 
-/// What one run came to. Rates are events a second.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Run {
-    /// The relay's feed.
-    pub feed: Feed,
-    /// The machine's limits, measured just before.
-    pub limits: Limits,
-    /// The relay.
-    pub relay: f64,
-    /// The most bytes of the relay that were resident at once.
-    pub peak_bytes: u64,
-    /// Seconds of CPU that the relay used.
-    pub cpu_seconds: f64,
-    /// Seconds of CPU that the database server used for the relay's drain.
-    pub database_cpu_seconds: f64,
-    /// And the broker.
-    pub broker_cpu_seconds: f64,
-}
+/// Resident megabytes of the relay.
+const MEMORY_GOAL: Goal = Goal::below(50.0).in_every_run();
 
-/// What the machine does without a relay, in events a second.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Limits {
-    /// COPY of the same rows out of the database.
-    pub copy: f64,
-    /// `pg_recvlogical` by itself, reading the same rows from the log.
-    pub receive: f64,
-    /// librdkafka by itself, sending the same bytes.
-    pub produce: f64,
-}
-
-impl Limits {
-    /// With their names.
-    pub fn named(&self) -> [(&'static str, f64); 3] {
-        [
-            ("COPY of the rows", self.copy),
-            ("pg_recvlogical alone", self.receive),
-            ("librdkafka alone", self.produce),
-        ]
-    }
-}
-
-impl Run {
-    /// The relay against the lower of the raw limits: reading as its feed reads, and writing.
-    pub fn ratio(&self) -> f64 {
-        let Limits { copy, receive, produce } = self.limits;
-        let read = match self.feed {
-            Feed::Poll => copy,
-            Feed::Wal | Feed::Auto => receive,
-        };
-        self.relay / read.min(produce)
-    }
-}
+const COPY: &str = "COPY of the rows";
+const RECEIVE: &str = "pg_recvlogical alone";
+const PRODUCE: &str = "librdkafka alone";
+const PERF: &str = "Kafka's ProducerPerformance";
 
 /// The program that reads the log alone.
 pub fn receiver() -> Result<PathBuf> {
@@ -81,66 +38,90 @@ pub fn receiver() -> Result<PathBuf> {
 }
 
 /// Fills an outbox once, and in each run measures the raw limits and then, for each feed, a relay of a new name, which begins
-/// where the outbox begins.
-pub async fn measure(servers: &Servers, plan: &Plan, receiver: PathBuf) -> Result<Vec<Run>> {
+/// where the outbox begins; with the first feed another one, which tells the noise.
+pub async fn measure(servers: &Servers, plan: &Plan, figures: &mut Figures) -> Result<()> {
     let events = plan.events;
-    say(format!(
-        "drain: filling an outbox with {} events",
-        thousands(events as f64)
-    ));
     let workload = Arc::new(Workload::new());
     let (database, _) = servers.outbox("bench", Feed::Auto).await?;
     slots::create_original(&database).await?;
-    workload.fill(&database, events).await?;
-    let receiver = Receiver::new(receiver, &database, events * PAYLOAD_BYTES).await?;
-    Workload::settle(&database).await?;
+    fill(&workload, &database, events).await?;
+    let receiver = Receiver::new(receiver()?, &database, events * Shape::USUAL.payload_bytes).await?;
     say("drain: warming the broker up");
     produce::produce(servers, "bench.warm-up", workload.clone(), WARM_UP.min(events)).await?;
-    let rate = |seconds: f64| events as f64 / seconds;
-    let mut runs = Vec::new();
     for number in 1..=plan.runs {
         let copied = copy::copy(&database).await?;
         let received = receiver.receive(&database).await?;
         let produced = produce::produce(servers, &format!("bench.raw-{number}"), workload.clone(), events).await?;
-        let limits = Limits {
-            copy: rate(copied),
-            receive: rate(received),
-            produce: rate(produced),
-        };
-        for (name, rate) in limits.named() {
-            say(format!("drain, run {number}: {name} {}/s", thousands(rate)));
+        for (name, seconds) in [(COPY, copied), (RECEIVE, received), (PRODUCE, produced)] {
+            figures.note(name, Unit::PerSecond, events as f64 / seconds);
         }
-        for feed in &plan.feeds {
-            let name = format!("bench-{feed}-{number}");
-            let drained = relay::drain(servers, &servers.configuration(&name, &database, *feed), events).await?;
-            slots::drop_left(&database).await?;
-            let run = Run {
-                feed: *feed,
-                limits,
-                relay: rate(drained.seconds),
-                peak_bytes: drained.usage.peak_bytes,
-                cpu_seconds: drained.usage.cpu_seconds,
-                database_cpu_seconds: drained.database_cpu_seconds,
-                broker_cpu_seconds: drained.broker_cpu_seconds,
-            };
-            say(format!("drain, {feed}, run {number}: {run}"));
-            runs.push(run);
+        let rate = perf::produce(servers, &format!("bench.perf-{number}"), &workload, events).await?;
+        figures.note(PERF, Unit::PerSecond, rate);
+        for (at, feed) in plan.feeds.iter().enumerate() {
+            for again in ["", AGAIN].into_iter().take(if at == 0 { 2 } else { 1 }) {
+                let relay = format!("bench-{feed}-{number}{}", again.replace(", ", "-"));
+                let drained = relay::drain(servers, &servers.configuration(&relay, &database, *feed), events).await?;
+                slots::drop_left(&database).await?;
+                drained.note(figures, events, &format!("{feed}{again}"));
+            }
         }
     }
-    Ok(runs)
+    for feed in &plan.feeds {
+        compare(figures, *feed);
+        figures.expect(&format!("peak memory of the relay, {feed}"), MEMORY_GOAL);
+    }
+    Ok(())
 }
 
-impl fmt::Display for Run {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "relay {}/s, ratio {:.2}, {:.1} MB; CPU {:.1} s, PostgreSQL {:.1} s, Kafka {:.1} s",
-            thousands(self.relay),
-            self.ratio(),
-            self.peak_bytes as f64 / 1e6,
-            self.cpu_seconds,
-            self.database_cpu_seconds,
-            self.broker_cpu_seconds
-        )
+/// Fills an outbox, and leaves nothing of that to be done later.
+pub async fn fill(workload: &Workload, database: &Database, events: usize) -> Result<()> {
+    say(format!("filling an outbox with {} events", thousands(events as f64)));
+    workload.fill(database, events).await?;
+    Workload::settle(database).await
+}
+
+/// The relay against the lower of the raw limits of the same run: reading as its feed reads, and writing.
+fn compare(figures: &mut Figures, feed: Feed) {
+    let (read, goal) = match feed {
+        Feed::Poll => (COPY, Goal::at_least(0.6)),
+        Feed::Wal | Feed::Auto => (RECEIVE, Goal::at_least(0.7)),
+    };
+    let relay = figures.runs(&format!("relay, {feed}")).iter();
+    let limits = figures.runs(read).iter().zip(figures.runs(PRODUCE));
+    let ratios: Vec<f64> = relay
+        .zip(limits)
+        .map(|(relay, (read, produce))| relay / read.min(*produce))
+        .collect();
+    let name = format!("relay / raw limit, {feed}");
+    for ratio in ratios {
+        figures.note(&name, Unit::Ratio, ratio);
+    }
+    figures.expect(&name, goal);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_feed_is_compared_with_the_lower_limit_of_the_same_run() {
+        let mut figures = Figures::default();
+        for (name, values) in [
+            (COPY, [500_000.0, 400_000.0]),
+            (RECEIVE, [100_000.0, 300_000.0]),
+            (PRODUCE, [200_000.0, 100_000.0]),
+            ("relay, wal", [69_000.0, 69_000.0]),
+            ("relay, poll", [150_000.0, 60_000.0]),
+        ] {
+            for value in values {
+                figures.note(name, Unit::PerSecond, value);
+            }
+        }
+        compare(&mut figures, Feed::Wal);
+        compare(&mut figures, Feed::Poll);
+        assert_eq!(figures.runs("relay / raw limit, wal"), [0.69, 0.69]);
+        assert_eq!(figures.runs("relay / raw limit, poll"), [0.75, 0.6]);
+        let reached: Vec<Option<bool>> = figures.iter().map(|figure| figure.reached()).collect();
+        assert_eq!(reached[5..], [Some(false), Some(true)]);
     }
 }

@@ -14,6 +14,9 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, T
 use crate::servers::Servers;
 use crate::workload::{PARTITIONS, TOPIC, TYPE, Workload};
 
+/// The seed of the records' ids.
+pub const SEED: u64 = 2;
+
 /// How long the last records may take to be acknowledged.
 const FLUSH: Duration = Duration::from_secs(60);
 
@@ -22,10 +25,7 @@ pub async fn produce(servers: &Servers, topic: &str, workload: Arc<Workload>, ev
     servers.kafka.create_topic(topic, PARTITIONS, &[]).await;
     let (brokers, name) = (servers.kafka.bootstrap(), topic.to_owned());
     let seconds = tokio::task::spawn_blocking(move || send_all(&brokers, &name, &workload, events)).await??;
-    servers
-        .kafka
-        .tool("org.apache.kafka.tools.TopicCommand", &["--delete", "--topic", topic])
-        .await;
+    servers.delete_topic(topic).await?;
     Ok(seconds)
 }
 
@@ -43,7 +43,7 @@ pub fn send_all(brokers: &str, topic: &str, workload: &Workload, events: usize) 
         .client()
         .fetch_metadata(Some(topic), FLUSH)
         .context("finding the topic")?;
-    let mut random = fastrand::Rng::with_seed(2);
+    let mut random = fastrand::Rng::with_seed(SEED);
     let began = Instant::now();
     for number in 0..events {
         let mut buffer = uuid::Uuid::encode_buffer();

@@ -1,7 +1,9 @@
 //! From commit to consumer, at a rate that does not wait for anything.
 
 mod consumer;
-pub mod writer;
+pub mod most;
+pub mod table;
+mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,38 +12,35 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
 use onewrite_testkit::servers::Database;
-use serde::Serialize;
 
-use crate::options::{Feed, Plan};
-use crate::progress::{say, thousands};
+use crate::figures::{AGAIN, Figures, Goal, Unit};
+use crate::plan::{Feed, Plan};
 use crate::relay::Relay;
 use crate::servers::Servers;
 use crate::slots;
 use consumer::Consumer;
-use writer::{Outbox, Table};
-
-/// Events a second.
-pub const RATES: [u32; 2] = [1_000, 5_000];
-
-/// Seconds before those that count: connections, statements and the broker's virtual machine get warm.
-pub const WARM_UP: u32 = 5;
+use table::{Outbox, OutboxAtOnce, Table};
 
 /// How long an event may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What one run came to.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Run {
-    /// The relay's feed.
-    pub feed: Feed,
+/// Milliseconds from commit to consumer of 99 in 100 events over the log.
+const GOAL: Goal = Goal::below(10.0);
+
+/// The greatest rate for which it holds: past it, it is told without a goal.
+const GOAL_RATE: u32 = 5_000;
+
+/// Events on a fixed schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
     /// Events a second.
     pub rate: u32,
-    /// The three spans.
-    pub spans: Spans,
+    /// Events of a transaction.
+    pub transaction: usize,
 }
 
 /// How long it took, three times.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct Spans {
     /// Events a second that were committed: less than the rate where the machine did not manage it.
     pub committed: f64,
@@ -54,7 +53,7 @@ pub struct Spans {
 }
 
 /// Milliseconds.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct Percentiles {
     /// The median.
     pub p50: f64,
@@ -68,8 +67,7 @@ pub struct Percentiles {
 
 /// When what happened to each event, in nanoseconds since one beginning; nought: not yet.
 struct Times {
-    rate: u32,
-    /// Events before those that count.
+    load: Load,
     warm_up: usize,
     beginning: Instant,
     committing: Vec<AtomicU64>,
@@ -77,56 +75,54 @@ struct Times {
     consumed: Vec<AtomicU64>,
 }
 
-/// Runs a relay of each feed from an empty outbox, and events through it on a fixed schedule, at each rate.
-pub async fn measure(servers: &Servers, plan: &Plan) -> Result<Vec<Run>> {
-    let mut runs = Vec::new();
+/// Runs a relay of each feed from an empty outbox, and events through it on a fixed schedule; `twice`: in each run a second
+/// time, which tells the noise.
+pub async fn measure(servers: &Servers, plan: &Plan, load: Load, twice: bool, figures: &mut Figures) -> Result<()> {
     for feed in &plan.feeds {
-        let name = format!("bench-latency-{feed}");
-        let (database, configuration) = servers.outbox(&name, *feed).await?;
+        let (database, configuration) = servers.outbox(&format!("bench-latency-{feed}"), *feed).await?;
         let relay = Relay::start(&configuration)?;
-        for rate in RATES {
-            for number in 1..=plan.runs {
-                say(format!(
-                    "latency, {feed}, run {number}: {rate} events a second for {:?}",
-                    plan.latency
-                ));
-                let spans = run(servers, &database, &relay, rate, plan.latency).await?;
-                let Percentiles { p50, p99, p999, max } = spans.delivery;
-                say(format!(
-                    "latency, {feed}, run {number}: p50 {p50:.1} ms, p99 {p99:.1} ms, p99.9 {p999:.1} ms, max {max:.1} ms, at {}/s",
-                    thousands(spans.committed)
-                ));
-                runs.push(Run {
-                    feed: *feed,
-                    rate,
-                    spans,
-                });
+        for _ in 0..plan.runs {
+            for again in ["", AGAIN].into_iter().take(if twice { 2 } else { 1 }) {
+                let spans = run(servers, &database, &relay, load, plan.warm_up, plan.latency).await?;
+                spans.note(figures, *feed, again);
             }
+        }
+        if load.rate <= GOAL_RATE && *feed != Feed::Poll {
+            figures.expect(&format!("commit to consumer, {feed}, p99"), GOAL);
         }
         relay.stop().await?;
         slots::drop_left(&database).await?;
     }
-    Ok(runs)
+    Ok(())
 }
 
-/// Events at one rate, through a relay that runs.
-pub async fn run(servers: &Servers, database: &Database, relay: &Relay, rate: u32, lasting: Duration) -> Result<Spans> {
-    let table: Arc<dyn Table> = Arc::new(Outbox);
-    run_through(servers, database, &table, relay, rate, WARM_UP, lasting).await
+/// Events at one rate, through a relay that runs; those of the warming up do not count.
+pub async fn run(
+    servers: &Servers,
+    database: &Database,
+    relay: &Relay,
+    load: Load,
+    warm_up: Duration,
+    lasting: Duration,
+) -> Result<Spans> {
+    let table: Arc<dyn Table> = match load.transaction {
+        1 => Arc::new(Outbox),
+        _ => Arc::new(OutboxAtOnce),
+    };
+    run_through(servers, database, &table, relay, load, warm_up, lasting).await
 }
 
-/// The same through any table that the relay follows; the warm-up is in seconds.
+/// The same through any table that the relay follows.
 pub async fn run_through(
     servers: &Servers,
     database: &Database,
     table: &Arc<dyn Table>,
     relay: &Relay,
-    rate: u32,
-    warm_up: u32,
+    load: Load,
+    warm_up: Duration,
     lasting: Duration,
 ) -> Result<Spans> {
-    let events = (lasting.as_secs_f64() * f64::from(rate)) as usize;
-    let times = Arc::new(Times::new(rate, (warm_up * rate) as usize, events));
+    let times = Arc::new(Times::new(load, warm_up, lasting));
     let consumer = Consumer::start(&servers.kafka.bootstrap(), times.clone()).await?;
     writer::write(database, table, &times).await.context("writing events")?;
     consumer
@@ -136,12 +132,29 @@ pub async fn run_through(
     times.judge()
 }
 
+impl Spans {
+    fn note(&self, figures: &mut Figures, feed: Feed, again: &str) {
+        figures.note(format!("committed, {feed}{again}"), Unit::PerSecond, self.committed);
+        for (span, found) in [
+            ("commit to consumer", self.delivery),
+            ("commit itself", self.commit),
+            ("schedule to consumer", self.schedule),
+        ] {
+            for (percentile, value) in found.named() {
+                let name = format!("{span}, {feed}, {percentile}{again}");
+                figures.note(name, Unit::Milliseconds, value);
+            }
+        }
+    }
+}
+
 impl Times {
-    fn new(rate: u32, warm_up: usize, events: usize) -> Self {
-        let empty = || (0..warm_up + events).map(|_| AtomicU64::new(0)).collect();
+    fn new(load: Load, warm_up: Duration, lasting: Duration) -> Self {
+        let events = |time: Duration| (time.as_secs_f64() * f64::from(load.rate)) as usize;
+        let empty = || (0..events(warm_up + lasting)).map(|_| AtomicU64::new(0)).collect();
         Self {
-            rate,
-            warm_up,
+            load,
+            warm_up: events(warm_up),
             // The schedule begins when everybody is ready.
             beginning: Instant::now() + Duration::from_millis(500),
             committing: empty(),
@@ -154,9 +167,10 @@ impl Times {
         self.consumed.len()
     }
 
-    /// When the schedule wants an event.
+    /// When the schedule wants an event, with the others of its transaction.
     fn due(&self, event: usize) -> Duration {
-        Duration::from_secs(1) / self.rate * u32::try_from(event).expect("far fewer")
+        let first = event - event % self.load.transaction;
+        Duration::from_secs_f64(first as f64 / f64::from(self.load.rate))
     }
 
     /// Notes that something happened to an event now.
@@ -235,8 +249,23 @@ mod tests {
     }
 
     #[test]
+    fn events_of_a_transaction_are_due_together() {
+        let load = Load {
+            rate: 10_000,
+            transaction: 10,
+        };
+        let times = Times::new(load, Duration::ZERO, Duration::from_secs(1));
+        let due = [0, 9, 10, 9_999].map(|event| times.due(event).as_millis());
+        assert_eq!((times.events(), due), (10_000, [0, 0, 1, 999]));
+    }
+
+    #[test]
     fn the_warm_up_does_not_count() {
-        let times = Times::new(1_000, 5_000, 1_001);
+        let load = Load {
+            rate: 1_000,
+            transaction: 1,
+        };
+        let times = Times::new(load, Duration::from_secs(5), Duration::from_millis(1_001));
         let set = |what: &[AtomicU64], event: usize, after: u64| {
             let due = u64::try_from(times.due(event).as_nanos()).unwrap();
             what[event].store(due + after, Ordering::Relaxed);

@@ -6,54 +6,37 @@ use anyhow::Result;
 use futures::future::try_join_all;
 use onewrite_testkit::servers::Database;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Statement};
 
 use super::Times;
-use crate::workload::{TOPIC, TYPE, Workload};
-
-/// A table that an application writes its events to.
-pub trait Table: Send + Sync {
-    /// The statement that inserts an event.
-    fn insert(&self) -> &'static str;
-
-    /// The statement's parameters.
-    fn row(&self, key: &str, payload: &[u8]) -> Row;
-}
-
-/// The parameters of a statement.
-pub type Row = Vec<Box<dyn ToSql + Sync + Send>>;
-
-/// Onewrite's own.
-pub struct Outbox;
-
-impl Table for Outbox {
-    fn insert(&self) -> &'static str {
-        "INSERT INTO onewrite.outbox (topic, key, type, payload) VALUES ($1, $2, $3, $4)"
-    }
-
-    fn row(&self, key: &str, payload: &[u8]) -> Row {
-        vec![
-            Box::new(TOPIC),
-            Box::new(key.to_owned()),
-            Box::new(TYPE),
-            Box::new(payload.to_vec()),
-        ]
-    }
-}
+use super::consumer::numbered;
+use super::table::{Table, insert};
+use crate::workload::Workload;
 
 /// Transactions a second of each connection; they take them in turn. Each has eight milliseconds before it delays its next.
-const RATE_OF_EACH: u32 = 125;
+const RATE_OF_EACH: usize = 125;
 
-/// Writes all events, each in a transaction of its own that has an insert and a commit.
-pub(super) async fn write(database: &Database, table: &Arc<dyn Table>, times: &Arc<Times>) -> Result<()> {
+/// The fewest connections.
+const WRITERS: usize = 4;
+
+/// Writes all events, in transactions that have an insert and a commit.
+pub async fn write(database: &Database, table: &Arc<dyn Table>, times: &Arc<Times>) -> Result<()> {
     let workload = Arc::new(Workload::new());
+    let transactions = times.load.rate as usize / times.load.transaction;
     let (mut channels, mut writers) = (Vec::new(), Vec::new());
-    for _ in 0..times.rate / RATE_OF_EACH {
+    for _ in 0..(transactions / RATE_OF_EACH).max(WRITERS) {
         let client = database.connect().await;
+        let statement = client.prepare(table.insert()).await?;
         let (channel, due) = unbounded_channel();
         channels.push(channel);
-        let (table, workload, times) = (table.clone(), workload.clone(), times.clone());
-        writers.push(async move { tokio::spawn(one(client, due, table, workload, times)).await? });
+        let writer = Writer {
+            client,
+            table: table.clone(),
+            statement,
+            workload: workload.clone(),
+            times: times.clone(),
+        };
+        writers.push(async move { tokio::spawn(writer.work(due)).await? });
     }
     let schedule = times.clone();
     // A thread of its own: the runtime's timer knows whole milliseconds only.
@@ -63,33 +46,45 @@ pub(super) async fn write(database: &Database, table: &Arc<dyn Table>, times: &A
 }
 
 fn keep_time(times: &Times, channels: &[UnboundedSender<usize>]) {
-    for event in 0..times.events() {
-        let due = times.beginning + times.due(event);
+    for (number, first) in (0..times.events()).step_by(times.load.transaction).enumerate() {
+        let due = times.beginning + times.due(first);
         std::thread::sleep(due.saturating_duration_since(std::time::Instant::now()));
-        if channels[event % channels.len()].send(event).is_err() {
+        if channels[number % channels.len()].send(first).is_err() {
             // The writer tells why it ended.
             return;
         }
     }
 }
 
-async fn one(
-    client: tokio_postgres::Client,
-    mut due: UnboundedReceiver<usize>,
+struct Writer {
+    client: Client,
     table: Arc<dyn Table>,
+    statement: Statement,
     workload: Arc<Workload>,
     times: Arc<Times>,
-) -> Result<()> {
-    let insert = client.prepare(table.insert()).await?;
-    while let Some(event) = due.recv().await {
-        let payload = super::consumer::numbered(workload.payload(event), event);
-        let row = table.row(workload.key(event), &payload);
-        let (begun, inserted) = futures::join!(client.batch_execute("BEGIN"), client.execute_raw(&insert, row));
-        begun?;
-        inserted?;
-        times.note(&times.committing, event);
-        client.batch_execute("COMMIT").await?;
-        times.note(&times.committed, event);
+}
+
+impl Writer {
+    async fn work(self, mut due: UnboundedReceiver<usize>) -> Result<()> {
+        while let Some(first) = due.recv().await {
+            let events = first..self.times.events().min(first + self.times.load.transaction);
+            let (begun, inserted) = futures::join!(self.client.batch_execute("BEGIN"), self.insert(events.clone()));
+            begun?;
+            inserted?;
+            for event in events.clone() {
+                self.times.note(&self.times.committing, event);
+            }
+            self.client.batch_execute("COMMIT").await?;
+            for event in events {
+                self.times.note(&self.times.committed, event);
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    async fn insert(&self, events: std::ops::Range<usize>) -> Result<()> {
+        let payload = |event| numbered(self.workload.payload(event), event);
+        let events: Vec<_> = events.map(|event| (self.workload.key(event), payload(event))).collect();
+        insert(&self.client, &self.statement, self.table.rows(events)).await
+    }
 }

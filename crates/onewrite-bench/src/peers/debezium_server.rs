@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use onewrite_testkit::servers::Database;
 use tokio::process::Command;
 
-use crate::latency::writer::{Outbox, Table};
-use crate::options::Feed;
+use crate::latency::table::{Outbox, Table};
+use crate::plan::Feed;
 use crate::servers::Servers;
 use crate::slots;
 use crate::workload::Workload;

@@ -4,8 +4,8 @@ use anyhow::{Context, Result};
 use futures::future::{join, try_join_all};
 use onewrite_testkit::servers::Database;
 
-use crate::latency::writer::Table;
-use crate::workload::{TRANSACTION, WRITERS, Workload};
+use crate::latency::table::{Table, insert};
+use crate::workload::{Shape, WRITERS, Workload};
 
 /// Puts so many events into a table: the same, as many connections at once, and as many in a transaction, as in Onewrite's outbox.
 pub async fn fill(table: &dyn Table, database: &Database, workload: &Workload, events: usize) -> Result<()> {
@@ -21,16 +21,16 @@ async fn write(
     writer: usize,
     events: usize,
 ) -> Result<()> {
+    const TRANSACTION: usize = Shape::USUAL.transaction;
     let client = database.connect().await;
-    let insert = client.prepare(table.insert()).await?;
+    let statement = client.prepare(table.insert()).await?;
     let starts = (0..events).step_by(TRANSACTION).skip(writer).step_by(WRITERS);
     for start in starts {
-        let inserts = (start..events.min(start + TRANSACTION)).map(|number| {
-            let row = table.row(workload.key(number), workload.payload(number));
-            client.execute_raw(&insert, row)
-        });
+        let numbers = start..events.min(start + TRANSACTION);
+        let rows = numbers.map(|number| table.row(workload.key(number), workload.payload(number)));
         // Sent at once, in this order.
-        let (begun, inserted) = join(client.batch_execute("BEGIN"), try_join_all(inserts)).await;
+        let inserted = insert(&client, &statement, rows.collect());
+        let (begun, inserted) = join(client.batch_execute("BEGIN"), inserted).await;
         begun?;
         inserted?;
         client.batch_execute("COMMIT").await?;

@@ -9,7 +9,7 @@ use onewrite_testkit::servers::Database;
 use tokio::process::Command;
 use uuid::Uuid;
 
-use crate::latency::writer::{Row, Table};
+use crate::latency::table::{Row, Table};
 use crate::servers::Servers;
 use crate::workload::{TOPIC, TYPE};
 

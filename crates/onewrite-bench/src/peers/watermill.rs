@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::process::Command;
 use uuid::Uuid;
 
-use crate::latency::writer::{Row, Table};
+use crate::latency::table::{Row, Table};
 use crate::servers::Servers;
 use crate::workload::{TOPIC, TYPE};
 

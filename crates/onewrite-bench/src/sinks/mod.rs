@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use onewrite_testkit::servers::Database;
-use serde::Serialize;
 
-use crate::options::{Feed, Plan};
+use crate::figures::{Figures, Goal, Unit};
+use crate::plan::{Feed, Plan};
 use crate::process::Usage;
 use crate::progress::{say, thousands};
 use crate::relay::{Configuration, Relay};
 use crate::servers::Servers;
+use crate::settled::Settled;
 use crate::workload::{TOPIC, TYPE, Workload};
 
 /// How long nothing may be delivered before the relay counts as stuck, and the pause between two looks.
@@ -38,22 +39,8 @@ trait Subject: Send + Sync {
     async fn alone(&self, workload: Arc<Workload>, events: usize) -> Result<f64>;
 }
 
-/// What one run came to. Rates are events a second.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Run {
-    /// The sink's type.
-    pub sink: &'static str,
-    /// Events of the drain.
-    pub events: usize,
-    /// The client library by itself.
-    pub alone: f64,
-    /// The relay, from the start of its process until everything was recorded as settled.
-    pub relay: f64,
-    /// The most bytes of the relay that were resident at once.
-    pub peak_bytes: u64,
-    /// Seconds of CPU that the relay used.
-    pub cpu_seconds: f64,
-}
+/// A sink against its client library alone on the same broker.
+const GOAL: Goal = Goal::at_least(0.8);
 
 /// The sinks, and whether their brokers are so fast that a relay's start would take a part worth the name in a short drain: they
 /// drain the longer backlog.
@@ -72,7 +59,7 @@ const WINDOW: usize = 1_000;
 
 /// Fills two outboxes once, and then, for each sink, starts its broker and measures in each run the library and a relay of a new
 /// name, which begins where the outbox begins.
-pub async fn measure(servers: &Servers, plan: &Plan, wanted: &[String]) -> Result<Vec<Run>> {
+pub async fn measure(servers: &Servers, plan: &Plan, wanted: &[String], figures: &mut Figures) -> Result<()> {
     for name in wanted {
         let names: Vec<&str> = SINKS.iter().map(|(name, _)| *name).collect();
         ensure!(
@@ -89,24 +76,17 @@ pub async fn measure(servers: &Servers, plan: &Plan, wanted: &[String]) -> Resul
         Outbox::fill(servers, &workload, "few", plan.sink_events).await?,
         Outbox::fill(servers, &workload, "many", plan.events).await?,
     ];
-    let mut runs = Vec::new();
     for (name, fast) in sinks {
         say(format!("sinks: {name}, starting the broker and warming it up"));
         let subject = subject(name, servers).await?;
         subject.alone(workload.clone(), plan.sink_events / 4).await?;
         let outbox = &outboxes[usize::from(*fast)];
         for number in 1..=plan.runs {
-            let run = outbox.run(servers, &*subject, name, number, &workload).await?;
-            say(format!(
-                "sinks: {name}, run {number}: the library alone {}/s, the relay {}/s, {:.2} of it",
-                thousands(run.alone),
-                thousands(run.relay),
-                run.relay / run.alone
-            ));
-            runs.push(run);
+            outbox.run(servers, &*subject, name, number, &workload, figures).await?;
         }
+        figures.expect(&format!("{name}: relay / library alone"), GOAL);
     }
-    Ok(runs)
+    Ok(())
 }
 
 /// A backlog, which every relay of a new name drains from its beginning.
@@ -131,10 +111,11 @@ impl Outbox {
         &self,
         servers: &Servers,
         subject: &dyn Subject,
-        name: &'static str,
+        name: &str,
         number: usize,
         workload: &Arc<Workload>,
-    ) -> Result<Run> {
+        figures: &mut Figures,
+    ) -> Result<()> {
         let events = self.events as f64;
         let alone = events / subject.alone(workload.clone(), self.events).await?;
         let relay = format!("bench-{name}-{number}");
@@ -143,14 +124,17 @@ impl Outbox {
             ..servers.configuration(&relay, &self.database, Feed::Poll)
         };
         let (seconds, usage) = drain(&self.database, &configuration).await?;
-        Ok(Run {
-            sink: name,
-            events: self.events,
-            alone,
-            relay: events / seconds,
-            peak_bytes: usage.peak_bytes,
-            cpu_seconds: usage.cpu_seconds,
-        })
+        let mut note = |what: &str, unit, value| figures.note(format!("{name}: {what}"), unit, value);
+        note("library alone", Unit::PerSecond, alone);
+        note("relay", Unit::PerSecond, events / seconds);
+        note("relay / library alone", Unit::Ratio, events / seconds / alone);
+        note("peak memory of the relay", Unit::Megabytes, usage.peak_megabytes());
+        note(
+            "CPU of the relay for a million events",
+            Unit::Seconds,
+            usage.cpu_seconds * 1e6 / events,
+        );
+        Ok(())
     }
 }
 
@@ -182,27 +166,18 @@ fn headers(number: usize) -> [(&'static str, String); 5] {
 
 /// Runs a relay until everything is settled: its seconds, and what it used.
 async fn drain(database: &Database, configuration: &Configuration) -> Result<(f64, Usage)> {
-    // What is recorded as settled within 50 ms; the count of deliveries in the status comes once a second.
-    const SETTLED: &str = "\
-        WITH last AS (SELECT sequence, xid FROM onewrite.outbox ORDER BY sequence DESC LIMIT 1) \
-        SELECT cardinality(pending) = 0 \
-               AND (pg_visible_in_snapshot(xid, floor_snapshot::pg_snapshot) OR coalesce(window_sequence >= sequence, false)), \
-               coalesce(window_sequence, floor_sequence) \
-        FROM onewrite.route, last WHERE relay = $1 AND name = 'all'";
-    let client = database.connect().await;
-    let settled = client.prepare(SETTLED).await?;
+    let settled = Settled::connect(database, &configuration.relay).await?;
     let began = Instant::now();
     let mut relay = Relay::start(configuration)?;
     let (mut reached, mut moved) = (0, began);
     loop {
         tokio::time::sleep(LOOK).await;
-        if let Some(row) = client.query_opt(&settled, &[&configuration.relay]).await? {
-            if row.get(0) {
+        if let Some(progress) = settled.progress().await? {
+            if progress.all {
                 break;
             }
-            let now: i64 = row.get(1);
-            if now > reached {
-                (reached, moved) = (now, Instant::now());
+            if progress.sequence > reached {
+                (reached, moved) = (progress.sequence, Instant::now());
             }
         }
         relay.is_running()?;

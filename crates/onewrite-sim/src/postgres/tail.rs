@@ -73,7 +73,7 @@ impl Reader {
             if error.failure == StoreFailure::Fenced {
                 return self.shared.fence();
             }
-            sleep(RETRY).await;
+            sleep(self.window.clock().lasts(RETRY)).await;
         }
     }
 
@@ -101,7 +101,7 @@ impl Reader {
     /// Writes ticks, whenever somebody wants one and from time to time.
     async fn tick(&self) -> Result<std::convert::Infallible, StoreError> {
         loop {
-            let _nobody_wants_one = timeout(TICK_INTERVAL, self.shared.wanted()).await;
+            let _nobody_wants_one = timeout(self.window.clock().lasts(TICK_INTERVAL), self.shared.wanted()).await;
             self.window.thaw().await;
             let number = self.shared.begin_tick();
             let low = self.database.call(|state| Ok(state.last_sequence)).await?;

@@ -179,8 +179,8 @@ impl SinkConnector for Amqp1Connector {
         CloudEventsBinding::prefixed("cloudEvents_")
     }
 
-    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
-        Some(Box::new(readback::Amqp1ReadBack(Arc::clone(&self.settings))))
+    fn read_back(&self) -> Result<Box<dyn ReadBack>, &'static str> {
+        Ok(Box::new(readback::Amqp1ReadBack(Arc::clone(&self.settings))))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

@@ -97,7 +97,7 @@ pub(super) fn judge<S: Service>(
 }
 
 /// The code and the words of an error answer.
-pub(super) fn words<S: Service>(body: &Body) -> (String, String) {
+pub(crate) fn words<S: Service>(body: &Body) -> (String, String) {
     let (code, message) = S::error(&body.bytes);
     let code = code.unwrap_or_default();
     // Such as com.amazonaws.sqs#QueueDoesNotExist.

@@ -25,7 +25,7 @@ pub(crate) struct Request {
 }
 
 /// What signs and sends.
-pub(super) struct AwsClient {
+pub(crate) struct AwsClient {
     settings: Arc<Settings>,
     client: Client,
     signer: Signer<Credential>,
@@ -33,7 +33,7 @@ pub(super) struct AwsClient {
 
 impl AwsClient {
     /// A client of the service that goes by this name in signatures.
-    pub(super) async fn new(service: &'static str, settings: Arc<Settings>) -> Result<Self, SinkError> {
+    pub(crate) async fn new(service: &'static str, settings: Arc<Settings>) -> Result<Self, SinkError> {
         let client = web::built(web::client(settings.tls.client_aside().await?, settings.timeout))?;
         let signer = signer(service, &settings, client.clone());
         Ok(Self {
@@ -48,6 +48,14 @@ impl AwsClient {
     /// # Errors
     /// To connect anew, with what happened, and whether the events may have arrived.
     pub(super) async fn call(&self, request: Request) -> Result<(StatusCode, Body), SinkError> {
+        self.call_for(request, BATCH_RESPONSE_BYTES_MAX).await
+    }
+
+    /// The same where the answer may have more bytes than one to a batch: `most`.
+    ///
+    /// # Errors
+    /// As for [`call`](Self::call).
+    pub(crate) async fn call_for(&self, request: Request, most: usize) -> Result<(StatusCode, Body), SinkError> {
         let patience = self.settings.timeout;
         let begun = Instant::now();
         let signed = timeout(patience, self.signed(request)).await;
@@ -59,7 +67,7 @@ impl AwsClient {
         *request.timeout_mut() = Some(patience.saturating_sub(begun.elapsed()));
         let no_answer = |error| NoAnswer::new(&self.settings.origin, patience, error).error;
         let mut response = self.client.execute(request).await.map_err(no_answer)?;
-        let body = Body::read(&mut response, BATCH_RESPONSE_BYTES_MAX).await;
+        let body = Body::read(&mut response, most).await;
         Ok((response.status(), body.map_err(no_answer)?))
     }
 

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use onewrite_core::error::{SinkError, chain};
 use onewrite_core::options::Options;
 use onewrite_core::sink::Finding;
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 
 use super::Service;
@@ -76,6 +77,10 @@ impl<S: Service> SinkConnector for Connector<S> {
             Ok(_) => Ok(Box::new(BatchSink::<S>::new(Arc::clone(&self.settings), client))),
             Err(error) => Err(error),
         }
+    }
+
+    fn read_back(&self) -> Result<Box<dyn ReadBack>, &'static str> {
+        S::read_back(&self.settings)
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

@@ -13,10 +13,13 @@ mod message;
 mod settings;
 mod sink;
 
-use onewrite_core::sink::Finding;
+use std::sync::Arc;
 
-pub(crate) use self::answer::{Failed, Results};
-pub(crate) use self::client::Request;
+use onewrite_core::sink::Finding;
+use onewrite_core::verify::ReadBack;
+
+pub(crate) use self::answer::{Failed, Results, words};
+pub(crate) use self::client::{AwsClient, Request};
 pub(crate) use self::connector::Connector;
 pub(crate) use self::fields::{
     ACCESS_KEY_ID, CONCURRENCY, PROFILE, SECRET_ACCESS_KEY, SESSION_TOKEN, TIMEOUT, address, largest, text,
@@ -64,6 +67,9 @@ pub(crate) trait Service: Send + Sync + 'static {
 
     /// What became of a batch; `None` where the answer is not one of this service.
     fn results(answer: &[u8]) -> Option<Results>;
+
+    /// How `onewrite verify` reads back, or why that cannot be.
+    fn read_back(settings: &Arc<Settings>) -> Result<Box<dyn ReadBack>, &'static str>;
 
     /// Code and message of an error, as far as the answer holds them.
     fn error(answer: &[u8]) -> (Option<String>, Option<String>);

@@ -114,8 +114,8 @@ impl SinkConnector for FileConnector {
         }))
     }
 
-    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
-        Some(Box::new(readback::FileReadBack(self.path.clone())))
+    fn read_back(&self) -> Result<Box<dyn ReadBack>, &'static str> {
+        Ok(Box::new(readback::FileReadBack(self.path.clone())))
     }
 
     async fn probe(&self, _topics: &[String]) -> Vec<Finding> {

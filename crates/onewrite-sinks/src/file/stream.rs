@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::sink::Finding;
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{DeliveryReport, Event, Sink, SinkConnector};
 
 use super::{failure, lines};
@@ -57,6 +58,10 @@ impl SinkConnector for StreamConnector {
 
     async fn connect(&self) -> Result<Box<dyn Sink>, SinkError> {
         Ok(Box::new(StreamSink(Arc::clone(&self.0))))
+    }
+
+    fn read_back(&self) -> Result<Box<dyn ReadBack>, &'static str> {
+        Err("what was written to a stream belongs to whoever reads it")
     }
 
     async fn probe(&self, _topics: &[String]) -> Vec<Finding> {

@@ -77,6 +77,7 @@ use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{Field, Kind, Options, field};
 use onewrite_core::sink::{CloudEventsBinding, Finding};
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 
 pub use self::egress::{Lookup, SystemLookup};
@@ -188,6 +189,10 @@ impl SinkConnector for HttpConnector {
         let client = client::client(&self.0, false).await?;
         egress::reach(&self.0).await?;
         Ok(Box::new(sink::HttpSink::new(Arc::clone(&self.0), client)))
+    }
+
+    fn read_back(&self) -> Result<Box<dyn ReadBack>, &'static str> {
+        Err("an endpoint takes events, and HTTP has no word for asking it what it took")
     }
 
     async fn probe(&self, _topics: &[String]) -> Vec<Finding> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use onewrite_core::error::{SinkError, chain};
 use onewrite_core::sink::Finding;
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 use reqwest::{Client, StatusCode};
 
@@ -149,6 +150,10 @@ impl SinkConnector for MqConnector {
             server,
             rotation,
         )))
+    }
+
+    fn read_back(&self) -> Result<Box<dyn ReadBack>, &'static str> {
+        Err(super::NOT_READ_BACK)
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

@@ -21,6 +21,10 @@ pub(crate) use self::settings::wants_mqi;
 use crate::registry::BuildError;
 use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 
+/// Why `onewrite verify` cannot read back.
+pub(crate) const NOT_READ_BACK: &str =
+    "a queue of its own is made by an administrator of the queue manager, by an interface that the sink does not use";
+
 /// What can be configured of the sink `ibmmq`.
 pub const FIELDS: &[Field] = &[
     Field {

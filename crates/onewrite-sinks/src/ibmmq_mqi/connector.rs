@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use onewrite_core::error::{SinkError, chain};
 use onewrite_core::sink::Finding;
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 use tokio::task::spawn_blocking;
 
@@ -103,6 +104,10 @@ impl SinkConnector for MqiConnector {
             rotation: Arc::clone(&self.rotation),
             hangs: AtomicBool::new(false),
         }))
+    }
+
+    fn read_back(&self) -> Result<Box<dyn ReadBack>, &'static str> {
+        Err(crate::ibmmq::NOT_READ_BACK)
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

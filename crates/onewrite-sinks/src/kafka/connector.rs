@@ -57,8 +57,8 @@ impl SinkConnector for KafkaConnector {
         Ok(Box::new(KafkaSink::new(link)))
     }
 
-    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
-        Some(Box::new(KafkaReadBack {
+    fn read_back(&self) -> Result<Box<dyn ReadBack>, &'static str> {
+        Ok(Box::new(KafkaReadBack {
             config: self.config.clone(),
             token_file: self.token_file.clone(),
         }))

@@ -69,6 +69,14 @@ pub(super) fn incomplete(answer: &Answer) -> SinkError {
     ))
 }
 
+/// Why there is no subscription.
+pub(super) fn not_subscribed(answer: &Answer, topic: &str) -> SinkError {
+    SinkError::halt(format!(
+        "the broker grants no subscription with QoS 1 to {topic:?}: {}; let the user publish to and subscribe to \"onewrite/verify/#\"",
+        words(answer)
+    ))
+}
+
 /// Why a session ended.
 pub(super) fn ended(answer: &Answer) -> SinkError {
     SinkError::reconnect(format!("the broker ended the connection: {}", words(answer)))

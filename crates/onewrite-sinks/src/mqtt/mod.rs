@@ -6,9 +6,11 @@ mod answer;
 mod message;
 mod packet;
 mod probe;
+mod readback;
 mod session;
 mod settings;
 mod sink;
+mod subscriber;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,6 +19,7 @@ use async_trait::async_trait;
 use onewrite_core::error::SinkError;
 use onewrite_core::options::{Field, Kind, Options, field};
 use onewrite_core::sink::{CloudEventsBinding, Finding};
+use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 
 use self::session::Session;
@@ -54,7 +57,7 @@ pub const FIELDS: &[Field] = &[
     field(
         "client_id",
         Kind::Text,
-        "Who the relay is to the broker. Two connections of one id end each other. Without it, a new one with each connection. \"onewrite check\" appends \"-check\".",
+        "Who the relay is to the broker. Two connections of one id end each other. Without it, a new one with each connection. \"onewrite check\" and \"onewrite verify\" append something to it.",
     ),
     field("user", Kind::Text, "The user's name."),
     field("password", Kind::Secret, "The user's password."),
@@ -156,6 +159,10 @@ impl SinkConnector for MqttConnector {
     /// The CloudEvents binding of MQTT 5 has attributes as user properties under their own names.
     fn cloudevents(&self) -> CloudEventsBinding {
         CloudEventsBinding::prefixed("")
+    }
+
+    fn read_back(&self) -> Result<Box<dyn ReadBack>, &'static str> {
+        Ok(Box::new(readback::MqttReadBack(Arc::clone(&self.settings))))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

@@ -1,8 +1,9 @@
-//! The packets of MQTT 5 that a publisher writes and reads (OASIS, MQTT Version 5.0, chapters 2 and 3).
+//! The packets of MQTT 5 that a publisher writes and reads (OASIS, MQTT Version 5.0, chapters 2 and 3); those of a subscriber stand apart.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::limits::{MQTT_READ_BYTES_MAX, MQTT_TEXT_BYTES_MAX};
+use super::subscriber::{Delivered, delivered, subscribed};
+use crate::limits::MQTT_TEXT_BYTES_MAX;
 
 /// "The connection is accepted", and the like.
 pub(super) const SUCCESS: u8 = 0x00;
@@ -12,10 +13,11 @@ pub(super) const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 pub(super) const NOT_AUTHORIZED: u8 = 0x87;
 
 /// Properties' identifiers, chapter 2.2.2.2.
-mod property {
+pub(super) mod property {
     pub const PAYLOAD_FORMAT: u8 = 1;
     pub const MESSAGE_EXPIRY: u8 = 2;
     pub const CONTENT_TYPE: u8 = 3;
+    pub const SESSION_EXPIRY: u8 = 17;
     pub const SERVER_KEEP_ALIVE: u8 = 19;
     pub const REASON_STRING: u8 = 31;
     pub const RECEIVE_MAXIMUM: u8 = 33;
@@ -25,23 +27,45 @@ mod property {
     pub const MAXIMUM_PACKET_SIZE: u8 = 39;
 }
 
-/// A packet that begins a session without a past, which ends with its connection.
+/// How much a session has to do with other connections of its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lifetime {
+    /// Whether what the broker keeps of an earlier session is thrown away first.
+    pub clean_start: bool,
+    /// For how many seconds the broker keeps the session after its connection.
+    pub expiry: u32,
+}
+
+impl Lifetime {
+    /// A session without a past, which ends with its connection.
+    pub(super) const OF_THE_CONNECTION: Self = Self {
+        clean_start: true,
+        expiry: 0,
+    };
+}
+
+/// A packet that begins a session.
 pub(super) fn connect(
     client_id: &str,
-    user: Option<&str>,
-    password: Option<&str>,
+    (user, password): (Option<&str>, Option<&str>),
     keep_alive: u16,
+    lifetime: Lifetime,
     out: &mut BytesMut,
 ) {
-    const CLEAN_START: u8 = 0x02;
-    let flags = CLEAN_START | if user.is_some() { 0x80 } else { 0 } | if password.is_some() { 0x40 } else { 0 };
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    let flags = flag(lifetime.clean_start, 0x02) | flag(user.is_some(), 0x80) | flag(password.is_some(), 0x40);
     let mut body = BytesMut::new();
     text("MQTT", &mut body);
     body.put_u8(5);
     body.put_u8(flags);
     body.put_u16(keep_alive);
-    // No properties: the session's expiry is 0, and the broker may use no topic aliases.
-    body.put_u8(0);
+    // Without more properties the broker may use no topic aliases; without this one the session's expiry is 0.
+    if lifetime.expiry > 0 {
+        body.put_slice(&[5, property::SESSION_EXPIRY]);
+        body.put_u32(lifetime.expiry);
+    } else {
+        body.put_u8(0);
+    }
     for part in [Some(client_id), user, password].into_iter().flatten() {
         text(part, &mut body);
     }
@@ -162,6 +186,10 @@ pub(super) enum Incoming {
     Pong,
     /// The broker ends the connection.
     Disconnected(Answer),
+    /// The answer to [`subscribe`](super::subscriber::subscribe): the granted QoS, or why there is none.
+    Subscribed(Answer),
+    /// A message to a subscriber.
+    Message(Delivered),
 }
 
 /// What is acknowledged.
@@ -186,6 +214,10 @@ pub(super) struct Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Connected {
     pub answer: Answer,
+    /// Whether the broker had kept the session.
+    pub session_present: bool,
+    /// For how many seconds it keeps it, where it does so for less than it was asked.
+    pub session_expiry: Option<u32>,
     /// Messages that may be under way.
     pub receive_maximum: u16,
     /// Bytes of the largest packet that it takes.
@@ -196,13 +228,13 @@ pub(super) struct Connected {
     pub keep_alive: Option<u16>,
 }
 
-/// What came is no packet that a broker may send to a publisher.
+/// What came is no packet that a broker may send.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the broker sent {0}, which is no packet of MQTT 5 that a publisher expects")]
+#[error("the broker sent {0}, which is no packet of MQTT 5 that is expected of it")]
 pub(super) struct Malformed(String);
 
-/// Takes the next whole packet off the buffer, if there is one.
-pub(super) fn read(buffer: &mut BytesMut) -> Result<Option<Incoming>, Malformed> {
+/// Takes the next whole packet off the buffer, if there is one. One of more bytes than `most` is none.
+pub(super) fn read(buffer: &mut BytesMut, most: usize) -> Result<Option<Incoming>, Malformed> {
     let Some((&first, rest)) = buffer.split_first() else {
         return Ok(None);
     };
@@ -219,7 +251,7 @@ pub(super) fn read(buffer: &mut BytesMut) -> Result<Option<Incoming>, Malformed>
             return Err(Malformed("a length of more than four bytes".to_owned()));
         }
     }
-    if length > MQTT_READ_BYTES_MAX {
+    if length > most {
         return Err(Malformed(format!("{length} bytes at once")));
     }
     if rest.len() < digits + length {
@@ -227,18 +259,20 @@ pub(super) fn read(buffer: &mut BytesMut) -> Result<Option<Incoming>, Malformed>
     }
     buffer.advance(1 + digits);
     let body = buffer.split_to(length).freeze();
-    let packet = packet(first >> 4, body);
+    let packet = packet(first, body);
     packet
         .map(Some)
         .ok_or_else(|| Malformed(format!("a packet of type {}", first >> 4)))
 }
 
-fn packet(kind: u8, mut body: Bytes) -> Option<Incoming> {
-    let stage = match kind {
+fn packet(first: u8, mut body: Bytes) -> Option<Incoming> {
+    let stage = match first >> 4 {
         2 => return connected(body).map(Incoming::Connected),
+        3 => return delivered(first, body).map(Incoming::Message),
         4 => Stage::Published,
         5 => Stage::Received,
         7 => Stage::Completed,
+        9 => return subscribed(body).map(Incoming::Subscribed),
         13 => return Some(Incoming::Pong),
         14 => return answer(body).map(Incoming::Disconnected),
         _ => return None,
@@ -258,7 +292,7 @@ fn answer(mut body: Bytes) -> Option<Answer> {
         words: None,
     };
     if body.has_remaining() {
-        properties(body, |property, value| {
+        properties(&mut body, |property, value| {
             if property == property::REASON_STRING {
                 answer.words = Some(value.text());
             }
@@ -268,8 +302,10 @@ fn answer(mut body: Bytes) -> Option<Answer> {
 }
 
 fn connected(mut body: Bytes) -> Option<Connected> {
-    let _session_present = body.try_get_u8().ok()?;
+    let session_present = body.try_get_u8().ok()? & 1 == 1;
     let mut connected = Connected {
+        session_present,
+        session_expiry: None,
         answer: Answer {
             reason: body.try_get_u8().ok()?,
             words: None,
@@ -282,7 +318,8 @@ fn connected(mut body: Bytes) -> Option<Connected> {
     };
     // A broker of an older version refuses without properties.
     if body.has_remaining() {
-        properties(body, |property, value| match property {
+        properties(&mut body, |property, value| match property {
+            property::SESSION_EXPIRY => connected.session_expiry = Some(value.number()),
             property::REASON_STRING => connected.answer.words = Some(value.text()),
             property::RECEIVE_MAXIMUM => connected.receive_maximum = value.number() as u16,
             property::MAXIMUM_PACKET_SIZE => connected.maximum_packet = Some(value.number()),
@@ -296,7 +333,9 @@ fn connected(mut body: Bytes) -> Option<Connected> {
 }
 
 /// A property's value.
-struct PropertyValue {
+pub(super) struct PropertyValue {
+    /// Of a user property.
+    pub name: Bytes,
     number: u32,
     bytes: Bytes,
 }
@@ -306,21 +345,21 @@ impl PropertyValue {
         self.number
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 }
 
-/// Calls `found` with each property; `None` where they cannot be read. The identifiers are grouped by the shape of their values.
-fn properties(mut body: Bytes, mut found: impl FnMut(u8, &PropertyValue)) -> Option<()> {
-    let length = read_variable(&mut body)?;
+/// Takes the properties off and calls `found` with each; `None` where they cannot be read. The identifiers are grouped by the shape of their values.
+pub(super) fn properties(body: &mut Bytes, mut found: impl FnMut(u8, &PropertyValue)) -> Option<()> {
+    let length = read_variable(body)?;
     if body.remaining() < length {
         return None;
     }
     let mut all = body.split_to(length);
     while all.has_remaining() {
         let property = all.get_u8();
-        let (mut number, mut bytes) = (0, Bytes::new());
+        let (mut name, mut number, mut bytes) = (Bytes::new(), 0, Bytes::new());
         match property {
             1 | 23 | 25 | 36 | 37 | 40 | 41 | 42 => number = u32::from(all.try_get_u8().ok()?),
             19 | 33 | 34 | 35 => number = u32::from(all.try_get_u16().ok()?),
@@ -328,17 +367,17 @@ fn properties(mut body: Bytes, mut found: impl FnMut(u8, &PropertyValue)) -> Opt
             11 => number = u32::try_from(read_variable(&mut all)?).ok()?,
             3 | 8 | 9 | 18 | 21 | 22 | 26 | 28 | 31 => bytes = read_bytes(&mut all)?,
             38 => {
-                read_bytes(&mut all)?;
+                name = read_bytes(&mut all)?;
                 bytes = read_bytes(&mut all)?;
             }
             _ => return None,
         }
-        found(property, &PropertyValue { number, bytes });
+        found(property, &PropertyValue { name, number, bytes });
     }
     Some(())
 }
 
-fn read_bytes(body: &mut Bytes) -> Option<Bytes> {
+pub(super) fn read_bytes(body: &mut Bytes) -> Option<Bytes> {
     let length = usize::from(body.try_get_u16().ok()?);
     (body.remaining() >= length).then(|| body.split_to(length))
 }
@@ -355,7 +394,7 @@ fn read_variable(body: &mut Bytes) -> Option<usize> {
     None
 }
 
-fn variable(mut value: usize, out: &mut BytesMut) {
+pub(super) fn variable(mut value: usize, out: &mut BytesMut) {
     loop {
         let digit = (value % 128) as u8;
         value /= 128;
@@ -367,7 +406,7 @@ fn variable(mut value: usize, out: &mut BytesMut) {
 }
 
 /// A text that is short enough, as the callers have seen to.
-fn text(text: &str, out: &mut BytesMut) {
+pub(super) fn text(text: &str, out: &mut BytesMut) {
     debug_assert!(text.len() <= MQTT_TEXT_BYTES_MAX);
     out.put_u16(text.len() as u16);
     out.put_slice(text.as_bytes());
@@ -380,7 +419,7 @@ mod tests {
     use super::*;
 
     fn one(bytes: &[u8]) -> Result<Option<Incoming>, Malformed> {
-        read(&mut BytesMut::from(bytes))
+        read(&mut BytesMut::from(bytes), 1_000)
     }
 
     #[test]
@@ -406,11 +445,18 @@ mod tests {
     }
 
     #[test]
-    fn a_session_begins_without_a_past() {
+    fn a_session_begins_with_or_without_a_past() {
         let mut out = BytesMut::new();
-        connect("c", Some("u"), Some("p"), 30, &mut out);
+        connect("c", (Some("u"), Some("p")), 30, Lifetime::OF_THE_CONNECTION, &mut out);
         let expected = b"\x10\x14\0\x04MQTT\x05\xc2\0\x1e\0\0\x01c\0\x01u\0\x01p";
         assert_eq!(&out[..], expected);
+        out.clear();
+        let kept = Lifetime {
+            clean_start: false,
+            expiry: 258,
+        };
+        connect("c", (None, None), 30, kept, &mut out);
+        assert_eq!(&out[..], b"\x10\x13\0\x04MQTT\x05\0\0\x1e\x05\x11\0\0\x01\x02\0\x01c");
     }
 
     #[test]
@@ -467,7 +513,7 @@ mod tests {
         #[test]
         fn no_bytes_make_the_reader_fail(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             let mut buffer = BytesMut::from(&bytes[..]);
-            while let Ok(Some(_)) = read(&mut buffer) {}
+            while let Ok(Some(_)) = read(&mut buffer, 1_000) {}
         }
     }
 }

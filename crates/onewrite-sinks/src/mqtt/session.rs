@@ -16,11 +16,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::answer::{ended, incomplete, is_about_a_message, no_session};
-use super::packet::{self, Answer, Connected, Incoming, Message, SUCCESS, Stage};
+use super::packet::{self, Answer, Connected, Incoming, Lifetime, Message, SUCCESS, Stage};
 use super::settings::Settings;
 use crate::endpoint::{Endpoint, Stream};
 use crate::keyed::StartWindow;
-use crate::limits::{MQTT_ALONE_MESSAGES, MQTT_WRITE_BYTES};
+use crate::limits::{MQTT_ALONE_MESSAGES, MQTT_READ_BYTES_MAX, MQTT_WRITE_BYTES};
 
 /// A session that has begun.
 pub(super) struct Session {
@@ -57,7 +57,7 @@ impl Session {
         client_id: &str,
         alone: &Arc<AtomicBool>,
     ) -> Result<Self, SinkError> {
-        let (connection, connected) = begin(settings, endpoint, client_id).await?;
+        let (connection, connected) = begin(settings, endpoint, client_id, Lifetime::OF_THE_CONNECTION).await?;
         let window = settings.window.min(connected.receive_maximum).max(1);
         let begins_with = if alone.load(Ordering::Relaxed) { 1 } else { window };
         let room = Arc::new(Semaphore::new(usize::from(begins_with)));
@@ -154,18 +154,20 @@ impl End {
 }
 
 /// The connection, and what is half read and half written.
-struct Connection {
-    reader: ReadHalf<Box<dyn Stream>>,
+pub(super) struct Connection {
+    pub reader: ReadHalf<Box<dyn Stream>>,
     writer: WriteHalf<Box<dyn Stream>>,
-    read: BytesMut,
-    unwritten: BytesMut,
+    pub read: BytesMut,
+    pub unwritten: BytesMut,
     unflushed: bool,
 }
 
-async fn begin(
+/// Connects to one address and begins a session.
+pub(super) async fn begin(
     settings: &Settings,
     endpoint: &Endpoint,
     client_id: &str,
+    lifetime: Lifetime,
 ) -> Result<(Connection, Connected), SinkError> {
     let tls = match settings.encrypted {
         true => Some(Arc::new(settings.tls.client_aside().await?)),
@@ -181,9 +183,12 @@ async fn begin(
     };
     packet::connect(
         client_id,
-        settings.user.as_deref(),
-        settings.password.as_ref().map(|password| password.expose()),
+        (
+            settings.user.as_deref(),
+            settings.password.as_ref().map(|password| password.expose()),
+        ),
         settings.keep_alive,
+        lifetime,
         &mut connection.unwritten,
     );
     let broken = |error: std::io::Error| {
@@ -193,7 +198,7 @@ async fn begin(
         connection.write().await.map_err(broken)?;
     }
     loop {
-        match packet::read(&mut connection.read) {
+        match packet::read(&mut connection.read, MQTT_READ_BYTES_MAX) {
             Ok(Some(Incoming::Connected(connected))) if connected.answer.reason == SUCCESS => {
                 return fitting(settings, &connected).map(|()| (connection, connected));
             }
@@ -227,13 +232,24 @@ fn fitting(settings: &Settings, connected: &Connected) -> Result<(), SinkError> 
 }
 
 impl Connection {
-    fn has_to_write(&self) -> bool {
+    pub(super) fn has_to_write(&self) -> bool {
         self.unflushed || !self.unwritten.is_empty()
     }
 
     /// Writes some of what waits, or sees to it that it leaves. Nothing is lost when this is dropped.
-    async fn write(&mut self) -> std::io::Result<()> {
+    pub(super) async fn write(&mut self) -> std::io::Result<()> {
         write(&mut self.writer, &mut self.unwritten, &mut self.unflushed).await
+    }
+
+    /// Ends the session in order.
+    pub(super) async fn end(&mut self) -> std::io::Result<()> {
+        packet::disconnect(&mut self.unwritten);
+        while self.has_to_write() {
+            self.write().await?;
+        }
+        // It is over either way.
+        let _ = self.writer.shutdown().await;
+        Ok(())
     }
 }
 
@@ -363,7 +379,7 @@ impl Task {
     /// Takes every packet that has come. An error ends the session.
     fn take(&mut self) -> Result<(), SinkError> {
         loop {
-            let packet = packet::read(&mut self.connection.read)
+            let packet = packet::read(&mut self.connection.read, MQTT_READ_BYTES_MAX)
                 .map_err(|error| SinkError::reconnect("the broker cannot be understood").because(error))?;
             // Any packet is a sign of life.
             self.pinged &= packet.is_none();
@@ -372,8 +388,9 @@ impl Task {
                 Some(Incoming::Pong) => {}
                 Some(Incoming::Acknowledged { of, id, answer }) => self.acknowledged(of, id, answer)?,
                 Some(Incoming::Disconnected(answer)) => return Err(self.disconnected(answer)),
-                Some(Incoming::Connected(_)) => {
-                    return Err(SinkError::reconnect("the broker began the session a second time"));
+                Some(Incoming::Connected(_) | Incoming::Subscribed(_) | Incoming::Message(_)) => {
+                    let words = "the broker began the session a second time, or sent what only a subscriber gets";
+                    return Err(SinkError::reconnect(words));
                 }
             }
         }
@@ -442,14 +459,9 @@ impl Task {
     }
 
     async fn close(&mut self) -> SinkError {
-        packet::disconnect(&mut self.connection.unwritten);
-        while self.connection.has_to_write() {
-            if let Err(error) = self.connection.write().await {
-                return SinkError::reconnect("the connection to the broker broke").because(error);
-            }
+        match self.connection.end().await {
+            Ok(()) => SinkError::reconnect("the MQTT sink was closed"),
+            Err(error) => SinkError::reconnect("the connection to the broker broke").because(error),
         }
-        // It is over either way.
-        let _ = self.connection.writer.shutdown().await;
-        SinkError::reconnect("the MQTT sink was closed")
     }
 }

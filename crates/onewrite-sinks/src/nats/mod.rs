@@ -167,8 +167,8 @@ impl SinkConnector for NatsConnector {
         Ok(Box::new(sink::NatsSink::new(Arc::clone(&self.settings), guard, link)))
     }
 
-    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
-        Some(Box::new(readback::NatsReadBack(Arc::clone(&self.settings))))
+    fn read_back(&self) -> Result<Box<dyn ReadBack>, &'static str> {
+        Ok(Box::new(readback::NatsReadBack(Arc::clone(&self.settings))))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

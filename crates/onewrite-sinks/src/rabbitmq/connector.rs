@@ -53,8 +53,8 @@ impl SinkConnector for RabbitConnector {
         CloudEventsBinding::prefixed("cloudEvents_")
     }
 
-    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
-        Some(Box::new(RabbitReadBack(Arc::clone(&self.settings))))
+    fn read_back(&self) -> Result<Box<dyn ReadBack>, &'static str> {
+        Ok(Box::new(RabbitReadBack(Arc::clone(&self.settings))))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

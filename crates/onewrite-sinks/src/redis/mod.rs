@@ -144,8 +144,8 @@ impl SinkConnector for RedisConnector {
         Ok(Box::new(sink::RedisSink::new(Arc::clone(&self.0), nodes)))
     }
 
-    fn read_back(&self) -> Option<Box<dyn ReadBack>> {
-        Some(Box::new(readback::RedisReadBack(Arc::clone(&self.0))))
+    fn read_back(&self) -> Result<Box<dyn ReadBack>, &'static str> {
+        Ok(Box::new(readback::RedisReadBack(Arc::clone(&self.0))))
     }
 
     async fn probe(&self, topics: &[String]) -> Vec<Finding> {

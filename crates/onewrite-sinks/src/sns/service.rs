@@ -1,7 +1,10 @@
 //! SNS and its query protocol: a form goes there, XML comes back (Amazon SNS API Reference, `PublishBatch`).
 
+use std::sync::Arc;
+
 use form_urlencoded::Serializer;
 use onewrite_core::sink::Finding;
+use onewrite_core::verify::ReadBack;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -116,6 +119,12 @@ impl Service for Sns {
                 .collect(),
             failed: failed.collect(),
         })
+    }
+
+    /// A queue that subscribes would show what arrived: it needs a policy that lets the topic write to it, and rights over two services
+    /// that a relay never has.
+    fn read_back(_settings: &Arc<Settings>) -> Result<Box<dyn ReadBack>, &'static str> {
+        Err("a topic keeps nothing, and hands what it took on to its subscribers alone")
     }
 
     fn error(answer: &[u8]) -> (Option<String>, Option<String>) {

@@ -2,6 +2,7 @@
 //!
 #![doc = include_str!("guide.md")]
 
+mod readback;
 mod service;
 
 use std::sync::Arc;

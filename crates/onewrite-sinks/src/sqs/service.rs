@@ -1,9 +1,13 @@
 //! SQS and its JSON protocol (Amazon SQS API Reference, "Making query API requests using the AWS JSON protocol").
 
+use std::sync::Arc;
+
 use onewrite_core::sink::Finding;
+use onewrite_core::verify::ReadBack;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::readback::SqsReadBack;
 use crate::aws::{Failed, Message, Request, Results, Service, Settings};
 use crate::limits::SQS_MESSAGE_BYTES_MAX;
 
@@ -95,13 +99,17 @@ impl Service for Sqs {
         })
     }
 
+    fn read_back(settings: &Arc<Settings>) -> Result<Box<dyn ReadBack>, &'static str> {
+        Ok(Box::new(SqsReadBack::new(settings)?))
+    }
+
     fn error(answer: &[u8]) -> (Option<String>, Option<String>) {
         let error: ErrorBody = serde_json::from_slice(answer).unwrap_or_default();
         (error.code, error.message)
     }
 }
 
-fn request(target: &'static str, body: &Value) -> Request {
+pub(super) fn request(target: &'static str, body: &Value) -> Request {
     Request {
         content_type: "application/x-amz-json-1.0",
         target: Some(target),

@@ -32,6 +32,7 @@ impl Packet {
 const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
 const RELEASE: u8 = 6;
+const SUBSCRIBE: u8 = 8;
 const PING: u8 = 12;
 
 const CONNACK: &[u8] = &[0x20, 3, 0, 0, 0];
@@ -347,4 +348,34 @@ async fn a_refused_connection_halts_only_where_a_person_must_act() {
         assert_eq!(error.action, action, "{answer:?}: {error}");
         assert!(chain(&error).contains(part), "{answer:?}: {}", chain(&error));
     }
+}
+
+/// Why nothing can be read back from a broker that begins a session and answers a subscription like this.
+async fn not_read_back(connack: &'static [u8], suback: &'static [u8]) -> String {
+    let url = broker(move |packet| match packet.first >> 4 {
+        CONNECT => connack.to_vec(),
+        SUBSCRIBE => suback.to_vec(),
+        _ => Vec::new(),
+    });
+    let read_back = connector(&url.await, &[]).read_back().expect("it can be read back");
+    let error = read_back
+        .open("onewrite.verify.x")
+        .await
+        .err()
+        .expect("no subscription");
+    assert_eq!(error.action, Action::Halt, "{error}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_broker_that_keeps_nothing_for_verify_is_told_before_anything_is_written() {
+    let denied = not_read_back(CONNACK, &[0x90, 4, 0, 1, 0, 0x87]).await;
+    assert!(
+        denied.contains("not authorized") && denied.contains("\"onewrite/verify/#\""),
+        "{denied}"
+    );
+    let granted_less = not_read_back(CONNACK, &[0x90, 4, 0, 1, 0, 0]).await;
+    assert!(granted_less.contains("no subscription with QoS 1"), "{granted_less}");
+    let forgets = not_read_back(&[0x20, 8, 0, 0, 5, 17, 0, 0, 0, 0], &[0x90, 4, 0, 1, 0, 1]).await;
+    assert!(forgets.contains("keeps no session beyond its connection"), "{forgets}");
 }

@@ -3,6 +3,7 @@
 mod conformance;
 mod lying;
 mod messages;
+mod reading;
 mod refusing;
 mod security;
 

@@ -52,6 +52,10 @@ impl PostgresGround {
 
 #[async_trait]
 impl ProvingGround for PostgresGround {
+    fn tells_feed(&self) -> bool {
+        true
+    }
+
     async fn obstacles(&self) -> Result<Vec<String>, StoreError> {
         // The catalogue is read directly: the functions that take a name fail where the role may not even use the schema.
         const MISSING: &str = "\

@@ -14,12 +14,30 @@ use super::session::{BEGIN, Parameters, transaction};
 /// advisory lock is of the class 1869506931, one above that of the keys' locks. (A row to lock is not there before the first lease.)
 pub(super) const LOCK_LAYOUT: &str = "SELECT pg_advisory_xact_lock(1869506931, hashtext($1))";
 
+/// Whether a row of `onewrite.relay` stands for a lease that lasts. One that was renewed in the future does not: the database's clock has
+/// gone back since, and whoever is gone must not hold the lease for hours. Who lives renews it by the present clock within a second.
+macro_rules! lasts {
+    () => {
+        "relay.holder IS NOT NULL AND relay.expires_at > clock_timestamp() \
+         AND (relay.renewed_at > clock_timestamp() + interval '1 second') IS NOT TRUE"
+    };
+}
+
+/// The same of a member, whose time is never longer than a lease can be (ten minutes).
+macro_rules! lives {
+    () => {
+        "member.expires_at > clock_timestamp() AND member.expires_at < clock_timestamp() + interval '15 minutes'"
+    };
+}
+
 /// Gives out a lease, unless somebody holds it or any of another layout; whoever held one of another layout is fenced then. An
 /// epoch is never given out twice, so that it tells holders and groups of a relay apart.
-const CLAIM: &str = "\
-    WITH relay_now AS (\
+const CLAIM: &str = concat!(
+    "WITH relay_now AS (\
       SELECT coalesce(max(epoch), 0) AS last, \
-             coalesce(bool_or(lane_groups <> $4 AND holder IS NOT NULL AND expires_at > clock_timestamp()), false) AS in_other_layout \
+             coalesce(bool_or(lane_groups <> $4 AND ",
+    lasts!(),
+    "), false) AS in_other_layout \
       FROM onewrite.relay WHERE name = $1), \
     fenced AS (\
       UPDATE onewrite.relay SET epoch = relay_now.last + 2 + lane_group, lane_groups = $4, holder = NULL, member = NULL, \
@@ -30,8 +48,11 @@ const CLAIM: &str = "\
     FROM relay_now WHERE NOT in_other_layout \
     ON CONFLICT (name, lane_group) DO UPDATE SET epoch = excluded.epoch, lane_groups = excluded.lane_groups, holder = excluded.holder, \
       member = excluded.member, renewed_at = excluded.renewed_at, expires_at = excluded.expires_at \
-    WHERE relay.holder IS NULL OR relay.expires_at IS NULL OR relay.expires_at <= clock_timestamp() \
-    RETURNING epoch";
+    WHERE (",
+    lasts!(),
+    ") IS NOT TRUE \
+    RETURNING epoch"
+);
 
 /// See [`Outbox::claim`](onewrite_core::Outbox::claim).
 pub(super) async fn claim(client: &Client, member: &Member, group: u32, ttl: Duration) -> Result<Option<Lease>, Error> {
@@ -66,23 +87,30 @@ pub(super) async fn claim(client: &Client, member: &Member, group: u32, ttl: Dur
 }
 
 /// Writes down that a member lives, forgets those that do not, and tells how the groups are spread. What is read is from before.
-const ATTEND: &str = "\
-    WITH present AS (\
+const ATTEND: &str = concat!(
+    "WITH present AS (\
       INSERT INTO onewrite.member (relay, id, holder, lane_groups, expires_at) \
       VALUES ($1, $2, $3, $4, clock_timestamp() + $5 * interval '1 second') \
       ON CONFLICT (relay, id) DO UPDATE SET lane_groups = excluded.lane_groups, expires_at = excluded.expires_at), \
-    dead AS (DELETE FROM onewrite.member WHERE relay = $1 AND id <> $2 AND expires_at <= clock_timestamp()), \
+    dead AS (DELETE FROM onewrite.member WHERE relay = $1 AND id <> $2 AND NOT (",
+    lives!(),
+    ")), \
     held AS (\
       SELECT lane_group, lane_groups, member, expires_at FROM onewrite.relay \
-      WHERE name = $1 AND holder IS NOT NULL AND expires_at > clock_timestamp()), \
+      WHERE name = $1 AND ",
+    lasts!(),
+    "), \
     others AS (\
       SELECT id FROM onewrite.member \
-      WHERE relay = $1 AND id <> $2 AND lane_groups = $4 AND expires_at > clock_timestamp()) \
+      WHERE relay = $1 AND id <> $2 AND lane_groups = $4 AND ",
+    lives!(),
+    ") \
     SELECT ARRAY(SELECT one FROM generate_series(0, $4 - 1) AS one WHERE one NOT IN (SELECT lane_group FROM held) ORDER BY one), \
            ARRAY(SELECT (SELECT count(*) FROM held WHERE held.member = others.id AND held.lane_groups = $4) FROM others), \
            (SELECT count(*) FROM others WHERE id COLLATE \"C\" < $2), \
            EXISTS (SELECT FROM held WHERE lane_groups <> $4), \
-           (SELECT extract(epoch FROM min(expires_at) - clock_timestamp())::float8 FROM held WHERE member IS DISTINCT FROM $2)";
+           (SELECT extract(epoch FROM min(expires_at) - clock_timestamp())::float8 FROM held WHERE member IS DISTINCT FROM $2)"
+);
 
 /// See [`Outbox::attend`](onewrite_core::Outbox::attend).
 pub(super) async fn attend(client: &Client, member: &Member, ttl: Duration) -> Result<Standing, Error> {

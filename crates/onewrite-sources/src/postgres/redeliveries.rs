@@ -36,8 +36,6 @@ pub(super) struct Redeliveries {
 enum Item {
     /// A row of `parked_event`, by its number.
     Aside(i64),
-    /// The same, but set aside once more: it is settled as far as this source goes, and stays.
-    AsideAgain(i64),
     /// An event of a replay.
     Replayed { request: i64, sequence: i64 },
 }
@@ -71,7 +69,7 @@ impl Redeliveries {
             sourced.position = Position::new(self.generation, at as u64);
             self.out.insert(sourced.position, item);
             match item {
-                Item::Aside(id) | Item::AsideAgain(id) => self.aside.handed_out(id),
+                Item::Aside(id) => self.aside.handed_out(id),
                 Item::Replayed { request, sequence } => self.replays.runs.handed_out(request, sequence),
             }
             events.push(sourced);
@@ -149,7 +147,6 @@ impl Source for Redeliveries {
         for (_, item) in &settled {
             match item {
                 Item::Aside(id) => delivered.push(*id),
-                Item::AsideAgain(_) => {}
                 Item::Replayed { request, sequence } => self.replays.runs.settled(*request, *sequence),
             }
         }
@@ -157,7 +154,7 @@ impl Source for Redeliveries {
         self.replays.runs.recorded();
         for (position, item) in settled {
             self.out.remove(&position);
-            if let Item::Aside(id) | Item::AsideAgain(id) = item {
+            if let Item::Aside(id) = item {
                 self.aside.forget(id);
             }
         }
@@ -168,7 +165,7 @@ impl Source for Redeliveries {
         let (mut again, mut anew) = (Vec::new(), Vec::new());
         for parking in events {
             match self.out.get(&parking.position) {
-                Some(Item::Aside(id) | Item::AsideAgain(id)) => again.push((*id, parking)),
+                Some(Item::Aside(id)) => again.push((*id, parking)),
                 Some(Item::Replayed { .. }) => anew.push(parking.clone()),
                 None => {}
             }
@@ -184,8 +181,10 @@ impl Source for Redeliveries {
             };
             parking::park(&self.session, &self.route, &anew, sequence).await?;
         }
+        // They stay, and their turns come again as soon as those of the others of their keys.
         for (id, parking) in again {
-            self.out.insert(parking.position, Item::AsideAgain(id));
+            self.out.remove(&parking.position);
+            self.aside.forget(id);
         }
         Ok(())
     }

@@ -33,8 +33,6 @@ pub(super) struct Redeliveries {
 enum Item {
     /// A row of `onewrite_parked_event`, by its number.
     Aside(i64),
-    /// The same, but set aside once more: it is settled as far as this source goes, and stays.
-    AsideAgain(i64),
     /// An event of a replay.
     Replayed { request: i64, sequence: i64 },
 }
@@ -60,7 +58,7 @@ impl Redeliveries {
             .out
             .values()
             .filter_map(|item| match item {
-                Item::Aside(id) | Item::AsideAgain(id) => Some(*id),
+                Item::Aside(id) => Some(*id),
                 Item::Replayed { .. } => None,
             })
             .collect();
@@ -143,7 +141,6 @@ impl Source for Redeliveries {
         for (_, item) in &settled {
             match item {
                 Item::Aside(id) => delivered.push(*id),
-                Item::AsideAgain(_) => {}
                 Item::Replayed { request, sequence } => self.replays.runs.settled(*request, *sequence),
             }
         }
@@ -160,23 +157,21 @@ impl Source for Redeliveries {
             .iter()
             .filter_map(|parking| self.out.get(&parking.position).map(|item| (*item, parking.clone())))
             .collect();
-        let again: Vec<(Position, i64)> = items
+        let again: Vec<Position> = items
             .iter()
-            .filter_map(|(item, parking)| match item {
-                Item::Aside(id) | Item::AsideAgain(id) => Some((parking.position, *id)),
-                Item::Replayed { .. } => None,
-            })
+            .filter_map(|(item, parking)| matches!(item, Item::Aside(_)).then_some(parking.position))
             .collect();
         let share = self.share.clone();
         let parked = self.worker.fenced("parking events", &self.lease, move |transaction| {
             items.iter().try_for_each(|(item, parking)| match item {
-                Item::Aside(id) | Item::AsideAgain(id) => park_again(transaction, &share, *id, parking),
+                Item::Aside(id) => park_again(transaction, &share, *id, parking),
                 Item::Replayed { sequence, .. } => park(transaction, &share, *sequence, parking),
             })
         });
         parked.await?;
-        for (position, id) in again {
-            self.out.insert(position, Item::AsideAgain(id));
+        // They stay, and their turns come again as soon as those of the others of their keys.
+        for position in again {
+            self.out.remove(&position);
         }
         Ok(())
     }

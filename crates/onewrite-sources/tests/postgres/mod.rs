@@ -6,6 +6,7 @@ mod crash;
 mod fences;
 pub mod fixture;
 mod groups;
+mod groups_status;
 mod log_crash;
 mod log_large;
 mod log_refusals;

@@ -27,8 +27,6 @@ pub(super) struct Redeliveries {
 enum Item {
     /// An event that is set aside, by its number.
     Aside(i64),
-    /// The same, but set aside once more: it stays.
-    AsideAgain(i64),
     Replayed {
         request: i64,
         sequence: u64,
@@ -77,9 +75,7 @@ impl Redeliveries {
     }
 
     fn is_out(&self, id: i64) -> bool {
-        self.out
-            .values()
-            .any(|item| matches!(item, Item::Aside(out) | Item::AsideAgain(out) if *out == id))
+        self.out.values().any(|item| *item == Item::Aside(id))
     }
 
     fn is_due(&self, state: &State, parked: &ParkedRow) -> bool {
@@ -144,7 +140,6 @@ impl Redeliveries {
                         state.parked.remove(&id);
                     }
                 }
-                Item::AsideAgain(_) => {}
                 Item::Replayed { request, sequence } => {
                     if let Some(replay) = state.replays.get_mut(&request) {
                         replay.settled.insert(sequence);
@@ -156,12 +151,13 @@ impl Redeliveries {
 
     fn park_one(&mut self, state: &mut State, parking: &Parking) {
         match self.out.get(&parking.position).copied() {
-            Some(Item::Aside(id) | Item::AsideAgain(id)) => {
+            Some(Item::Aside(id)) => {
                 if let Some(parked) = state.parked.get_mut(&id) {
                     (parked.state, parked.error) = words(&parking.reason);
                     parked.attempts += i64::from(parking.attempts);
                 }
-                self.out.insert(parking.position, Item::AsideAgain(id));
+                // It stays, and its turn comes again as soon as that of the others of its key.
+                self.out.remove(&parking.position);
             }
             Some(Item::Replayed { sequence, .. }) => set_aside(state, &self.share, sequence, parking),
             None => {}

@@ -71,6 +71,14 @@ impl ElasticMq {
         self.call("CreateQueue", request).await;
     }
 
+    /// The names of all queues.
+    pub async fn queues(&self) -> Vec<String> {
+        let answer = self.call("ListQueues", json!({})).await;
+        let urls = answer["QueueUrls"].as_array().cloned().unwrap_or_default();
+        let name = |url: &Value| url.as_str().and_then(|url| url.rsplit('/').next()).map(str::to_owned);
+        urls.iter().filter_map(name).collect()
+    }
+
     /// Deletes a queue with what it holds.
     pub async fn delete_queue(&self, queue: &str) {
         self.call("DeleteQueue", json!({ "QueueUrl": self.queue_url(queue) }))

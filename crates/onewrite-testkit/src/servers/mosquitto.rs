@@ -107,6 +107,12 @@ impl Mosquitto {
         aside(move || Reader::connect(port, &topic).unsubscribe()).await;
     }
 
+    /// Whether anybody subscribes to a topic, connected or not. Whoever does gets an empty message.
+    pub async fn is_subscribed(&self, topic: &str) -> bool {
+        let (port, topic) = (self.port(), topic.to_owned());
+        aside(move || Reader::connect(port, "looking for subscribers").is_subscribed(&topic)).await
+    }
+
     /// Everything that has come under a topic since [`subscribe`](Self::subscribe), in its order. The broker gives it out once, so the
     /// fixture remembers it.
     pub async fn read_all(&self, topic: &str) -> Vec<Arrived> {

@@ -83,6 +83,16 @@ impl Reader {
         }
     }
 
+    /// Whether any session subscribes to another topic, to which a message is sent for it.
+    pub(super) fn is_subscribed(&mut self, topic: &str) -> bool {
+        const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
+        let mut body = Vec::new();
+        text(topic, &mut body);
+        body.extend_from_slice(&[0, 1, 0]);
+        let answer = self.ask(0x32, &body, 4);
+        answer.get(2) != Some(&NO_MATCHING_SUBSCRIBERS)
+    }
+
     fn end_topic(&self) -> String {
         format!("onewrite-reader/{}", self.topic)
     }

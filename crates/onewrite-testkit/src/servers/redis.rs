@@ -259,7 +259,7 @@ fn arrived(entry: Reply) -> Arrived {
         let value = String::from_utf8(value).expect("all but the payload are texts");
         match name.as_str() {
             "key" => key = Some(value),
-            "id" | "topic" | "type" | "occurred_at" => {
+            "id" | "topic" | "type" | "occurred_at" | "replay" => {
                 headers.insert(format!("onewrite-{}", name.replace('_', "-")), value);
             }
             "content_type" => {

@@ -414,7 +414,14 @@ async fn a_route_that_is_resumed_goes_on_whatever_reply_is_lost() {
     for seed in 0..60 {
         let mut shop = Shop::new(seed);
         let broker = MemoryBroker::new();
-        broker.refuse(|event| (event.payload == "poison").then(|| "poison".to_owned()));
+        let database = shop.database.clone();
+        // From the refusal on: with calls that fail before it, the route may spend its time on backing off and never come to halt.
+        broker.refuse(move |event| {
+            (event.payload == "poison").then(|| {
+                database.set_faults(50, seed);
+                "poison".to_owned()
+            })
+        });
         let mut halting = route("all", "*", broker.connector());
         halting.behaviour.on_poison = OnPoison::Halt;
         let mut relay = relay("first", &[halting], Arc::new(shop.database.clone()));
@@ -425,7 +432,6 @@ async fn a_route_that_is_resumed_goes_on_whatever_reply_is_lost() {
         let event = onewrite::Event::new("a", "poison");
         let mut transaction = shop.database.begin();
         transaction.append(std::slice::from_ref(&event)).await;
-        shop.database.set_faults(50, seed);
         transaction.commit();
         shop.book(&[event]);
         // Whoever sees a halted route resumes it, and nobody resumes another.

@@ -12,7 +12,7 @@ use onewrite_core::options::{Kind, Value};
 /// order of each key, one effect, bounded lag, bounded resources. Then it removes everything that it made. What
 /// applications write, and the relay that carries it, are left alone.
 ///
-/// A sink must be such as can be read back: kafka, rabbitmq, nats, amqp1, redis or file. Exits with 0 only if everything holds.
+/// A sink must be such as can be read back: kafka, rabbitmq, nats, amqp1, redis, mqtt, sqs or file. Exits with 0 only if everything holds.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -114,22 +114,22 @@ impl Schedule {
         }
     }
 
-    /// Lets the next fault happen if it is due and the one before is over, or took longer than `patience`. Returns what happened.
+    /// Whether a fault is to come when so much of the load is done, and the one before is over or took longer than `patience`.
+    pub fn is_due(&self, done: f64, patience: Duration) -> bool {
+        let busy = |fault: &Fault| fault.back_after_seconds.is_none() && fault.at.elapsed() < patience;
+        let due = self.coming.front().is_some_and(|(due, _)| done >= *due);
+        due && !self.past.last().is_some_and(busy)
+    }
+
+    /// Lets the next fault happen. Returns what happened; `None` where none is to come.
     ///
     /// # Errors
     /// When the relay cannot be started again.
-    pub async fn tick(
+    pub async fn strike(
         &mut self,
-        done: f64,
-        patience: Duration,
         actors: (&mut Relay, &dyn ProvingGround, &str),
         ends: (&Book, &Seen),
     ) -> anyhow::Result<Option<String>> {
-        let busy = |fault: &Fault| fault.back_after_seconds.is_none() && fault.at.elapsed() < patience;
-        let due = self.coming.front().is_some_and(|(due, _)| done >= *due);
-        if !due || self.past.last().is_some_and(busy) {
-            return Ok(None);
-        }
         let Some((_, kind)) = self.coming.pop_front() else {
             return Ok(None);
         };

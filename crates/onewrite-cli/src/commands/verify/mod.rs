@@ -85,7 +85,7 @@ fn tried<'a>(
     settings: &'a Settings,
     connectors: &wiring::Connectors,
 ) -> Result<Tried<'a>, Failure> {
-    let readable = |sink: &'a SinkSettings| Some((sink, connectors.sinks.get(&sink.name)?.read_back()?));
+    let read_back = |sink: &SinkSettings| connectors.sinks[&sink.name].read_back();
     if let Some(name) = &arguments.sink {
         let names = || settings.sinks.iter().map(|sink| sink.name.as_str());
         let Some(sink) = settings.sink(name) else {
@@ -94,26 +94,25 @@ fn tried<'a>(
                 format!("the sinks are {}", quoted(names())),
             ));
         };
-        return readable(sink).map(|sink| vec![sink]).ok_or_else(|| {
-            Failure::usage(
-                format!(
-                    "what arrives at the sink {name:?} of type {:?} cannot be read back",
-                    sink.sink_type.name
-                ),
-                READABLE,
-            )
-        });
+        return match read_back(sink) {
+            Ok(destination) => Ok(vec![(sink, destination)]),
+            Err(why) => {
+                let kind = sink.sink_type.name;
+                let words =
+                    format!("what arrives at the sink {name:?} of type {kind:?} cannot be read back, since {why}");
+                Err(Failure::usage(words, READABLE))
+            }
+        };
     }
-    let tried: Tried<'_> = settings.sinks.iter().filter_map(readable).collect();
-    for sink in settings
-        .sinks
-        .iter()
-        .filter(|sink| !tried.iter().any(|(one, _)| one.name == sink.name))
-    {
-        eprintln!(
-            "not tried: the sink {:?}, since type {:?} cannot be read back",
-            sink.name, sink.sink_type.name
-        );
+    let mut tried: Tried<'_> = Vec::new();
+    for sink in &settings.sinks {
+        match read_back(sink) {
+            Ok(destination) => tried.push((sink, destination)),
+            Err(why) => {
+                let (name, kind) = (&sink.name, sink.sink_type.name);
+                eprintln!("not tried: the sink {name:?} of type {kind:?}, since {why}");
+            }
+        }
     }
     if tried.is_empty() {
         return Err(Failure::usage(
@@ -124,8 +123,7 @@ fn tried<'a>(
     Ok(tried)
 }
 
-const READABLE: &str =
-    "verify needs a sink of type kafka, rabbitmq, nats, amqp1, redis or file; `onewrite check` tries every type";
+const READABLE: &str = "verify needs a sink of type kafka, rabbitmq, nats, amqp1, redis, mqtt, sqs or file; `onewrite check` tries every type";
 
 async fn refuse_obstacles(ground: &dyn ProvingGround) -> Result<(), Failure> {
     let obstacles = ground.obstacles().await?;
@@ -195,6 +193,7 @@ impl Verify<'_> {
         let trial = Trial {
             arguments: self.arguments,
             plan: Plan::of(self.arguments),
+            unordered: read_back.unordered(),
             configuration: derived.text(),
             relay_name: relay_name.clone(),
             ground: Arc::clone(&self.ground),

@@ -26,8 +26,8 @@ pub struct Report {
     pub sink_type: &'static str,
     /// The database, without any secret.
     pub source: String,
-    /// How the relay found new events.
-    pub feed: Option<String>,
+    /// How the relay found new events: every way that was seen, in their order.
+    pub feeds: Vec<String>,
     /// The topic of all events.
     pub topic: String,
     /// What repeats load and faults.
@@ -67,8 +67,8 @@ pub struct Promise {
     pub rule: &'static str,
     /// Such as `no loss`.
     pub name: &'static str,
-    /// Whether it holds.
-    pub holds: bool,
+    /// Whether it holds; `None` where that cannot be judged.
+    pub holds: Option<bool>,
     /// The figures behind it.
     pub found: String,
     /// The first violations.
@@ -80,16 +80,16 @@ impl Report {
     pub fn new(trial: &Trial<'_>, sink: (&str, &'static str), source: &str, outcome: Outcome) -> Self {
         let (latency, latency_with_faults) = latencies(&outcome);
         let (tally, verdict, damaged) = (outcome.book.tally(), outcome.verdict.clone(), outcome.seen.damaged());
-        let mut promises = delivered(&verdict, tally, &damaged);
+        let mut promises = delivered(&verdict, tally, &damaged, trial.unordered);
         promises.push(lag(&outcome, trial.arguments, latency));
         promises.push(resources(&outcome, trial.arguments));
         let wrote_seconds = outcome.wrote_for.as_secs_f64();
         Self {
-            holds: promises.iter().all(|promise| promise.holds),
+            holds: promises.iter().all(|promise| promise.holds != Some(false)),
             sink: sink.0.to_owned(),
             sink_type: sink.1,
             source: source.to_owned(),
-            feed: outcome.feed.clone(),
+            feeds: outcome.feeds.clone(),
             topic: trial.run.topic(),
             seed: trial.plan.seed,
             promises,
@@ -114,12 +114,13 @@ impl Report {
         let mut text = format!("{} → {} ({})\n", printable(&self.source), self.sink, self.sink_type);
         let _ = writeln!(
             text,
-            "{} committed in {} ({:.0}/s), {} rolled back, {} left at COMMIT and looked up; seed {}\n",
+            "{} committed in {} ({:.0}/s), {} rolled back, {} left at COMMIT and looked up; feed {}; seed {}\n",
             plural(self.wrote.committed, "event"),
             seconds(self.wrote_seconds),
             self.events_per_second,
             figure(self.wrote.rolled_back),
             figure(self.wrote.unanswered),
+            self.feeds.join(", then "),
             self.seed
         );
         let mut table = Table::new(&[
@@ -129,10 +130,10 @@ impl Report {
             ("FOUND", Side::Left),
         ]);
         for promise in &self.promises {
-            let (sign, word) = if promise.holds {
-                ("✓", "holds")
-            } else {
-                ("✗", "BROKEN")
+            let (sign, word) = match promise.holds {
+                Some(true) => ("✓", "holds"),
+                Some(false) => ("✗", "BROKEN"),
+                None => ("–", "unjudged"),
             };
             let name = format!("{} {}", promise.rule, promise.name);
             table.row([sign.to_owned(), name, word.to_owned(), promise.found.clone()]);
@@ -207,18 +208,7 @@ impl Report {
 }
 
 /// I1 to I4.
-fn delivered(verdict: &Verdict, tally: Tally, damaged: &Examples) -> Vec<Promise> {
-    let promise = |rule, name, broken: &Examples, found: String| Promise {
-        rule,
-        name,
-        holds: broken.count == 0,
-        found: if broken.count == 0 {
-            found
-        } else {
-            format!("{} of them wrong: {found}", figure(broken.count))
-        },
-        examples: broken.first.clone(),
-    };
+fn delivered(verdict: &Verdict, tally: Tally, damaged: &Examples, unordered: Option<&'static str>) -> Vec<Promise> {
     let distinct = verdict.deliveries - verdict.duplicates;
     let mut phantom = verdict.phantom.clone();
     phantom.count += damaged.count;
@@ -227,7 +217,7 @@ fn delivered(verdict: &Verdict, tally: Tally, damaged: &Examples) -> Vec<Promise
     let (committed, parked) = (figure(verdict.committed), figure(verdict.parked));
     let lost = figure(verdict.lost.count);
     vec![
-        promise(
+        checked(
             "I1",
             "no loss",
             &verdict.lost,
@@ -236,7 +226,7 @@ fn delivered(verdict: &Verdict, tally: Tally, damaged: &Examples) -> Vec<Promise
                 figure(distinct)
             ),
         ),
-        promise(
+        checked(
             "I2",
             "no phantom",
             &phantom,
@@ -246,13 +236,8 @@ fn delivered(verdict: &Verdict, tally: Tally, damaged: &Examples) -> Vec<Promise
                 figure(phantom.count)
             ),
         ),
-        promise(
-            "I3",
-            "order",
-            &verdict.reordered,
-            "the first deliveries of each key came in the order of its commits".to_owned(),
-        ),
-        promise(
+        order(verdict, unordered),
+        checked(
             "I4",
             "one effect",
             verdict.effects.as_ref().unwrap_or(&none),
@@ -263,6 +248,35 @@ fn delivered(verdict: &Verdict, tally: Tally, damaged: &Examples) -> Vec<Promise
             ),
         ),
     ]
+}
+
+/// I3, as far as the order of what was read back tells it.
+fn order(verdict: &Verdict, unordered: Option<&'static str>) -> Promise {
+    let found = "the first deliveries of each key came in the order of its commits";
+    match unordered {
+        None => checked("I3", "order", &verdict.reordered, found.to_owned()),
+        Some(why) => Promise {
+            rule: "I3",
+            name: "order",
+            holds: None,
+            found: format!("cannot be judged, since {why}"),
+            examples: Vec::new(),
+        },
+    }
+}
+
+fn checked(rule: &'static str, name: &'static str, broken: &Examples, found: String) -> Promise {
+    Promise {
+        rule,
+        name,
+        holds: Some(broken.count == 0),
+        found: if broken.count == 0 {
+            found
+        } else {
+            format!("{} of them wrong: {found}", figure(broken.count))
+        },
+        examples: broken.first.clone(),
+    }
 }
 
 /// I5: what is behind gets to nothing by itself.
@@ -300,7 +314,7 @@ fn lag(outcome: &Outcome, arguments: &Arguments, latency: Option<Latency>) -> Pr
     Promise {
         rule: "I5",
         name: "bounded lag",
-        holds: outcome.caught_up_after.is_some() && settled && examples.is_empty(),
+        holds: Some(outcome.caught_up_after.is_some() && settled && examples.is_empty()),
         found: format!("{p99}{behind}{unsettled}"),
         examples,
     }
@@ -324,8 +338,10 @@ fn resources(outcome: &Outcome, arguments: &Arguments) -> Promise {
     Promise {
         rule: "I6",
         name: "bounded resources",
-        holds: memory.is_none_or(|memory| memory <= memory_max)
-            && log.is_none_or(|log| log <= WAL_RETAINED_UNEXPLAINED_THRESHOLD),
+        holds: Some(
+            memory.is_none_or(|memory| memory <= memory_max)
+                && log.is_none_or(|log| log <= WAL_RETAINED_UNEXPLAINED_THRESHOLD),
+        ),
         found: format!(
             "{memory_words}{log_words}; outbox grew by {}",
             bytes(outcome.outbox_grew)
@@ -390,11 +406,11 @@ mod tests {
             effects: Some(effects),
             ..Found::default()
         };
-        delivered(&book.ledger().judge(&found), book.tally(), &seen.damaged())
+        delivered(&book.ledger().judge(&found), book.tally(), &seen.damaged(), None)
     }
 
     fn broken(promises: &[Promise]) -> Vec<(&str, &str)> {
-        let broken = promises.iter().filter(|promise| !promise.holds);
+        let broken = promises.iter().filter(|promise| promise.holds == Some(false));
         broken
             .map(|promise| (promise.rule, promise.examples[0].as_str()))
             .collect()

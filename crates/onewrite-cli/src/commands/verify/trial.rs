@@ -36,6 +36,8 @@ pub struct Trial<'a> {
     pub relay_name: String,
     /// The configuration of its relay.
     pub configuration: String,
+    /// Why the order of what is read back says nothing, where it does not.
+    pub unordered: Option<&'static str>,
     /// The database to write to.
     pub ground: Arc<dyn ProvingGround>,
     /// The database for operators.
@@ -66,17 +68,33 @@ pub struct Outcome {
     pub log_kept: Option<i64>,
     /// How much larger the outbox became, in bytes; what applications wrote meanwhile is in it.
     pub outbox_grew: i64,
-    /// How the relay found new events, and why so.
-    pub feed: Option<String>,
+    /// How the relay found new events: every way that was seen, in their order.
+    pub feeds: Vec<String>,
 }
 
 /// What is looked at while a run is under way.
 #[derive(Default)]
 struct Watched {
     at: Option<Instant>,
+    /// Whether somebody holds the relay's lease.
+    led: bool,
     route: Option<RouteStatus>,
+    /// The most so far.
     log_kept: Option<i64>,
-    feed: Option<String>,
+    /// All so far, in their order, none twice in a row.
+    feeds: Vec<String>,
+}
+
+impl Watched {
+    /// What is seen now, after `before`.
+    fn after(mut self, before: Self) -> Self {
+        let mut feeds = before.feeds;
+        feeds.extend(self.feeds);
+        feeds.dedup();
+        self.feeds = feeds;
+        self.log_kept = self.log_kept.max(before.log_kept);
+        self
+    }
 }
 
 impl Trial<'_> {
@@ -143,7 +161,11 @@ impl Trial<'_> {
             memory: relay.memory,
             log_kept: watched.log_kept,
             outbox_grew: bytes.cast_signed() - bytes_before.cast_signed(),
-            feed: watched.feed,
+            // What tells of no feed reads its table.
+            feeds: match watched.feeds.is_empty() {
+                true => vec!["poll".to_owned()],
+                false => watched.feeds,
+            },
         })
     }
 
@@ -157,14 +179,14 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// Waits until the relay has its lease, so that the first events are not late by its start.
+    /// Waits until the relay has its lease and its feed, so that the first events are not late by its start.
     async fn until_led(&self, relay: &mut Relay, watched: &mut Watched) -> anyhow::Result<()> {
         let deadline = Instant::now() + self.arguments.within;
         loop {
             self.pause().await?;
             relay.look()?;
             *watched = self.look().await?;
-            if watched.feed.is_some() {
+            if watched.led && (!watched.feeds.is_empty() || !self.ground.tells_feed()) {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -180,12 +202,13 @@ impl Trial<'_> {
         let status = self.operations.status().await?;
         let relay = status.relays.into_iter().find(|relay| relay.name == self.relay_name);
         let route = |route: &RouteStatus| route.relay == self.relay_name && route.route == ROUTE;
-        let led = relay.filter(|relay| relay.holder.is_some());
+        let led = relay.as_ref().filter(|relay| relay.holder.is_some());
         Ok(Watched {
             at: Some(Instant::now()),
+            led: led.is_some(),
             route: status.routes.into_iter().find(route),
-            log_kept: led.as_ref().and_then(|relay| relay.slot.as_ref()?.retained_bytes),
-            feed: led.map(|relay| relay.feed.unwrap_or_else(|| "poll".to_owned())),
+            log_kept: led.and_then(|relay| relay.slot.as_ref()?.retained_bytes),
+            feeds: relay.and_then(|relay| relay.feed).into_iter().collect(),
         })
     }
 
@@ -294,11 +317,14 @@ impl Stage<'_> {
             let tally = self.book.tally();
             let written = tally.committed + tally.rolled_back + tally.unanswered;
             let done = wrote_for.map_or_else(|| plan.done(written, self.began.elapsed()), |_| 1.0);
-            let actors = (&mut *relay, &**ground, self.trial.relay_name.as_str());
-            let ends = (&**self.book, &**self.seen);
-            let patience = self.trial.arguments.within;
-            if let Some(what) = self.schedule.tick(done, patience, actors, ends).await? {
-                self.progress.say(&format!("  ---- {what}"));
+            if self.schedule.is_due(done, self.trial.arguments.within) {
+                // A short run may see at no other time how things were in front of a fault.
+                self.watch(Duration::ZERO).await?;
+                let actors = (&mut *relay, &**ground, self.trial.relay_name.as_str());
+                let ends = (&**self.book, &**self.seen);
+                let what = self.schedule.strike(actors, ends).await?;
+                what.iter()
+                    .for_each(|what| self.progress.say(&format!("  ---- {what}")));
             }
             if let Some(wrote_for) = wrote_for
                 && self.schedule.is_over()
@@ -357,10 +383,8 @@ impl Stage<'_> {
         if self.watched.at.is_some_and(|at| at.elapsed() < interval) {
             return Ok(());
         }
-        let Watched { log_kept, feed, .. } = std::mem::take(&mut self.watched);
-        self.watched = self.trial.look().await?;
-        self.watched.log_kept = self.watched.log_kept.max(log_kept);
-        self.watched.feed = self.watched.feed.take().or(feed);
+        let seen = self.trial.look().await?;
+        self.watched = seen.after(std::mem::take(&mut self.watched));
         Ok(())
     }
 }

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use onewrite_chaos::campaign::{self, all_faults};
+use onewrite_chaos::limits::SHORT_RUN;
 use onewrite_chaos::setting::{Feed, Setting, SinkType};
 
 use crate::program::EXECUTABLE;
-
-const WINDOWS: u32 = 4;
 
 /// Where the plans come from; `ONEWRITE_SEED` names another for both.
 const POLLING_SEED: u64 = 11;
@@ -26,7 +25,7 @@ async fn the_log_keeps_the_promise_to_rabbitmq_while_everything_fails() {
 async fn the_promise_holds_while_everything_fails(source: Feed, sink: SinkType, seed: u64) {
     let named = std::env::var("ONEWRITE_SEED").ok().and_then(|seed| seed.parse().ok());
     let setting = Setting::new(Path::new(EXECUTABLE), source, sink);
-    let report = campaign::run(setting, named.unwrap_or(seed), WINDOWS, &all_faults(), |line| {
+    let report = campaign::run(setting, named.unwrap_or(seed), SHORT_RUN, &all_faults(), |line| {
         println!("{line}")
     })
     .await;

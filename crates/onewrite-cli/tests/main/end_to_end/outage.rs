@@ -78,7 +78,8 @@ async fn nothing_grows_while_the_broker_is_away(feed: &'static str) {
         })
         .await;
     let away = resident();
-    let growth = away.peak - halfway.expect("half of it was written");
+    // The system counts pages for each processor, so a later peak can be told some pages lower than an earlier one.
+    let growth = away.peak.saturating_sub(halfway.expect("half of it was written"));
     println!(
         "{events} events written while Kafka was away, feed {feed}: relay {} MB before, {} MB after, its peak grew by {} MB in the \
          second half; log kept for the slot at most {} MB, unconfirmed at most {} MB",

@@ -68,7 +68,8 @@ fn a_sink_that_cannot_be_read_back_is_told() {
     assert_eq!(said.code, 2, "{}", said.err);
     assert!(
         said.err.starts_with(
-            "error: what arrives at the sink \"out\" of type \"stdout\" cannot be read back\nhelp: verify needs"
+            "error: what arrives at the sink \"out\" of type \"stdout\" cannot be read back, since what was written to a stream belongs \
+             to whoever reads it\nhelp: verify needs"
         ),
         "{}",
         said.err
@@ -81,5 +82,42 @@ fn a_sink_that_cannot_be_read_back_is_told() {
     );
     let said = shop.program.run(&["verify", "--duration", "2s", "--faults", "none"]);
     assert_eq!(said.code, 0, "{}", said.err);
-    assert!(said.err.contains("not tried: the sink \"out\""), "{}", said.err);
+    assert!(
+        said.err
+            .contains("not tried: the sink \"out\" of type \"stdout\", since"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn each_type_that_cannot_be_read_back_says_why() {
+    let sqs = "region = \"eu-west-1\"\naccess_key_id = \"A\"\nsecret_access_key = \"s\"\nqueue_url";
+    let sinks = [
+        ("http", "url = \"http://127.0.0.1:1/\"".to_owned(), "an endpoint takes events"),
+        ("ibmmq", "urls = [\"http://127.0.0.1:1\"]\nqueue_manager = \"QM1\"\nqueue = \"Q\"".to_owned(), "a queue of its own is made by an administrator"),
+        (
+            "sns",
+            "access_key_id = \"A\"\nsecret_access_key = \"s\"\ntopic_arn = \"arn:aws:sns:eu-west-1:123456789012:orders\"".to_owned(),
+            "a topic keeps nothing",
+        ),
+        ("sqs", format!("{sqs} = \"http://127.0.0.1:1/{{type}}/orders\""), "its queue_url has a placeholder in front"),
+        ("sqs", format!("timeout = \"1s\"\n{sqs} = \"http://127.0.0.1:1/1/orders\""), "its timeout is shorter"),
+    ];
+    for (kind, options, why) in sinks {
+        let shop = Shop::new();
+        let file = shop.program.read("onewrite.toml");
+        let also = file.replace(
+            "[sinks.events]",
+            &format!("[sinks.out]\ntype = \"{kind}\"\n{options}\n[sinks.events]"),
+        );
+        shop.program.write("onewrite.toml", &also);
+        let said = shop.program.run(&["verify", "--sink", "out"]);
+        assert_eq!(said.code, 2, "{kind}: {}", said.err);
+        assert!(
+            said.err.contains(&format!("cannot be read back, since {why}")),
+            "{kind}: {}",
+            said.err
+        );
+    }
 }

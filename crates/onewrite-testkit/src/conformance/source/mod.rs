@@ -131,6 +131,7 @@ const CASES: &[Case<dyn SourceHarness>] = cases![
     parking::held_events_follow_when_their_key_is_free,
     parking::a_retried_event_comes_again_until_it_is_settled,
     parking::a_retried_event_that_is_parked_again_stays,
+    parking::what_is_set_aside_again_is_not_overtaken_when_it_is_retried,
     parking::an_edited_event_comes_as_edited,
     parking::an_event_that_no_route_took_comes_under_the_route_that_takes_it,
     replaying::a_replay_brings_what_it_names_and_ends,

@@ -170,6 +170,34 @@ pub(super) async fn a_retried_event_that_is_parked_again_stays(harness: &mut dyn
     nothing_parked(&session).await
 }
 
+/// A batch of redeliveries is settled from its beginning on, so one event of a key may be settled while the next one, which was set aside
+/// in the same breath, is not. A retry that comes just then must not let a third one overtake the second.
+pub(super) async fn what_is_set_aside_again_is_not_overtaken_when_it_is_retried(
+    harness: &mut dyn SourceHarness,
+) -> Result<(), Wrong> {
+    let session = Session::new(harness).await?;
+    let written = events(3, 1);
+    session.commit(&written).await?;
+    let mut feed = session.feed().await?;
+    let of_key = feed.rest().await?;
+    feed.park(&[poison(&of_key[0]), parking(&of_key[1], ParkReason::Held)])
+        .await?;
+    retry(&session).await?;
+    let mut redeliveries = session.redeliveries_of(0).await?;
+    let handed_out = redeliveries.rest().await?;
+    exactly(&written[..2], &handed_out)?;
+    feed.park(&[parking(&of_key[2], ParkReason::Held)]).await?;
+    feed.settle(&[]).await?;
+    redeliveries
+        .park(&[poison(&handed_out[0]), parking(&handed_out[1], ParkReason::Held)])
+        .await?;
+    redeliveries.settle_through(Some(handed_out[0].position), &[]).await?;
+    retry(&session).await?;
+    exactly(&written, &redeliveries.rest().await?).map_err(|wrong| wrong.when("after another retry"))?;
+    redeliveries.settle(&[]).await?;
+    nothing_parked(&session).await
+}
+
 pub(super) async fn an_edited_event_comes_as_edited(harness: &mut dyn SourceHarness) -> Result<(), Wrong> {
     let session = Session::new(harness).await?;
     park_some(&session, 1).await?;
