@@ -1,3 +1,4 @@
 //! The project's chores.
 
+pub mod sbom;
 pub mod tidy;

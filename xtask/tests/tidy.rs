@@ -21,3 +21,8 @@ fn files_and_functions_are_short() {
 fn words_and_calls_are_in_their_places() {
     expect_none(tidy::rules);
 }
+
+#[test]
+fn advisories_are_ignored_for_a_reason() {
+    expect_none(tidy::ignored_advisories);
+}

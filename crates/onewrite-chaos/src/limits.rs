@@ -37,7 +37,7 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How late an event may be in a calm window, in the 99th of 100 cases (I5): on a machine with fifteen times as much to do as it has
 /// processors five seconds were seen, without anything else to do a tenth of one. What is stuck stays for longer than this.
-pub const CALM_P99: Duration = Duration::from_secs(30);
+pub const CALM_P99: Duration = Duration::from_secs(10);
 
 /// Most bytes that are ever resident in a relay (I6): what its declared buffers, libraries and allocator come to.
 pub const RESIDENT: u64 = 200_000_000;

@@ -5,6 +5,9 @@ pub mod commands;
 pub mod configuration;
 pub mod documentation;
 pub mod failure;
+/// What `./x fuzz` calls.
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod logging;
 pub mod output;
 pub mod wiring;

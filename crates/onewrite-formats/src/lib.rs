@@ -13,6 +13,9 @@ pub mod cloudevents;
 pub mod debezium;
 pub mod format;
 pub mod formatted;
+/// What `./x fuzz` calls.
+#[cfg(all(any(test, fuzzing), feature = "registry"))]
+pub mod fuzzing;
 pub mod json;
 pub mod limits;
 pub mod registry;

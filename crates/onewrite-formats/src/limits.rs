@@ -50,7 +50,7 @@ pub const SCHEMAS_MAX: usize = 1_000;
 /// Most schemas that one schema may refer to, directly or not: circles are not followed, and no honest schema has more.
 pub const REFERENCES_MAX: usize = 1_000;
 
-/// Deepest nesting of JSON that is encoded in Avro, with what defaults of the schema add: as much as other readers of JSON take, and no
+/// Deepest nesting of JSON that is encoded in Avro, with what defaults of the schema add, and of a schema of Protobuf: as much as other readers of JSON take, and no
 /// danger to the stack.
 pub const NESTING_MAX: usize = 128;
 

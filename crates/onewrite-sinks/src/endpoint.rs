@@ -183,6 +183,30 @@ fn one(text: &str, plain: Scheme, encrypted: Scheme) -> Result<(&'static str, En
     }
 }
 
+/// Any text is an address that reads the same when it is written, or an error without the password that the text may hold.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    const PLAIN: Scheme = Scheme {
+        name: "redis",
+        port: 6379,
+    };
+    const ENCRYPTED: Scheme = Scheme {
+        name: "rediss",
+        port: 6379,
+    };
+    let text = String::from_utf8_lossy(bytes);
+    match one(&text, PLAIN, ENCRYPTED) {
+        Ok((scheme, endpoint)) => {
+            let written = format!("{scheme}://{endpoint}");
+            assert_eq!(one(&written, PLAIN, ENCRYPTED), Ok((scheme, endpoint)), "{written}");
+        }
+        Err(words) => assert!(!words.contains('@'), "{words}"),
+    }
+    if let Some(told) = Endpoint::told(&text) {
+        assert_eq!(Endpoint::told(&told.to_string()), Some(told));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

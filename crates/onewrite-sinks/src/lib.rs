@@ -13,6 +13,21 @@ mod aws;
     feature = "mqtt"
 ))]
 mod endpoint;
+/// What `./x fuzz` calls. With all sinks but Kafka's, whose answers a library reads.
+#[cfg(all(
+    any(test, fuzzing),
+    feature = "rabbitmq",
+    feature = "nats",
+    feature = "amqp1",
+    feature = "ibmmq",
+    feature = "redis",
+    feature = "mqtt",
+    feature = "sqs",
+    feature = "sns",
+    feature = "http",
+    feature = "file"
+))]
+pub mod fuzzing;
 #[cfg(any(feature = "http", feature = "sqs", feature = "sns"))]
 mod hex;
 #[cfg(any(feature = "nats", feature = "amqp1"))]

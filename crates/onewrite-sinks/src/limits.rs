@@ -104,6 +104,10 @@ pub const REDIS_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// The longest time that replicas, or disks, can be waited for.
 pub const REDIS_WAIT_MAX: Duration = Duration::from_secs(20);
 
+/// Most servers of a cluster of Redis that are known at once: its specification names a thousand as the end of what is reasonable, and
+/// an answer with more of them is not to fill the memory.
+pub const REDIS_SERVERS_MAX: usize = 4096;
+
 /// Most entries of one Redis transaction: the server does nothing else while it carries one out, and so many take it about a
 /// millisecond.
 pub const REDIS_CHUNK_EVENTS: usize = 512;
@@ -165,6 +169,10 @@ pub const MQTT_ALONE_MESSAGES: u32 = 64;
 
 /// Most bytes of a frame of AMQP 0-9-1 where the broker names no limit: RabbitMQ's own default.
 pub const AMQP_FRAME_BYTES_DEFAULT: u32 = 128 * 1024;
+
+/// How deep lists and tables of AMQP 0-9-1 may stand in one another, so that reading them fits a thread's stack: what RabbitMQ says
+/// of itself has three levels.
+pub const AMQP_NESTING_MAX: usize = 64;
 
 /// Most bytes of a frame of AMQP 0-9-1 that the sink agrees to: larger ones only let a long message hold up the others.
 pub const AMQP_FRAME_BYTES_MAX: u32 = 1024 * 1024;

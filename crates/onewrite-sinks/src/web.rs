@@ -116,6 +116,28 @@ pub(crate) fn shown(status: StatusCode) -> String {
     }
 }
 
+/// An answer of any bytes: the status, a line for each header, an empty line, and the body.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn answer_of(bytes: &[u8]) -> Option<(StatusCode, reqwest::header::HeaderMap, Body)> {
+    use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+    let end = bytes.windows(2).position(|pair| pair == b"\n\n")?;
+    let (head, body) = (&bytes[..end], &bytes[end + 2..]);
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let status = StatusCode::from_bytes(lines.next()?).ok()?;
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        headers.append(name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?);
+    }
+    let body = Body {
+        bytes: body.to_vec(),
+        cut: false,
+    };
+    Some((status, headers, body))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

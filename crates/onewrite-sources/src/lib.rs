@@ -3,6 +3,9 @@
 mod behind;
 #[cfg(feature = "postgres")]
 pub mod foreign;
+/// What `./x fuzz` calls.
+#[cfg(all(any(test, fuzzing), feature = "postgres"))]
+pub mod fuzzing;
 mod pace;
 #[cfg(feature = "postgres")]
 pub mod postgres;

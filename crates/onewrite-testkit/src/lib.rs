@@ -3,6 +3,7 @@
 pub mod conformance;
 pub mod faults;
 pub mod memory;
+pub mod seeds;
 pub mod wait;
 
 /// Real servers as fixtures: found in the cache directory, started on free ports of 127.0.0.1, each with its data in a

@@ -1,5 +1,6 @@
 //! What the compiler does not check: sizes, layering, words that have one place.
 
+mod advisories;
 mod lengths;
 mod rules;
 mod source;
@@ -30,7 +31,7 @@ impl fmt::Display for Finding {
 
 /// Everything that is checked, for the workspace in this directory.
 pub fn check(root: &Path) -> Vec<Finding> {
-    let mut findings = [lengths(root), rules(root)].concat();
+    let mut findings = [lengths(root), rules(root), ignored_advisories(root)].concat();
     findings.sort();
     findings
 }
@@ -38,6 +39,11 @@ pub fn check(root: &Path) -> Vec<Finding> {
 /// Files and functions that are too long to be read in one go.
 pub fn lengths(root: &Path) -> Vec<Finding> {
     lengths::check(&tree::files(root), &tree::read(root, lengths::RATCHET))
+}
+
+/// Advisories about what we depend on that are ignored without a reason.
+pub fn ignored_advisories(root: &Path) -> Vec<Finding> {
+    advisories::check(&tree::read(root, advisories::FILE))
 }
 
 /// Words and calls that have one place, or none.

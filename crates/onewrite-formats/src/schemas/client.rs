@@ -298,6 +298,21 @@ fn refusal(base: &Url, status: StatusCode, path: &[&str], answer: &[u8]) -> Fail
     }
 }
 
+/// Any answer is a schema or a refusal, with the registry's words as far as they are short enough to be shown.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let _schema: Result<Registered, _> = serde_json::from_slice(bytes);
+    let base = Url::parse("http://localhost:8081").expect("it is one");
+    for status in [
+        StatusCode::NOT_FOUND,
+        StatusCode::FORBIDDEN,
+        StatusCode::UNPROCESSABLE_ENTITY,
+    ] {
+        let words = refusal(&base, status, &["subjects"], bytes).to_string();
+        assert!(words.contains("http://localhost:8081/ answered"), "{words}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,8 @@
 mod avro;
 mod client;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod json;
 mod json_schema;
 mod known;

@@ -17,6 +17,7 @@ use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 use super::frame::zigzag;
 use super::resolver::Source;
 use super::serializer::Language;
+use crate::limits::NESTING_MAX;
 
 pub(super) struct Protobuf {
     message: Option<Template>,
@@ -53,6 +54,10 @@ impl Language for Protobuf {
     fn compile(&self, source: &Source) -> Result<Messages, String> {
         let mut texts: HashMap<String, String> = source.references.iter().cloned().collect();
         texts.insert(OWN_NAME.to_owned(), source.text.clone());
+        // The parser calls itself for each level.
+        if texts.values().any(|text| nesting(text) > NESTING_MAX) {
+            return Err(format!("it is nested more than {NESTING_MAX} deep"));
+        }
         let mut resolver = ChainFileResolver::new();
         resolver.add(Texts(texts));
         resolver.add(GoogleFileResolver::new());
@@ -149,6 +154,64 @@ fn place_of(message: &MessageDescriptor) -> Vec<u8> {
     place
 }
 
+/// How deep braces and brackets stand in one another outside of comments and strings.
+fn nesting(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = match (first, after.first()) {
+            (b'/', Some(b'/')) => behind(after, |byte| byte == b'\n'),
+            (b'/', Some(b'*')) => behind_comment(&after[1..]),
+            (b'"' | b'\'', _) => behind_string(after, *first),
+            _ => after,
+        };
+        match first {
+            b'{' | b'[' | b'<' => depth += 1,
+            b'}' | b']' | b'>' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+fn behind(text: &[u8], is_end: impl Fn(u8) -> bool) -> &[u8] {
+    let end = text.iter().position(|byte| is_end(*byte));
+    end.map_or(&[], |end| &text[end + 1..])
+}
+
+/// Comments stand in one another for the parser, which calls that wrong only afterwards.
+fn behind_comment(mut text: &[u8]) -> &[u8] {
+    let mut depth = 1;
+    while depth > 0 && !text.is_empty() {
+        text = match text {
+            [b'*', b'/', after @ ..] => {
+                depth -= 1;
+                after
+            }
+            [b'/', b'*', after @ ..] => {
+                depth += 1;
+                after
+            }
+            _ => &text[1..],
+        };
+    }
+    text
+}
+
+/// A string ends with its line at the latest.
+fn behind_string(mut text: &[u8], quote: u8) -> &[u8] {
+    while let [first, after @ ..] = text {
+        text = match (first, after) {
+            (b'\\', [_, after @ ..]) => after,
+            (b'\n', _) => return after,
+            (first, _) if *first == quote => return after,
+            _ => after,
+        };
+    }
+    text
+}
+
 /// Files by their names.
 struct Texts(HashMap<String, String>);
 
@@ -159,6 +222,14 @@ impl FileResolver for Texts {
             None => Err(protox::Error::file_not_found(name)),
         }
     }
+}
+
+/// A body is a message of the schema.
+#[cfg(any(test, fuzzing))]
+pub(super) fn is_read_back(schema: &Messages, body: &[u8]) {
+    let message = body.strip_prefix(&[0]).expect("it is the first message of the file");
+    let read = DynamicMessage::decode(schema.first.clone(), message);
+    assert!(read.is_ok(), "{read:?}");
 }
 
 #[cfg(test)]
@@ -225,5 +296,28 @@ mod tests {
             words.contains("no message \"shop.Address\"") && words.contains("shop.Order"),
             "{words}"
         );
+    }
+
+    #[test]
+    fn messages_without_end_in_one_another_are_refused() {
+        let deep = |levels: usize| {
+            format!(
+                "syntax = \"proto3\"; {}{}",
+                "message M { ".repeat(levels),
+                "}".repeat(levels)
+            )
+        };
+        let compiled = |text: String| {
+            let references = Vec::new();
+            Protobuf::new(None, true)
+                .compile(&Source { text, references })
+                .map(|_| ())
+        };
+        assert_eq!(compiled(deep(20)), Ok(()));
+        assert_eq!(
+            compiled(deep(20_000)),
+            Err("it is nested more than 128 deep".to_owned())
+        );
+        assert_eq!(nesting("{ '}{{' \"\\\"{\" // {{\n [ /* { /* */ } */ { } ] }"), 3);
     }
 }

@@ -25,6 +25,8 @@ use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 
 use self::links::Memory;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::sasl::fuzz;
 use self::settings::Settings;
 use crate::registry::BuildError;
 use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};

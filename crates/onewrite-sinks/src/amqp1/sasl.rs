@@ -197,6 +197,33 @@ fn another_protocol(place: &Endpoint, answer: [u8; 8]) -> SinkError {
     ))
 }
 
+/// Any greeting of a broker leads to a login or to an error in words.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    use std::io::Cursor;
+    use std::sync::LazyLock;
+
+    use onewrite_core::options::Options;
+
+    static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
+        let texts = [("urls", "amqp://broker"), ("user", "relay"), ("password", "hunter2")];
+        let options = Options::from_texts("sinks.x", super::FIELDS, &texts).expect("they are right");
+        Settings::read(&options).expect("they are right")
+    });
+    let place = Endpoint {
+        host: "broker".to_owned(),
+        port: 5672,
+    };
+    let stream = tokio::io::join(Cursor::new(bytes.to_vec()), tokio::io::sink());
+    let negotiated = futures::executor::block_on(negotiate(&SETTINGS, &place, Box::new(stream)));
+    if let Err(error) = negotiated {
+        assert!(error.to_string().starts_with("broker:5672 "), "{error}");
+    }
+    if let Some(frame) = bytes.get(HEADER.len()..).filter(|frame| frame.len() >= 8) {
+        let _outcome: Result<SaslOutcome, _> = serde_amqp::from_slice(body_of(frame));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use onewrite_core::options::Options;

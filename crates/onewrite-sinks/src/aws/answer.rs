@@ -101,7 +101,7 @@ pub(crate) fn words<S: Service>(body: &Body) -> (String, String) {
     let (code, message) = S::error(&body.bytes);
     let code = code.unwrap_or_default();
     // Such as com.amazonaws.sqs#QueueDoesNotExist.
-    let code = code.rsplit('#').next().unwrap_or_default().to_owned();
+    let code = readable(code.rsplit('#').next().unwrap_or_default());
     let message = match message {
         Some(message) => message,
         None if code.is_empty() => String::from_utf8_lossy(&body.bytes).trim().to_owned(),
@@ -188,14 +188,35 @@ fn is_of_encryption(code: &str) -> bool {
 
 impl Failed {
     fn error(&self, origin: &str) -> SinkError {
-        let message = readable(&self.message);
-        let words = format!("{origin} did not take the event; {}; {message}", self.code);
+        let (code, message) = (readable(&self.code), readable(&self.message));
+        let words = format!("{origin} did not take the event; {code}; {message}");
         // What a key of encryption lacks, or a permission, is not the event's fault, whoever's it is.
         let of_others = is_throttling(&self.code) || is_of_encryption(&self.code) || is_denial(&self.code);
         if self.sender_fault && !of_others {
             SinkError::park(words)
         } else {
             SinkError::retry(words)
+        }
+    }
+}
+
+/// As many outcomes as entries, none of them good where the answer is not, and all words fit to be shown.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz<S: Service>(bytes: &[u8]) {
+    const ENTRIES: usize = 3;
+    let shown = |words: String| assert!(!words.contains(char::is_control), "{words:?}");
+    let Some((status, _, body)) = crate::web::answer_of(bytes) else {
+        return;
+    };
+    for one_place in [true, false] {
+        match judge::<S>("localhost", status, &body, ENTRIES, one_place) {
+            Answer::Each(each) => {
+                assert!(each.len() == ENTRIES && status.is_success());
+                for error in each.into_iter().flatten().filter_map(Result::err) {
+                    shown(error.to_string());
+                }
+            }
+            Answer::Refused(refusal) => shown(refusal.words),
         }
     }
 }

@@ -18,6 +18,8 @@ use std::sync::Arc;
 use onewrite_core::sink::Finding;
 use onewrite_core::verify::ReadBack;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::answer::fuzz;
 pub(crate) use self::answer::{Failed, Results, words};
 pub(crate) use self::client::{AwsClient, Request};
 pub(crate) use self::connector::Connector;

@@ -233,6 +233,14 @@ impl Tail {
     }
 }
 
+/// What is left of a line of ours is torn, and nothing that somebody else wrote is.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    if let Tail::Torn = Tail::of(bytes) {
+        assert!(matches!(bytes.first(), Some(0 | b'{')));
+    }
+}
+
 /// What appending needs of a file.
 trait Appendable: Write {
     fn length(&self) -> io::Result<u64>;

@@ -29,6 +29,8 @@ use onewrite_core::verify::ReadBack;
 use onewrite_core::{DeliveryReport, Event, Sink, SinkConnector};
 
 use self::line_file::LineFile;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::readback::fuzz;
 use crate::registry::BuildError;
 
 /// What can be configured of the sink `file`.

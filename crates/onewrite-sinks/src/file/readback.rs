@@ -111,3 +111,10 @@ fn arrived(line: &[u8]) -> Arrived {
         Err(_) => Arrived::new(None, line.to_vec()),
     }
 }
+
+/// Any line has arrived.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    arrived(bytes);
+    super::line_file::fuzz(bytes);
+}

@@ -134,7 +134,11 @@ pub(super) fn partial(settings: &Settings, body: &Body, sent: &[Uuid]) -> Answer
     }
     let results: Results = match serde_json::from_slice(trimmed) {
         Ok(results) => results,
-        Err(error) => return unclear(format!("cannot be read ({error})")),
+        // The error may repeat what the receiver wrote.
+        Err(error) => {
+            let words = readable(&settings.redact(&error.to_string()));
+            return unclear(format!("cannot be read ({words})"));
+        }
     };
     let mut rejected = Vec::with_capacity(results.failed.len());
     for failure in results.failed {
@@ -206,6 +210,52 @@ struct Failure {
 
 fn yes() -> bool {
     true
+}
+
+/// What any answer is judged to be is fit to be shown, and settles no event but those that were sent.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    use std::sync::{Arc, LazyLock};
+
+    use onewrite_core::options::Options;
+
+    use super::egress::SystemLookup;
+
+    const SECRET: &str = "hunter2-and-3";
+    static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
+        let texts = [
+            ("url", "http://localhost/in"),
+            ("bearer_token", SECRET),
+            ("mode", "batch"),
+        ];
+        let options = Options::from_texts("sinks.x", super::FIELDS, &texts).expect("they are right");
+        Settings::read(&options, Arc::new(SystemLookup)).expect("they are right")
+    });
+    let shown = |words: &str| assert!(!words.contains(char::is_control) && !words.contains(SECRET), "{words}");
+    let Some((status, headers, body)) = crate::web::answer_of(bytes) else {
+        return;
+    };
+    match judge(&SETTINGS, status, &headers, &body) {
+        Answer::Refused(refusal) => {
+            shown(&refusal.words);
+            assert!(!status.is_success());
+            if let Action::Retry { after: Some(wait) } = refusal.action {
+                assert!(wait <= RETRY_AFTER_MAX);
+            }
+        }
+        answer => assert!(status.is_success(), "{answer:?}"),
+    }
+    let sent = [Uuid::nil(), Uuid::max()];
+    match partial(&SETTINGS, &body, &sent) {
+        Answer::Accepted => {}
+        Answer::Partly(rejected) => {
+            for one in rejected {
+                shown(&one.words);
+                assert!(sent.contains(&one.id));
+            }
+        }
+        Answer::Refused(refusal) => shown(&refusal.words),
+    }
 }
 
 #[cfg(test)]

@@ -80,6 +80,8 @@ use onewrite_core::sink::{CloudEventsBinding, Finding};
 use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::answer::fuzz;
 pub use self::egress::{Lookup, SystemLookup};
 use self::settings::Settings;
 use crate::registry::BuildError;

@@ -189,6 +189,37 @@ fn reason_in(text: &str) -> Option<u32> {
     after.split_once('\'')?.0.parse().ok()
 }
 
+/// Nothing but 201 delivers, and what any answer says is fit to be shown.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    use std::sync::LazyLock;
+
+    use onewrite_core::options::Options;
+
+    const SECRET: &str = "hunter2-and-3";
+    static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
+        let texts = [
+            ("urls", "http://localhost:9080"),
+            ("queue_manager", "QM1"),
+            ("user", "relay"),
+            ("password", SECRET),
+        ];
+        let options = Options::from_texts("sinks.x", super::FIELDS, &texts).expect("they are right");
+        Settings::read(&options).expect("they are right")
+    });
+    let Some((status, _, body)) = crate::web::answer_of(bytes) else {
+        return;
+    };
+    match judge(&SETTINGS, "localhost:9080", status, &body) {
+        Fate::Delivered => assert_eq!(status, StatusCode::CREATED),
+        Fate::Refused(error) | Fate::Lost(error) => {
+            let words = error.to_string();
+            assert!(!words.contains(char::is_control) && !words.contains(SECRET), "{words}");
+        }
+    }
+    words(&SETTINGS, &body);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

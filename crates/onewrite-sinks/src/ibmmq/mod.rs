@@ -15,6 +15,8 @@ use std::sync::Arc;
 use onewrite_core::SinkConnector;
 use onewrite_core::options::{Field, Kind, Options, field};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::answer::fuzz;
 use self::connector::MqConnector;
 use self::settings::Settings;
 pub(crate) use self::settings::wants_mqi;

@@ -265,7 +265,7 @@ fn read_token(path: &Path) -> Result<OAuthToken, String> {
     if lifetime_ms <= now {
         return Err(format!(
             "the token ended {} s ago; whatever renews the file does not",
-            (now - lifetime_ms) / 1000
+            now.saturating_sub(lifetime_ms) / 1000
         ));
     }
     Ok(OAuthToken {
@@ -301,6 +301,7 @@ mod tests {
         for (claims, told) in [
             (r#"{"sub": "relay"}"#, "no \"exp\""),
             (r#"{"exp": 1000}"#, "the token ended"),
+            (r#"{"exp": -1e300}"#, "the token ended"),
             ("{", "not JSON"),
         ] {
             let problem = token(claims).err().unwrap();

@@ -22,6 +22,8 @@ use onewrite_core::sink::{CloudEventsBinding, Finding};
 use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::packet::fuzz;
 use self::session::Session;
 use self::settings::Settings;
 use crate::limits::{SERVER_CONNECT_TIMEOUT, SERVERS_CONNECT_TIME};

@@ -96,6 +96,17 @@ fn no_acknowledgement(subject: &str) -> SinkError {
     ))
 }
 
+/// What is kept has a sequence.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    if let Answer::Kept(sequence) = read("s", bytes) {
+        assert!(sequence > 0);
+    }
+    super::api::error(bytes);
+    super::guard::fuzz(bytes);
+    super::link::fuzz(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

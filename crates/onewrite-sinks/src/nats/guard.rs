@@ -130,6 +130,15 @@ async fn look(settings: &Settings, link: &Link, subject: &str) -> Result<Last, F
     })
 }
 
+/// Any headers hold an id or none.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    id_of(&Last {
+        sequence: 1,
+        headers: bytes.to_vec(),
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

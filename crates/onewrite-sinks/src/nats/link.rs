@@ -297,6 +297,12 @@ fn quoted(words: &str, beginning: &str) -> Option<String> {
     values.next()?.ok()
 }
 
+/// Any words of a server name a subject or none.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    quoted(&String::from_utf8_lossy(bytes), "");
+}
+
 /// Headers as the server counts them.
 fn header_bytes(headers: &HeaderMap) -> usize {
     let values = headers

@@ -22,6 +22,8 @@ use onewrite_core::sink::{CloudEventsBinding, Finding};
 use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::answer::fuzz;
 use self::guard::Guard;
 use self::link::Link;
 use self::settings::Settings;

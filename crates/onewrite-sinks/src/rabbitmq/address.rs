@@ -32,7 +32,8 @@ pub(super) fn parse(url: &str) -> Result<Address, String> {
         ));
     };
     let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if place.contains('@') {
+    // Not in the place alone: a password may hold a slash. In a virtual host the character is written %40.
+    if rest.contains('@') {
         return Err(
             "holds a user or a password, which would show up in logs; use the options user and password".to_owned(),
         );

@@ -19,6 +19,8 @@ use std::sync::Arc;
 use onewrite_core::SinkConnector;
 use onewrite_core::options::{Field, Kind, Options, field};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::amqp::fuzzing;
 use self::settings::Settings;
 use crate::registry::BuildError;
 use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};

@@ -122,3 +122,24 @@ pub(super) fn refused(value: &Value) -> Option<&ServerError> {
 fn starts_with_any(text: &str, beginnings: &[&str]) -> bool {
     beginnings.iter().any(|beginning| text.starts_with(beginning))
 }
+
+/// Any reply is a refusal, a redirection, slots, entries, or none of them.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Ok(value) = redis::parse_redis_value(bytes) else {
+        return;
+    };
+    let asked = Endpoint {
+        host: "localhost".to_owned(),
+        port: 6379,
+    };
+    if let Some(error) = refused(&value) {
+        assert!(judge("the stream", error).words.contains(&words(error)));
+        redirect(error, &asked);
+    }
+    if let Some(slots) = super::slots::Slots::read(&value, &asked) {
+        let owned = (0..16_384).filter(|slot| slots.owner(*slot).is_some()).count();
+        assert_eq!(owned + slots.uncovered(), 16_384);
+    }
+    super::readback::fuzz(&value);
+}

@@ -23,6 +23,8 @@ use onewrite_core::sink::Finding;
 use onewrite_core::verify::ReadBack;
 use onewrite_core::{Sink, SinkConnector};
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::answer::fuzz;
 use self::settings::Settings;
 use crate::registry::BuildError;
 use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};

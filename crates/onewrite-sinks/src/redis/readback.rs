@@ -123,3 +123,13 @@ fn event(fields: &[Value]) -> Arrived {
     let id = field(b"id").and_then(|id| String::from_utf8(id).ok());
     Arrived::new(id.as_deref(), field(b"payload").unwrap_or_default())
 }
+
+/// Any reply is entries or none.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(value: &Value) {
+    for entry in entries(value) {
+        if let [_, Value::Array(fields)] = entry {
+            event(fields);
+        }
+    }
+}

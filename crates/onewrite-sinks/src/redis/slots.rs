@@ -3,6 +3,7 @@
 use redis::Value;
 
 use crate::endpoint::Endpoint;
+use crate::limits::REDIS_SERVERS_MAX;
 
 /// How many slots every cluster has.
 const SLOTS: usize = 16_384;
@@ -35,7 +36,7 @@ impl Slots {
                 host: host_of(host).unwrap_or(&asked.host).to_owned(),
                 port: u16::try_from(*port).ok()?,
             };
-            let server = slots.server(endpoint);
+            let server = slots.server(endpoint)?;
             let range = usize::try_from(*from).ok()?..=usize::try_from(*to).ok()?;
             slots.owners.get_mut(range)?.fill(Some(server));
         }
@@ -51,7 +52,7 @@ impl Slots {
     /// Notes that a slot has moved.
     pub(super) fn moved(&mut self, slot: u16, to: Endpoint) {
         let server = self.server(to);
-        if let Some(owner) = self.owners.get_mut(usize::from(slot)) {
+        if let (Some(server), Some(owner)) = (server, self.owners.get_mut(usize::from(slot))) {
             *owner = Some(server);
         }
     }
@@ -66,13 +67,14 @@ impl Slots {
         self.owners.iter().filter(|owner| owner.is_none()).count()
     }
 
-    fn server(&mut self, endpoint: Endpoint) -> u16 {
+    /// The index of a server; `None` where there are too many.
+    fn server(&mut self, endpoint: Endpoint) -> Option<u16> {
         let known = self.servers.iter().position(|server| *server == endpoint);
-        let at = known.unwrap_or_else(|| {
-            self.servers.push(endpoint);
-            self.servers.len() - 1
-        });
-        u16::try_from(at).expect("a cluster has at most as many servers as slots")
+        let at = known.unwrap_or(self.servers.len());
+        if known.is_none() {
+            (at < REDIS_SERVERS_MAX).then(|| self.servers.push(endpoint))?;
+        }
+        u16::try_from(at).ok()
     }
 }
 
@@ -148,5 +150,24 @@ mod tests {
         for wrong in [Value::Int(1), Value::Array(vec![Value::Array(vec![Value::Int(0)])])] {
             assert!(Slots::read(&wrong, &asked).is_none());
         }
+    }
+
+    #[test]
+    fn an_answer_of_more_servers_than_a_cluster_has_is_none() {
+        let asked = Endpoint {
+            host: "localhost".to_owned(),
+            port: 7000,
+        };
+        let range = |number: usize| {
+            let host = Value::BulkString(number.to_string().into_bytes());
+            let server = Value::Array(vec![host, Value::Int(7000)]);
+            // An empty range, so that there is no end of them.
+            Value::Array(vec![Value::Int(1), Value::Int(0), server])
+        };
+        let read = |servers| Slots::read(&Value::Array((0..servers).map(range).collect()), &asked);
+        let mut full = read(REDIS_SERVERS_MAX).expect("a cluster");
+        assert!(read(REDIS_SERVERS_MAX + 1).is_none());
+        full.moved(0, asked.clone());
+        assert_eq!((full.servers().len(), full.owner(0)), (REDIS_SERVERS_MAX, None));
     }
 }

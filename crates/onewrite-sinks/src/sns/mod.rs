@@ -10,6 +10,8 @@ use onewrite_core::SinkConnector;
 use onewrite_core::options::{Field, Options};
 
 use self::service::Sns;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::service::fuzz;
 use crate::aws::{self, Connector};
 use crate::registry::BuildError;
 use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};

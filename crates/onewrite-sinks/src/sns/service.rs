@@ -257,3 +257,10 @@ struct Attribute {
     #[serde(default)]
     value: String,
 }
+
+/// Any answer is judged, and read as one about a topic.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    crate::aws::fuzz::<Sns>(bytes);
+    xml::<AttributesAnswer>(bytes);
+}

@@ -11,6 +11,8 @@ use onewrite_core::SinkConnector;
 use onewrite_core::options::{Field, Options};
 
 use self::service::Sqs;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::service::fuzz;
 use crate::aws::{self, Connector};
 use crate::registry::BuildError;
 use crate::tls::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};

@@ -166,3 +166,9 @@ struct ErrorBody {
     #[serde(alias = "Message")]
     message: Option<String>,
 }
+
+/// Any answer is judged.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    crate::aws::fuzz::<Sqs>(bytes);
+}

@@ -209,9 +209,9 @@ fn date(days: i32) -> String {
         i32::MIN => "-infinity".to_owned(),
         i32::MAX => "infinity".to_owned(),
         finite => {
-            let end = if finite < 0 { Date::MIN } else { Date::MAX };
-            let date = Date::constant(1970, 1, 1).checked_add(jiff::Span::new().try_days(finite).unwrap_or_default());
-            date.unwrap_or(end).to_string()
+            let days = jiff::Span::new().try_days(finite);
+            let date = days.and_then(|days| Date::constant(1970, 1, 1).checked_add(days));
+            date.map_or_else(|_| format!("{finite} days since 1970"), |date| date.to_string())
         }
     }
 }

@@ -265,6 +265,16 @@ fn place(config: &Config) -> String {
     format!("{database} at {host}:{port} as {user}")
 }
 
+/// Any URL is taken apart; one that asks for a check of certificates is never one without TLS.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(url: &str) {
+    let (plain, mode) = take_ssl_mode(url);
+    let Ok(config) = plain.parse::<Config>() else { return };
+    let wants = wants_tls(mode.as_deref(), &config, "source");
+    assert!(matches!(wants, Ok(true)) || !matches!(mode.as_deref(), Some("require" | "verify-ca" | "verify-full")));
+    place(&config);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

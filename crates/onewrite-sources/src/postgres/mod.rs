@@ -20,6 +20,8 @@ pub(crate) mod error;
 pub mod feed;
 mod filter;
 mod foreign;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod ground;
 mod lanes;
 mod lease;

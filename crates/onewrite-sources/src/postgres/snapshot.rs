@@ -30,7 +30,9 @@ impl Snapshot {
             let (xmin, xmax, rest) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?);
             let in_progress = rest.split(',').filter(|xid| !xid.is_empty());
             let in_progress = in_progress.map(|xid| xid.parse().ok()).collect::<Option<Vec<u64>>>()?;
-            Some(Self {
+            let ascending = in_progress.is_sorted_by(|earlier, later| earlier < later);
+            let between = in_progress.iter().all(|xid| (xmin..xmax).contains(xid));
+            (xmin <= xmax && ascending && between).then(|| Self {
                 text: text.into(),
                 xmin,
                 xmax,
@@ -118,7 +120,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_told() {
-        for text in ["", "1", "1:2", "a:2:", "1:2:x"] {
+        for text in ["", "1", "1:2", "a:2:", "1:2:x", "2:1:", "1:5:3,2", "1:5:5"] {
             assert_eq!(Snapshot::parse(text, 0).unwrap_err().failure, StoreFailure::Refused);
         }
     }

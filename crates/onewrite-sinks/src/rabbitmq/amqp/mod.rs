@@ -11,6 +11,8 @@ mod confirms;
 mod connection;
 mod failure;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handshake;
 mod shared;
 

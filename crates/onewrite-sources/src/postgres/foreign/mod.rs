@@ -10,6 +10,8 @@
 mod adopt;
 mod catalogue;
 pub(super) mod fields;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod limits;
 mod log;
 mod mapping;

@@ -8,6 +8,8 @@
 //! [`slot`], [`stream`] and [`link`] (the protocol).
 
 mod follower;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod limits;
 mod link;
 mod relation;

@@ -181,7 +181,7 @@ impl Driver {
 }
 
 /// Takes whole messages off `read`, up to a batch; `true` when the server asked for an answer.
-fn take_frames(read: &mut BytesMut, batch: &mut Vec<Frame>) -> Result<bool, StoreError> {
+pub(super) fn take_frames(read: &mut BytesMut, batch: &mut Vec<Frame>) -> Result<bool, StoreError> {
     let (mut asked, mut bytes) = (false, 0);
     while bytes < BATCH_BYTES
         && let Some(length) = frame_length(read)?
