@@ -26,6 +26,19 @@ set_up_tests() {
   need_rust "$TESTS_RUST_VERSION"
 }
 
+# For the scenario peers of `bench`: what the products run on, and themselves. Java, Maven and Go are there for the servers.
+set_up_peers() { # names
+  local packages=() name
+  for name in "$@"; do
+    case "$name" in
+      debezium-server) python3 -m pip --version > /dev/null 2>&1 || packages+=(python3-pip) ;;
+      pg-transactional-outbox) { command -v node && command -v npm; } > /dev/null || packages+=(nodejs npm) ;;
+    esac
+  done
+  need_packages "${packages[@]}"
+  crates/onewrite-bench/peers/fetch "$@"
+}
+
 need_packages() { # names
   command -v dpkg-query > /dev/null || { need_commands; return; }
   local package missing=()

@@ -105,10 +105,19 @@ impl Figures {
         }
     }
 
+    /// Whether a figure was noted.
+    pub fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// Whether none was.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The values of a figure that was noted.
     pub fn runs(&self, name: &str) -> &[f64] {
-        let figure = self.0.iter().find(|figure| figure.name == name);
-        &figure.unwrap_or_else(|| panic!("no figure {name:?}")).runs
+        &self.find(name).unwrap_or_else(|| panic!("no figure {name:?}")).runs
     }
 
     /// Their median.
@@ -125,9 +134,13 @@ impl Figures {
     pub fn noise(&self) -> impl Iterator<Item = Noise<'_>> {
         self.0.iter().filter_map(|again| {
             let name = again.name.strip_suffix(AGAIN)?;
-            let first = self.0.iter().find(|figure| figure.name == name)?;
+            let first = self.find(name)?;
             Some(Noise { first, again })
         })
+    }
+
+    fn find(&self, name: &str) -> Option<&Figure> {
+        self.0.iter().find(|figure| figure.name == name)
     }
 }
 

@@ -11,6 +11,7 @@ mod idle;
 mod latency;
 mod machine;
 mod options;
+mod peers;
 mod plan;
 mod process;
 mod progress;
@@ -47,6 +48,10 @@ async fn main() -> Result<()> {
     let options = Options::parse();
     if options.list {
         print!("{}", scenario::list());
+        return Ok(());
+    }
+    if options.list_peers {
+        options.peers().iter().for_each(|peer| println!("peer {}", peer.word()));
         return Ok(());
     }
     // reqwest asks for one, also where no TLS is spoken; a second call finds it there.
@@ -92,7 +97,10 @@ async fn measure_all(
         measure(&servers, &plan, options, scenario, &mut figures)
             .await
             .with_context(|| format!("measuring {}", scenario.name))?;
-        report.add(scenario, machine, &plan, figures);
+        // What could not be measured leaves what is known of it from before.
+        if !figures.is_empty() {
+            report.add(scenario, machine, &plan, figures);
+        }
         // What little there is of --quick takes less room than the clearing takes time.
         if !options.quick {
             servers.clear().await.context("clearing away what is over")?;
@@ -124,5 +132,6 @@ async fn measure(
         Measure::Beside => beside::measure(servers, plan, figures).await,
         Measure::Away => away::measure(servers, plan, figures).await,
         Measure::Sinks => sinks::measure(servers, plan, &options.sink, figures).await,
+        Measure::Peers => peers::measure(servers, plan, options.peers(), figures).await,
     }
 }

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
 use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Parser, ValueEnum as _};
 
+use crate::peers;
 use crate::plan::{Amounts, Feed, Plan};
 use crate::scenario::{self, Measure, SCENARIOS, SERVERS_SECONDS, Scenario};
 
@@ -16,12 +17,13 @@ use crate::scenario::{self, Measure, SCENARIOS, SERVERS_SECONDS, Scenario};
 #[command(after_help = "\
 Examples:
   ./x bench --list                    what can be measured, with the goals and about how long each takes
-  ./x bench                           everything, more than an hour
-  ./x bench --quick                   everything but the sinks in two minutes, to see whether something changed much
+  ./x bench                           everything, an hour and a half
+  ./x bench --quick                   everything but the sinks in three minutes, to see whether something changed much
   ./x bench --only drain --runs 5     the drain and its memory, five times
   ./x bench payloads keys             the drain with other payloads, and with other keys
   ./x bench backlog --events 10m      backlogs of 100,000 to 10,000,000 events
   ./x bench sinks --sink nats,redis   two sinks, each beside its client library alone
+  ./x bench peers --peer watermill    Onewrite beside one of the products that it competes with
   ./x bench held --held 1800          throughput beside a transaction that has been open for half an hour
   ./x bench --feed poll               the relay with this feed alone
   ./x bench --json figures.json       the figures for a program as well
@@ -50,6 +52,12 @@ pub struct Options {
     /// Of the sinks, measure these only
     #[arg(long, value_name = "SINKS", value_delimiter = ',')]
     pub sink: Vec<String>,
+    /// Of the peers, measure these only
+    #[arg(long, value_name = "PEERS", value_delimiter = ',')]
+    peer: Vec<peers::Name>,
+    /// Print the peers that would be measured, each after the word `peer`, and measure nothing: `./x bench` fetches them
+    #[arg(long, hide = true)]
+    pub list_peers: bool,
     /// How old a transaction elsewhere is when its effect is measured, in seconds [default: 120, with --quick 1]
     #[arg(long, value_name = "SECONDS")]
     held: Option<u32>,
@@ -92,6 +100,19 @@ impl Options {
         match (self.quick, scenario.measure) {
             (false, _) | (true, Measure::Drain) => plan,
             (true, _) => plan.of_first_feed(),
+        }
+    }
+
+    /// The products to measure.
+    pub fn peers(&self) -> &[peers::Name] {
+        let mut picked = self.picked().into_iter();
+        match (
+            picked.any(|scenario| matches!(scenario.measure, Measure::Peers)),
+            &*self.peer,
+        ) {
+            (false, _) => &[],
+            (true, []) => peers::Name::value_variants(),
+            (true, named) => named,
         }
     }
 
@@ -201,6 +222,16 @@ mod tests {
         assert_eq!(plan_of("--quick", "held").feeds, [Feed::Wal]);
         assert_eq!(plan_of("", "held").feeds, [Feed::Wal, Feed::Poll]);
         assert_eq!(plan_of("--feed auto", "drain").feeds, [Feed::Auto]);
-        assert!(options("--quick").seconds() <= 100);
+        assert!(options("--quick").seconds() <= 180);
+    }
+
+    #[test]
+    fn only_the_peers_that_are_to_be_measured_are_fetched() {
+        let all = peers::Name::value_variants();
+        assert_eq!(options("").peers(), all);
+        assert_eq!(options("--quick").peers(), all);
+        assert_eq!(options("drain").peers(), []);
+        assert_eq!(options("drain --peer watermill").peers(), []);
+        assert_eq!(options("peers --peer watermill").peers(), [peers::Name::Watermill]);
     }
 }

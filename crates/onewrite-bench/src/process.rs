@@ -29,24 +29,44 @@ pub fn usage(pid: u32) -> Result<Usage> {
     })
 }
 
-/// Seconds of CPU that a process and its present children have used, and its former ones.
-pub fn cpu_seconds_with_children(parent: u32) -> Result<f64> {
-    let mut ticks = 0;
-    for entry in fs::read_dir("/proc").context("listing processes")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        // A process may end meanwhile; its time is then its parent's.
-        let Some(times) = read(pid, "stat").ok().as_deref().and_then(Times::parse) else {
-            continue;
-        };
-        if pid == parent {
-            ticks += times.own + times.children;
-        } else if times.parent == parent {
-            ticks += times.own;
+/// What a process and its present children have used so far, and of CPU its former ones. The peaks of memory are added up, though
+/// they need not have come at once.
+pub fn usage_with_children(parent: u32) -> Result<Usage> {
+    let mut peak = usage(parent)?.peak_bytes;
+    for (pid, times) in processes()? {
+        if times.parent == parent {
+            peak += usage(pid).map_or(0, |child| child.peak_bytes);
         }
     }
-    Ok(seconds(ticks))
+    Ok(Usage {
+        cpu_seconds: cpu_seconds_with_children(parent)?,
+        peak_bytes: peak,
+    })
+}
+
+/// Seconds of CPU that a process and its present children have used, and its former ones.
+pub fn cpu_seconds_with_children(parent: u32) -> Result<f64> {
+    let ticks = processes()?.into_iter().map(|(pid, times)| {
+        if pid == parent {
+            times.own + times.children
+        } else if times.parent == parent {
+            times.own
+        } else {
+            0
+        }
+    });
+    Ok(seconds(ticks.sum()))
+}
+
+/// All that run. One may end meanwhile; its time is then its parent's.
+fn processes() -> Result<Vec<(u32, Times)>> {
+    let entries = fs::read_dir("/proc").context("listing processes")?;
+    let process = |entry: fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = read(pid, "stat").ok()?;
+        Some((pid, Times::parse(&stat)?))
+    };
+    Ok(entries.flatten().filter_map(process).collect())
 }
 
 fn cpu_seconds(pid: u32) -> Result<f64> {
@@ -109,7 +129,15 @@ mod tests {
 
     #[test]
     fn this_process_uses_something() {
-        let usage = usage(std::process::id()).expect("the test's own process");
-        assert!(usage.peak_bytes > 100_000 && usage.cpu_seconds >= 0.0);
+        let own = usage(std::process::id()).expect("the test's own process");
+        assert!(own.peak_bytes > 100_000 && own.cpu_seconds >= 0.0);
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("starting a child");
+        let both = usage_with_children(std::process::id()).expect("the test's own process and its child");
+        drop(child.stdin.take());
+        child.wait().expect("the child ends with its input");
+        assert!(both.peak_bytes > own.peak_bytes, "{both:?} {own:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! The program as a process of its own, so that its memory and its CPU time are its own.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use crate::workload::TOPIC;
 
 /// How long a relay may take to stop.
 const STOP: Duration = Duration::from_secs(60);
+/// How long one of another make may.
+const STOP_OTHER: Duration = Duration::from_secs(10);
 
 /// The name of the route that takes everything.
 pub const ROUTE: &str = "all";
@@ -53,6 +55,19 @@ impl Relay {
         Ok(Self { child, pid, files })
     }
 
+    /// Starts a relay of another make, with a directory of its own that holds its files.
+    pub fn start_other(mut command: Command, directory: &Path, files: TempDir) -> Result<Self> {
+        let child = housed(&mut command, directory, &files)?.spawn();
+        let child = child.with_context(|| format!("starting {:?}", command.as_std()))?;
+        let pid = child.id().context("the relay ended at once")?;
+        Ok(Self { child, pid, files })
+    }
+
+    /// What it and its children have used so far.
+    pub fn usage_with_children(&self) -> Result<Usage> {
+        process::usage_with_children(self.pid)
+    }
+
     /// What it has used so far.
     pub fn usage(&self) -> Result<Usage> {
         process::usage(self.pid)
@@ -73,14 +88,27 @@ impl Relay {
 
     /// Stops it as an operator would.
     pub async fn stop(mut self) -> Result<()> {
-        self.is_running()?;
-        let pid = Pid::from_raw(i32::try_from(self.pid)?).context("a process has a number")?;
-        kill_process(pid, Signal::TERM).context("stopping the relay")?;
+        self.terminate()?;
         let ended = tokio::time::timeout(STOP, self.child.wait()).await;
         let status =
             ended.with_context(|| format!("the relay did not stop within {STOP:?}:\n{}", tail(&self.files)))??;
         ensure!(status.success(), "the relay failed ({status}):\n{}", tail(&self.files));
         Ok(())
+    }
+
+    /// The same for a relay of another make. What its status means is its own affair; one that does not stop soon is ended.
+    pub async fn stop_other(mut self) -> Result<()> {
+        self.terminate()?;
+        if tokio::time::timeout(STOP_OTHER, self.child.wait()).await.is_err() {
+            self.child.kill().await.context("ending a relay that did not stop")?;
+        }
+        Ok(())
+    }
+
+    fn terminate(&mut self) -> Result<()> {
+        self.is_running()?;
+        let pid = Pid::from_raw(i32::try_from(self.pid)?).context("a process has a number")?;
+        kill_process(pid, Signal::TERM).context("stopping the relay")
     }
 }
 
@@ -102,17 +130,9 @@ pub async fn migrate(configuration: &Configuration) -> Result<()> {
 fn command(configuration: &Configuration, files: &TempDir, verb: &str) -> Result<Command> {
     let path = files.path().join("onewrite.toml");
     std::fs::write(&path, text(configuration)).context("writing the relay's configuration")?;
-    let log = File::create(log(files)).context("making the relay's log")?;
     let mut command = Command::new(&configuration.program);
-    command
-        .arg(verb)
-        .arg("-c")
-        .arg(path)
-        .current_dir(&configuration.directory)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .kill_on_drop(true);
+    command.arg(verb).arg("-c").arg(path);
+    housed(&mut command, &configuration.directory, files)?;
     // Nothing of this shell's may stand over the file.
     for (name, _) in std::env::vars_os() {
         if name == "RUST_LOG" || name.to_string_lossy().starts_with("ONEWRITE__") {
@@ -120,6 +140,17 @@ fn command(configuration: &Configuration, files: &TempDir, verb: &str) -> Result
         }
     }
     Ok(command)
+}
+
+/// Lets a program work in a directory, and write all it says to the log.
+fn housed<'a>(command: &'a mut Command, directory: &Path, files: &TempDir) -> Result<&'a mut Command> {
+    let log = File::create(log(files)).context("making the relay's log")?;
+    Ok(command
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .kill_on_drop(true))
 }
 
 /// Defaults throughout; the retention only keeps the events for the next run.

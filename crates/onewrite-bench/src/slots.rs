@@ -8,7 +8,12 @@ pub const ORIGINAL: &str = "bench_original";
 
 /// Creates [`ORIGINAL`].
 pub async fn create_original(database: &Database) -> Result<()> {
-    let create = format!("SELECT pg_create_logical_replication_slot('{ORIGINAL}', 'pgoutput')");
+    create(database, ORIGINAL).await
+}
+
+/// Creates a slot.
+pub async fn create(database: &Database, name: &str) -> Result<()> {
+    let create = format!("SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')");
     execute(database, &create).await
 }
 

@@ -24,7 +24,7 @@ const PAYLOADS_BYTES: usize = 8_192 * Shape::USUAL.payload_bytes;
 /// And how many there are, at the least and at the most.
 const PAYLOADS: (usize, usize) = (512, 8_192);
 /// Connections that fill the outbox, so that transactions overlap as an application's do.
-const WRITERS: usize = 4;
+pub const WRITERS: usize = 4;
 
 /// What events are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Workload {
     /// part, nor by a checkpoint.
     pub async fn settle(database: &Database) -> Result<()> {
         let client = database.connect().await;
-        for statement in ["VACUUM (ANALYZE) onewrite.outbox", "CHECKPOINT"] {
+        for statement in ["VACUUM (ANALYZE)", "CHECKPOINT"] {
             client.batch_execute(statement).await.context(statement)?;
         }
         Ok(())

@@ -52,6 +52,7 @@ pub mod servers {
 
     pub use activemq::ActiveMq;
     pub use artemis::{Artemis, ArtemisSettings};
+    pub use cache::root as cache_directory;
     pub use database::Database;
     pub use elasticmq::ElasticMq;
     pub use elasticmq_client::event_of_message;

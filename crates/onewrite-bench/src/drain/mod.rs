@@ -1,5 +1,6 @@
 //! A backlog through the relay, beside the raw limits of its two ends.
 
+pub mod arrivals;
 mod copy;
 mod perf;
 pub mod produce;

@@ -1,22 +1,17 @@
 //! The relay's own drain, counted at the broker.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::broker::Ends;
+use super::arrivals::{Arrivals, Look};
 use crate::figures::{Figures, Unit};
 use crate::process::Usage;
 use crate::relay::{Configuration, Relay};
 use crate::servers::Servers;
-use crate::workload::TOPIC;
 
 /// How long nothing may arrive before the relay counts as stuck.
 const STUCK: Duration = Duration::from_secs(60);
-
-/// Shortest and longest pause between two looks at the broker: a look is eight small requests, and the end of the drain is
-/// known as exactly as the shortest is short.
-const LOOKS: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(250));
 
 /// What a drain came to.
 pub struct Drained {
@@ -37,44 +32,31 @@ pub struct Drained {
 /// # Errors
 /// When it gets stuck, ends by itself, or delivers more than there was.
 pub async fn drain(servers: &Servers, configuration: &Configuration, events: usize) -> Result<Drained> {
-    let ends = Ends::connect(servers.kafka.bootstrap(), TOPIC).await?;
-    let before = ends.total().await?;
+    let arrivals = Arrivals::watch(servers).await?;
     let (database_before, broker_before) = servers.cpu_seconds()?;
-    let began = Instant::now();
+    let start = Look::start();
     let mut relay = Relay::start(configuration)?;
-    let (mut arrived, mut moved) = (0, began);
-    let mut first = None;
-    while arrived < events {
-        tokio::time::sleep(pause(arrived, events, began.elapsed())).await;
-        let now = ends.total().await? - before;
-        if now > arrived {
-            (arrived, moved) = (now, Instant::now());
-            first.get_or_insert((arrived, moved));
-        }
-        relay.is_running()?;
-        ensure!(
-            moved.elapsed() < STUCK,
-            "the relay delivered {arrived} of {events} events, and none for {STUCK:?}:\n{}",
-            relay.words()
-        );
-    }
-    let seconds = began.elapsed().as_secs_f64();
-    let steady = match first {
-        Some((before, since)) if before <= events / 2 => (events - before) as f64 / since.elapsed().as_secs_f64(),
-        // Too few to tell more.
-        _ => events as f64 / seconds,
-    };
+    let first = arrivals.until(&mut relay, start, 1, STUCK).await?;
+    let last = arrivals.until(&mut relay, first, events, STUCK).await?;
+    ensure!(
+        last.records >= events,
+        "the relay delivered {} of {events} events, and none for {STUCK:?}:\n{}",
+        last.records,
+        relay.words()
+    );
     let usage = relay.usage()?;
     let (database_after, broker_after) = servers.cpu_seconds()?;
     relay.stop().await?;
-    let delivered = ends.total().await? - before;
+    let delivered = arrivals.total().await?;
     ensure!(
         delivered == events,
         "{delivered} records for {events} events, with no failure that explains it"
     );
+    // Where the first look found most of them, the rest is too few to tell more.
+    let since = if first.records <= events / 2 { first } else { start };
     Ok(Drained {
-        seconds,
-        steady,
+        seconds: last.at.duration_since(start.at).as_secs_f64(),
+        steady: since.rate(last),
         usage,
         database_cpu_seconds: database_after - database_before,
         broker_cpu_seconds: broker_after - broker_before,
@@ -97,28 +79,5 @@ impl Drained {
             let name = format!("CPU of {who} for a million events, {which}");
             figures.note(name, Unit::Seconds, seconds / millions);
         }
-    }
-}
-
-/// A quarter of the time that is probably left.
-fn pause(arrived: usize, events: usize, elapsed: Duration) -> Duration {
-    let (shortest, longest) = LOOKS;
-    if arrived == 0 {
-        return longest / 10;
-    }
-    let left = elapsed.mul_f64((events - arrived) as f64 / arrived as f64);
-    (left / 4).clamp(shortest, longest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn looks_become_frequent_near_the_end() {
-        let (shortest, longest) = LOOKS;
-        assert_eq!(pause(1, 1_000_000, Duration::from_secs(1)), longest);
-        assert_eq!(pause(900, 1_000, Duration::from_millis(900)), Duration::from_millis(25));
-        assert_eq!(pause(999_999, 1_000_000, Duration::from_secs(5)), shortest);
     }
 }

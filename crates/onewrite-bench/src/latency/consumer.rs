@@ -16,7 +16,10 @@ use tokio::task::JoinHandle;
 use super::{PATIENCE, Times};
 use crate::workload::{PARTITIONS, TOPIC};
 
-/// Digits of an event's number at the beginning of its payload.
+/// What stands before an event's number in its payload, but for a blank that a database or a program may put between, and the
+/// quotation mark.
+const FIELD: &[u8] = b"\"order\":";
+/// Digits of the number.
 const DIGITS: usize = 10;
 
 /// A consumer in a thread of its own.
@@ -49,15 +52,28 @@ impl Consumer {
     }
 }
 
-/// The payload with the event's number at its beginning.
+/// The payload with the event's number at the beginning of its order's: still JSON, and as long.
 pub fn numbered(payload: &[u8], event: usize) -> Vec<u8> {
-    let mut numbered = format!("{event:0DIGITS$}").into_bytes();
-    numbered.extend_from_slice(&payload[DIGITS..]);
+    let mut numbered = payload.to_vec();
+    let place = place(payload).expect("every payload has an order");
+    numbered[place..place + DIGITS].copy_from_slice(format!("{event:0DIGITS$}").as_bytes());
     numbered
 }
 
 fn number_of(payload: &[u8]) -> Option<usize> {
-    std::str::from_utf8(payload.get(..DIGITS)?).ok()?.parse().ok()
+    let place = place(payload)?;
+    std::str::from_utf8(payload.get(place..place + DIGITS)?)
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// Where the number begins.
+fn place(payload: &[u8]) -> Option<usize> {
+    let field = payload.windows(FIELD.len()).position(|window| window == FIELD)? + FIELD.len();
+    let value = payload.get(field..)?;
+    let number = value.iter().position(|byte| ![b' ', b'"'].contains(byte))?;
+    Some(field + number)
 }
 
 fn at_the_end(consumer: BaseConsumer) -> Result<BaseConsumer> {
@@ -105,8 +121,13 @@ mod tests {
 
     #[test]
     fn a_payload_carries_its_number() {
-        let payload = numbered(&[b'x'; 300], 42);
+        let workload = crate::workload::Workload::new();
+        let payload = numbered(workload.payload(7), 42);
         assert_eq!((payload.len(), number_of(&payload)), (300, Some(42)));
+        // As a column of the type jsonb gives it back: in another order and with blanks.
+        let value: serde_json::Value = serde_json::from_slice(&payload).expect("JSON");
+        let spaced = value.to_string().replace("\":", "\": ");
+        assert_eq!(number_of(spaced.as_bytes()), Some(42));
         assert_eq!(number_of(b"{\"order\": 1}"), None);
     }
 }

@@ -2,6 +2,7 @@
 
 mod consumer;
 pub mod most;
+pub mod table;
 mod writer;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::relay::Relay;
 use crate::servers::Servers;
 use crate::slots;
 use consumer::Consumer;
+use table::{Outbox, OutboxAtOnce, Table};
 
 /// How long an event may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -103,9 +105,26 @@ pub async fn run(
     warm_up: Duration,
     lasting: Duration,
 ) -> Result<Spans> {
+    let table: Arc<dyn Table> = match load.transaction {
+        1 => Arc::new(Outbox),
+        _ => Arc::new(OutboxAtOnce),
+    };
+    run_through(servers, database, &table, relay, load, warm_up, lasting).await
+}
+
+/// The same through any table that the relay follows.
+pub async fn run_through(
+    servers: &Servers,
+    database: &Database,
+    table: &Arc<dyn Table>,
+    relay: &Relay,
+    load: Load,
+    warm_up: Duration,
+    lasting: Duration,
+) -> Result<Spans> {
     let times = Arc::new(Times::new(load, warm_up, lasting));
     let consumer = Consumer::start(&servers.kafka.bootstrap(), times.clone()).await?;
-    writer::write(database, &times).await.context("writing events")?;
+    writer::write(database, table, &times).await.context("writing events")?;
     consumer
         .finish()
         .await

@@ -10,7 +10,8 @@ use tokio_postgres::{Client, Statement};
 
 use super::Times;
 use super::consumer::numbered;
-use crate::workload::{TOPIC, TYPE, Workload};
+use super::table::{Table, insert};
+use crate::workload::Workload;
 
 /// Transactions a second of each connection; they take them in turn. Each has eight milliseconds before it delays its next.
 const RATE_OF_EACH: usize = 125;
@@ -19,18 +20,19 @@ const RATE_OF_EACH: usize = 125;
 const WRITERS: usize = 4;
 
 /// Writes all events, in transactions that have an insert and a commit.
-pub async fn write(database: &Database, times: &Arc<Times>) -> Result<()> {
+pub async fn write(database: &Database, table: &Arc<dyn Table>, times: &Arc<Times>) -> Result<()> {
     let workload = Arc::new(Workload::new());
     let transactions = times.load.rate as usize / times.load.transaction;
     let (mut channels, mut writers) = (Vec::new(), Vec::new());
     for _ in 0..(transactions / RATE_OF_EACH).max(WRITERS) {
         let client = database.connect().await;
-        let insert = client.prepare(insert(times.load.transaction)).await?;
+        let statement = client.prepare(table.insert()).await?;
         let (channel, due) = unbounded_channel();
         channels.push(channel);
         let writer = Writer {
             client,
-            insert,
+            table: table.clone(),
+            statement,
             workload: workload.clone(),
             times: times.clone(),
         };
@@ -54,19 +56,10 @@ fn keep_time(times: &Times, channels: &[UnboundedSender<usize>]) {
     }
 }
 
-fn insert(transaction: usize) -> &'static str {
-    match transaction {
-        1 => "INSERT INTO onewrite.outbox (topic, type, key, payload) VALUES ($1, $2, $3, $4)",
-        _ => {
-            "INSERT INTO onewrite.outbox (topic, type, key, payload) \
-             SELECT $1, $2, key, payload FROM unnest($3::text[], $4::bytea[]) AS event (key, payload)"
-        }
-    }
-}
-
 struct Writer {
     client: Client,
-    insert: Statement,
+    table: Arc<dyn Table>,
+    statement: Statement,
     workload: Arc<Workload>,
     times: Arc<Times>,
 }
@@ -89,21 +82,9 @@ impl Writer {
         Ok(())
     }
 
-    async fn insert(&self, events: std::ops::Range<usize>) -> Result<u64> {
-        let keys: Vec<&str> = events.clone().map(|event| self.workload.key(event)).collect();
-        let payloads: Vec<Vec<u8>> = events
-            .map(|event| numbered(self.workload.payload(event), event))
-            .collect();
-        Ok(match self.times.load.transaction {
-            1 => {
-                let row: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&TOPIC, &TYPE, &keys[0], &payloads[0]];
-                self.client.execute(&self.insert, &row).await?
-            }
-            _ => {
-                self.client
-                    .execute(&self.insert, &[&TOPIC, &TYPE, &keys, &payloads])
-                    .await?
-            }
-        })
+    async fn insert(&self, events: std::ops::Range<usize>) -> Result<()> {
+        let payload = |event| numbered(self.workload.payload(event), event);
+        let events: Vec<_> = events.map(|event| (self.workload.key(event), payload(event))).collect();
+        insert(&self.client, &self.statement, self.table.rows(events)).await
     }
 }

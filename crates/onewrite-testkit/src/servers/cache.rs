@@ -54,9 +54,9 @@ fn create(directory: &Path) {
     });
 }
 
-/// The same rule as in `xtask/servers/fetch`. PostgreSQL refuses to run as root, and its substitute, an unprivileged
-/// user, cannot look into `/root`: there the cache is a directory that all may read.
-fn root() -> PathBuf {
+/// Where `./x` keeps what it fetches. The same rule as in `xtask/servers/fetching.sh`. PostgreSQL refuses to run as root,
+/// and its substitute, an unprivileged user, cannot look into `/root`: there the cache is a directory that all may read.
+pub fn root() -> PathBuf {
     let named = |variable| {
         std::env::var_os(variable)
             .filter(|value| !value.is_empty())
