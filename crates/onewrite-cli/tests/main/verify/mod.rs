@@ -13,16 +13,22 @@ use crate::program::Program;
 /// A short load with one fault of each kind: by the number of events, so that a busy machine takes longer and does no less.
 const SHORT: &[&str] = &["verify", "--events", "2000", "--rate", "400", "--keys", "20", "--json"];
 
-/// The program over a migrated database and one sink.
+/// The program over a migrated database of a shared server, and one sink.
 async fn over_postgres(feed: &str, sink: &str) -> (Database, Program) {
     let database = Postgres::shared(17).await.database().await;
+    let program = over(&database, feed, sink);
+    (database, program)
+}
+
+/// The program over a database, which it migrates, and one sink.
+fn over(database: &Database, feed: &str, sink: &str) -> Program {
     let program = Program::with(&format!(
         "name = \"shop\"\n[source]\ntype = \"postgres\"\nurl = \"{}\"\nfeed = \"{feed}\"\n[sinks.events]\n{sink}\n\
          [[routes]]\nname = \"all\"\nsink = \"events\"\n",
         database.url
     ));
     program.json(&["migrate", "--json"]);
-    (database, program)
+    program
 }
 
 /// Runs verify, which must find that all holds, and returns its only run.

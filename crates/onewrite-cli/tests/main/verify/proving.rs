@@ -2,18 +2,23 @@
 
 use std::fs;
 
-use onewrite_testkit::servers::{Artemis, ArtemisSettings, ElasticMq, Kafka, Mosquitto, Nats, RabbitMq, Redis};
+use onewrite_testkit::servers::{
+    Artemis, ArtemisSettings, ElasticMq, Kafka, Mosquitto, Nats, Postgres, RabbitMq, Redis,
+};
 use onewrite_testkit::wait::until_blocking;
 use serde_json::{Value, json};
 
-use super::{SHORT, faults, over_postgres, proves};
+use super::{SHORT, faults, over, over_postgres, proves};
 use crate::shop::Shop;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_to_kafka_over_the_log_through_all_faults() {
     let kafka = Kafka::shared().await;
     let sink = format!("type = \"kafka\"\nbrokers = [\"{}\"]", kafka.bootstrap());
-    let (database, program) = over_postgres("wal", &sink).await;
+    // A server of its own: on a shared one the transactions of other tests may keep the slot waiting, and it polls meanwhile.
+    let server = Postgres::start(17, &[]).await;
+    let database = server.database().await;
+    let program = over(&database, "wal", &sink);
     let run = proves(&program, SHORT);
     // After the kill it polls until the server has seen that the slot is free.
     assert_eq!((&run["feeds"][0], faults(&run)), (&json!("wal"), (1, 1)));
