@@ -183,17 +183,20 @@ fn one(text: &str, plain: Scheme, encrypted: Scheme) -> Result<(&'static str, En
     }
 }
 
+#[cfg(any(test, fuzzing))]
+const PLAIN: Scheme = Scheme {
+    name: "redis",
+    port: 6379,
+};
+#[cfg(any(test, fuzzing))]
+const ENCRYPTED: Scheme = Scheme {
+    name: "rediss",
+    port: 6379,
+};
+
 /// Any text is an address that reads the same when it is written, or an error without the password that the text may hold.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
-    const PLAIN: Scheme = Scheme {
-        name: "redis",
-        port: 6379,
-    };
-    const ENCRYPTED: Scheme = Scheme {
-        name: "rediss",
-        port: 6379,
-    };
     let text = String::from_utf8_lossy(bytes);
     match one(&text, PLAIN, ENCRYPTED) {
         Ok((scheme, endpoint)) => {
@@ -210,15 +213,6 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const PLAIN: Scheme = Scheme {
-        name: "redis",
-        port: 6379,
-    };
-    const ENCRYPTED: Scheme = Scheme {
-        name: "rediss",
-        port: 6379,
-    };
 
     fn shown(text: &str) -> Result<String, String> {
         one(text, PLAIN, ENCRYPTED).map(|(scheme, endpoint)| format!("{scheme} {endpoint}"))

@@ -68,9 +68,8 @@ impl Redeliveries {
         for (at, (item, mut sourced)) in found.into_iter().enumerate() {
             sourced.position = Position::new(self.generation, at as u64);
             self.out.insert(sourced.position, item);
-            match item {
-                Item::Aside(id) => self.aside.handed_out(id),
-                Item::Replayed { request, sequence } => self.replays.runs.handed_out(request, sequence),
+            if let Item::Replayed { request, sequence } = item {
+                self.replays.runs.handed_out(request, sequence);
             }
             events.push(sourced);
         }
@@ -115,7 +114,12 @@ impl Redeliveries {
 #[async_trait]
 impl Source for Redeliveries {
     async fn next_batch(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
-        let mut found = self.aside.read(&self.session, limit).await?;
+        let out = self.out.values().filter_map(|item| match item {
+            Item::Aside(id) => Some(*id),
+            Item::Replayed { .. } => None,
+        });
+        let out: Vec<i64> = out.collect();
+        let mut found = self.aside.read(&self.session, &out, limit).await?;
         let mut look = None;
         if found.is_empty() {
             (found, look) = self.replays.read(&self.session, limit).await?;
@@ -152,11 +156,8 @@ impl Source for Redeliveries {
         }
         self.record(&delivered).await?;
         self.replays.runs.recorded();
-        for (position, item) in settled {
+        for (position, _) in settled {
             self.out.remove(&position);
-            if let Item::Aside(id) = item {
-                self.aside.forget(id);
-            }
         }
         Ok(())
     }
@@ -182,9 +183,8 @@ impl Source for Redeliveries {
             parking::park(&self.session, &self.route, &anew, sequence).await?;
         }
         // They stay, and their turns come again as soon as those of the others of their keys.
-        for (id, parking) in again {
+        for (_, parking) in again {
             self.out.remove(&parking.position);
-            self.aside.forget(id);
         }
         Ok(())
     }

@@ -1,7 +1,5 @@
 //! Reading events that are set aside and may be delivered again.
 
-use std::collections::HashSet;
-
 use onewrite_core::routing::{Share, UNROUTED};
 use onewrite_core::{BatchLimit, Position, Sourced, StoreError};
 use tokio_postgres::types::Type;
@@ -25,8 +23,6 @@ pub(super) struct Aside {
     relay: String,
     route: String,
     decoder: Decoder,
-    /// Handed out and not settled: never handed out twice at a time.
-    out: HashSet<i64>,
 }
 
 impl Aside {
@@ -40,14 +36,17 @@ impl Aside {
             relay: share.relay.clone(),
             route: share.route.clone(),
             decoder: Decoder::default(),
-            out: HashSet::new(),
         }
     }
 
-    /// What may be delivered again, lowest sequence first.
-    pub async fn read(&mut self, session: &Session, limit: BatchLimit) -> Result<Vec<(Item, Sourced)>, StoreError> {
+    /// What may be delivered again, lowest sequence first, but for the rows that are out.
+    pub async fn read(
+        &mut self,
+        session: &Session,
+        out: &[i64],
+        limit: BatchLimit,
+    ) -> Result<Vec<(Item, Sourced)>, StoreError> {
         let (events, bytes) = limits(limit);
-        let out: Vec<i64> = self.out.iter().copied().collect();
         let mut parameters: Parameters<'_> = vec![
             (&events, Type::INT8),
             (&bytes, Type::INT8),
@@ -72,14 +71,6 @@ impl Aside {
             found.push((Item::Aside(row.get(0)), event));
         }
         Ok(found)
-    }
-
-    pub fn handed_out(&mut self, id: i64) {
-        self.out.insert(id);
-    }
-
-    pub fn forget(&mut self, id: i64) {
-        self.out.remove(&id);
     }
 }
 
