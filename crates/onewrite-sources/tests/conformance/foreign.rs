@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use onewrite::Event;
 use onewrite_core::error::BoxError;
 use onewrite_testkit::conformance::source::{PlainRow, SourceHarness, Subject, Transaction, Writers};
-use onewrite_testkit::servers::{Database, Postgres};
+use onewrite_testkit::servers::Database;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error};
 
+use super::databases::Databases;
 use super::writing::{Request, Writing};
 use super::{conforms, open_with};
 use crate::tables::options;
@@ -106,17 +107,15 @@ const COLUMNS: &[(&str, &str)] = &[
 ];
 
 struct ForeignHarness {
-    server: Postgres,
+    databases: Databases,
     kind: Kind,
-    last: Option<Database>,
 }
 
 impl ForeignHarness {
     async fn new(version: u32, kind: Kind) -> Self {
         Self {
-            server: Postgres::shared(version).await,
+            databases: Databases::new(version).await,
             kind,
-            last: None,
         }
     }
 }
@@ -127,12 +126,12 @@ impl SourceHarness for ForeignHarness {
         format!(
             "a table whose rows are {} on PostgreSQL {}",
             self.kind.name,
-            self.server.version()
+            self.databases.version()
         )
     }
 
     fn seed(&self) -> u64 {
-        u64::from(self.server.version()) * 1_000 + self.kind.name.len() as u64 * 100
+        u64::from(self.databases.version()) * 1_000 + self.kind.name.len() as u64 * 100
     }
 
     fn replays(&self) -> bool {
@@ -144,11 +143,7 @@ impl SourceHarness for ForeignHarness {
     }
 
     async fn fresh(&mut self) -> Result<Subject, BoxError> {
-        if let Some(last) = self.last.take() {
-            self.server.drop_slots_of(&last).await;
-        }
-        let database = self.server.database().await;
-        self.last = Some(database.clone());
+        let database = self.databases.fresh().await;
         let texts = [
             &[
                 ("url", database.url.as_str()),
@@ -169,6 +164,10 @@ impl SourceHarness for ForeignHarness {
                 idle: Arc::default(),
             }),
         })
+    }
+
+    async fn end(&mut self) {
+        self.databases.end().await;
     }
 }
 

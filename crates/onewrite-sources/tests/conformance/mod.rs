@@ -1,5 +1,6 @@
 //! The suite that every source must pass, on every database.
 
+mod databases;
 mod foreign;
 mod postgres;
 mod sqlite;

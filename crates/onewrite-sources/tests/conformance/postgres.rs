@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use onewrite::postgres::append_all;
 use onewrite_core::error::BoxError;
 use onewrite_testkit::conformance::source::{PlainRow, SourceHarness, Subject, Transaction, Writers};
-use onewrite_testkit::servers::{Database, Postgres};
+use onewrite_testkit::servers::Database;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_postgres::Client;
 
+use super::databases::Databases;
 use super::writing::{Request, Writing};
 use super::{conforms, open};
 
@@ -41,18 +42,15 @@ conforming! {
 }
 
 struct PostgresHarness {
-    server: Postgres,
+    databases: Databases,
     feed: &'static str,
-    /// The database of the last case, whose slots nobody needs any more.
-    last: Option<Database>,
 }
 
 impl PostgresHarness {
     async fn new(version: u32, feed: &'static str) -> Self {
         Self {
-            server: Postgres::shared(version).await,
+            databases: Databases::new(version).await,
             feed,
-            last: None,
         }
     }
 }
@@ -62,21 +60,17 @@ impl SourceHarness for PostgresHarness {
     fn name(&self) -> String {
         format!(
             "the source postgres on PostgreSQL {} by {}",
-            self.server.version(),
+            self.databases.version(),
             self.feed
         )
     }
 
     fn seed(&self) -> u64 {
-        u64::from(self.server.version()) * 1_000 + self.feed.len() as u64
+        u64::from(self.databases.version()) * 1_000 + self.feed.len() as u64
     }
 
     async fn fresh(&mut self) -> Result<Subject, BoxError> {
-        if let Some(last) = self.last.take() {
-            self.server.drop_slots_of(&last).await;
-        }
-        let database = self.server.database().await;
-        self.last = Some(database.clone());
+        let database = self.databases.fresh().await;
         let opened = open("postgres", &[("url", &database.url), ("feed", self.feed)]).await?;
         Ok(Subject {
             outbox: opened.outbox,
@@ -86,6 +80,10 @@ impl SourceHarness for PostgresHarness {
                 idle: Arc::default(),
             }),
         })
+    }
+
+    async fn end(&mut self) {
+        self.databases.end().await;
     }
 }
 

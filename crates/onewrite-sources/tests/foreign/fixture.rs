@@ -110,12 +110,12 @@ impl Foreign {
         row.get(0)
     }
 
-    /// Frees the slot: a server has room for few.
+    /// Drops the database with its slot.
     pub async fn end(self) {
         let Self { fixture, server, .. } = self;
         let database = fixture.database.clone();
         drop(fixture);
-        server.drop_slots_of(&database).await;
+        server.drop_database(&database).await;
     }
 }
 

@@ -167,7 +167,7 @@ async fn groups_share_the_log(version: u32, publications: bool) {
     }
     assert_eq!(process.look().await, Vec::<String>::new());
     process.end().await;
-    server.drop_slots_of(&database).await;
+    server.drop_database(&database).await;
 }
 
 #[tokio::test]

@@ -11,6 +11,9 @@ use super::database::{self, Database};
 use super::postgres_process::{Server, write_private};
 use crate::wait;
 
+/// It goes with its tests, whose many databases would otherwise wait for the disk and keep a gigabyte of old log per version.
+const SHARED: &[(&str, &str)] = &[("fsync", "off"), ("min_wal_size", "32MB"), ("max_wal_size", "128MB")];
+
 /// A PostgreSQL server of the test's own, with `wal_level = logical`. Clones are the same server; it ends with the last.
 ///
 /// The superuser `postgres` and every other role come in without a password, except members of the role
@@ -61,7 +64,7 @@ impl Postgres {
             .expect("a major version from 14 to 18");
         let start = async || Self {
             shared: true,
-            ..Self::start(version, &[]).await
+            ..Self::start(version, SHARED).await
         };
         SERVERS[place].get_or_init(start).await.clone()
     }

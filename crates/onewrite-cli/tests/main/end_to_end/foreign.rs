@@ -117,7 +117,7 @@ impl Run {
             ..Found::default()
         });
         assert!(verdict.holds(), "{verdict}");
-        self.server.drop_slots_of(&self.database).await;
+        self.server.drop_database(&self.database).await;
         records
     }
 

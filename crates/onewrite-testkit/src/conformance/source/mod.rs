@@ -33,6 +33,9 @@ pub trait SourceHarness: Send {
     /// A fresh outbox with the newest schema.
     async fn fresh(&mut self) -> Result<Subject, BoxError>;
 
+    /// Gives back what the last subject used; nothing is asked of it any more.
+    async fn end(&mut self) {}
+
     /// Whether two transactions can have written at the same time. A database that lets in one writer after the other declares
     /// it here; the cases of overlapping transactions are empty for it.
     fn writers_overlap(&self) -> bool {
@@ -154,7 +157,9 @@ const CASES: &[Case<dyn SourceHarness>] = cases![
 /// # Errors
 /// The cases that failed, each with what is required and what was seen.
 pub async fn check(harness: &mut (dyn SourceHarness + 'static)) -> Result<(), Broken> {
-    run(harness.name(), harness, CASES, CASE_TIMEOUT).await
+    let result = run(harness.name(), harness, CASES, CASE_TIMEOUT).await;
+    harness.end().await;
+    result
 }
 
 /// The names of all cases.
