@@ -1,6 +1,6 @@
 //! Outboxes that are not Onewrite's own, the whole way to Kafka, with the relay killed at random moments.
 
-use crate::end_to_end::foreign::{Outbox, Run};
+use crate::end_to_end::foreign::{Outbox, Run, records_of};
 
 const DEBEZIUM: &str = "contract = \"debezium\"\ntable = \"public.outbox\"\n\
     [source.router]\n\"table.fields.additional.placement\" = \"type:header:eventType\"\n\
@@ -23,7 +23,7 @@ async fn debeziums_rows_that_stay_come_over_the_log() {
         create: TABLE.to_owned(),
         write: vec![INSERT.to_owned()],
     };
-    let records = Run::new(outbox).await.carry_through().await;
+    let records = records_of(outbox).await;
     check_debezium(&records);
 }
 
@@ -35,7 +35,7 @@ async fn debeziums_rows_that_vanish_in_their_transaction_come_over_the_log() {
         create: TABLE.to_owned(),
         write: vec![INSERT.to_owned(), "DELETE FROM outbox WHERE id = 'ID'".to_owned()],
     };
-    let records = Run::new(outbox).await.carry_through().await;
+    let records = records_of(outbox).await;
     check_debezium(&records);
 }
 
@@ -48,15 +48,12 @@ async fn debeziums_rows_that_stay_can_be_polled_and_deleted() {
         write: vec![INSERT.to_owned()],
     };
     let run = Run::new(outbox).await;
-    let database = run.database().clone();
     let records = run.carry_through().await;
     check_debezium(&records);
-    let left = database
-        .connect()
-        .await
-        .query_one("SELECT count(*) FROM outbox", &[])
-        .await;
+    let client = run.database().connect().await;
+    let left = client.query_one("SELECT count(*) FROM outbox", &[]).await;
     assert_eq!(left.expect("a count").get::<_, i64>(0), 0);
+    run.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +68,7 @@ async fn debeziums_messages_come_without_any_table() {
         create: "SELECT 1".to_owned(),
         write: vec![format!("SELECT pg_logical_emit_message(true, 'outbox', '{content}')")],
     };
-    let records = Run::new(outbox).await.carry_through().await;
+    let records = records_of(outbox).await;
     check_debezium(&records);
 }
 
@@ -87,7 +84,7 @@ async fn rows_of_any_table_are_polled_and_marked() {
             .to_owned(),
         write: vec!["INSERT INTO \"Out.box\" (id, key, body) VALUES ('ID', 'KEY', '{\"number\": NUMBER}')".to_owned()],
     };
-    let records = Run::new(outbox).await.carry_through().await;
+    let records = records_of(outbox).await;
     let record = &records[0];
     assert_eq!(record.header("content-type"), Some("application/json"));
     assert_eq!(record.header("onewrite-topic"), Some("contracts.marked"));

@@ -36,6 +36,14 @@ pub struct Run {
     program: Program,
 }
 
+/// What arrives of an outbox.
+pub async fn records_of(outbox: Outbox) -> Vec<Record> {
+    let run = Run::new(outbox).await;
+    let records = run.carry_through().await;
+    run.end().await;
+    records
+}
+
 impl Run {
     /// Makes the tables, the topic and the configuration.
     pub async fn new(outbox: Outbox) -> Self {
@@ -80,7 +88,7 @@ impl Run {
     }
 
     /// Writes and relays until everything has arrived, and returns the topic.
-    pub async fn carry_through(self) -> Vec<Record> {
+    pub async fn carry_through(&self) -> Vec<Record> {
         let mut relay = self.start();
         // The slot is there before anything is written: what comes before the first start is not delivered.
         let client = self.database.connect().await;
@@ -117,8 +125,12 @@ impl Run {
             ..Found::default()
         });
         assert!(verdict.holds(), "{verdict}");
-        self.server.drop_database(&self.database).await;
         records
+    }
+
+    /// Drops the database with its slot.
+    pub async fn end(self) {
+        self.server.drop_database(&self.database).await;
     }
 
     fn start(&self) -> Child {
