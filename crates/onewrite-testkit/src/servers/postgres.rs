@@ -11,8 +11,8 @@ use super::database::{self, Database};
 use super::postgres_process::{Server, write_private};
 use crate::wait;
 
-/// It goes with its tests, whose many databases would otherwise wait for the disk and keep a gigabyte of old log per version.
-const SHARED: &[(&str, &str)] = &[("fsync", "off"), ("min_wal_size", "32MB"), ("max_wal_size", "128MB")];
+/// Many databases come and go on it; of the log that they write, a gigabyte would be kept for each version.
+const SHARED: &[(&str, &str)] = &[("min_wal_size", "32MB"), ("max_wal_size", "128MB")];
 
 /// A PostgreSQL server of the test's own, with `wal_level = logical`. Clones are the same server; it ends with the last.
 ///
