@@ -139,6 +139,8 @@ impl Campaign {
             ));
         }
         self.tend_until(began + window.length).await;
+        // An operator resumes by the program, which reaches the database only when nothing is wrong with that any more.
+        struck.sort_by_key(|(record, _)| record.fault == Fault::OperatorPauses);
         for (record, over) in &mut struck {
             if record.not_struck.is_none() {
                 record.complaint = self
