@@ -131,14 +131,14 @@ impl Campaign {
         let started = self.timeline.now();
         let mut struck = Vec::new();
         for (at, fault) in &window.faults {
-            self.tend_until(began + *at).await;
+            tend_until(&mut self.world, began + *at).await;
             let result = self.nemesis.begin(*fault, &mut self.world, &self.writers).await;
             struck.push((
                 FaultReport::new(*fault, number, result.as_ref().err()),
                 self.timeline.now(),
             ));
         }
-        self.tend_until(began + window.length).await;
+        tend_until(&mut self.world, began + window.length).await;
         // An operator resumes by the program, which reaches the database only when nothing is wrong with that any more.
         struck.sort_by_key(|(record, _)| record.fault == Fault::OperatorPauses);
         for (record, over) in &mut struck {
@@ -167,18 +167,6 @@ impl Campaign {
         self.enter(number, window, struck, takeover, drained, &balance)
     }
 
-    /// Looks after the relays until then.
-    async fn tend_until(&mut self, moment: Instant) {
-        let mut looks = tokio::time::interval(Duration::from_millis(100));
-        loop {
-            looks.tick().await;
-            self.world.tend();
-            if Instant::now() >= moment {
-                return;
-            }
-        }
-    }
-
     /// Waits until the rate is back after each fault, and writes down when it was.
     async fn recover(&mut self, struck: &mut [(FaultReport, f64)]) {
         let Some(rate) = median(self.calm.clone()) else { return };
@@ -190,7 +178,7 @@ impl Campaign {
             record.alone = alone;
             *over = last;
             while record.recovery.is_none() && Instant::now() < deadline {
-                self.tend_until(Instant::now() + Duration::from_millis(250)).await;
+                tend_until(&mut self.world, Instant::now() + Duration::from_millis(250)).await;
                 record.recovery = self.timeline.recovered(*over, rate);
             }
         }
@@ -199,19 +187,13 @@ impl Campaign {
     /// Lets the writers rest, and waits until everything is settled; how many seconds that took.
     async fn drain(&mut self) -> Option<f64> {
         self.writers.hold().await;
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE {
-            if self.world.open().await == Some(0) {
-                return Some(began.elapsed().as_secs_f64());
+        match rest(&mut self.world).await {
+            Ok(seconds) => Some(seconds),
+            Err(words) => {
+                self.report.stuck = Some(words);
+                None
             }
-            self.tend_until(Instant::now() + Duration::from_millis(100)).await;
         }
-        let left = self.world.open().await;
-        self.report.stuck = Some(format!(
-            "I5: {PATIENCE:?} after everything was healed, open are still {left:?} events; the relays say: {}",
-            self.world.last_words()
-        ));
-        None
     }
 
     /// What a person on call does about parked events: tries them again where the cause is mended, else gives the first up and
@@ -300,6 +282,10 @@ impl Campaign {
                 self.report.complaints.push(words);
             }
         }
+        // Each writer has written once more before it ended.
+        if let Err(words) = rest(&mut self.world).await {
+            self.report.stuck.get_or_insert(words);
+        }
         let deliveries = self.world.broker.delivered(TOPIC).await;
         let mut parked = judge::parked(&self.world.database).await;
         parked.extend(&self.given_up);
@@ -311,7 +297,15 @@ impl Campaign {
             parked,
             effects: Some(effects),
         };
-        self.report.verdict = Some(judge::judge(&self.world.database, &rolled_back, &found).await);
+        let verdict = judge::judge(&self.world.database, &rolled_back, &found).await;
+        if verdict.lost.count > 0 {
+            let arrived = found.deliveries.iter().chain(&found.parked).copied().collect();
+            let committed: Vec<i64> = self.report.windows.iter().map(|window| window.committed).collect();
+            let lost = judge::lost_by_window(&self.world.database, &arrived, &committed).await;
+            let words = |(window, count)| format!("of window {window} {count} events are lost");
+            self.report.complaints.extend(lost.into_iter().map(words));
+        }
+        self.report.verdict = Some(verdict);
         self.report.latency = latency(&self.world, &self.calm_times).await;
         self.report.rate = median(self.calm);
         self.report.sizes = self.timeline.sizes();
@@ -319,6 +313,34 @@ impl Campaign {
         self.report.resident = self.world.resident;
         self.report.ended = self.world.ended;
         self.report
+    }
+}
+
+/// Waits until nothing is unsettled, and tells how many seconds that took.
+async fn rest(world: &mut World) -> Result<f64, String> {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        if world.open().await == Some(0) {
+            return Ok(began.elapsed().as_secs_f64());
+        }
+        tend_until(world, Instant::now() + Duration::from_millis(100)).await;
+    }
+    let left = world.open().await;
+    Err(format!(
+        "I5: {PATIENCE:?} after everything was healed, open are still {left:?} events; the relays say: {}",
+        world.last_words()
+    ))
+}
+
+/// Looks after the relays until then.
+async fn tend_until(world: &mut World, moment: Instant) {
+    let mut looks = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        looks.tick().await;
+        world.tend();
+        if Instant::now() >= moment {
+            return;
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The checker's word on a run.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Instant;
 
 use onewrite_core::promise::{Found, Ledger, Verdict};
@@ -26,6 +26,24 @@ pub async fn judge(database: &Database, rolled_back: &[Uuid], found: &Found) -> 
     }
     rolled_back.iter().for_each(|id| ledger.rolled_back(*id));
     ledger.judge(found)
+}
+
+/// In which windows the committed events were written that arrived nowhere, and how many of each; `committed` is how many there were
+/// at the end of each window.
+///
+/// # Panics
+/// When the database does not answer.
+pub async fn lost_by_window(database: &Database, arrived: &HashSet<Uuid>, committed: &[i64]) -> BTreeMap<usize, u64> {
+    const IDS: &str = "SELECT event_id::text FROM ledger ORDER BY written_at";
+    let rows = database.connect().await.query(IDS, &[]).await;
+    let mut lost = BTreeMap::new();
+    for (place, row) in (0..).zip(rows.expect("the ledger")) {
+        if !arrived.contains(&id(row.get(0))) {
+            let window = committed.partition_point(|so_far| *so_far <= place);
+            *lost.entry(window).or_default() += 1;
+        }
+    }
+    lost
 }
 
 /// The ids that are parked.
