@@ -282,9 +282,9 @@ impl Campaign {
                 self.report.complaints.push(words);
             }
         }
-        // Each writer has written once more before it ended.
-        if let Err(words) = rest(&mut self.world).await {
-            self.report.stuck.get_or_insert(words);
+        // Each writer has written once more before it ended. What is stuck already has been waited for.
+        if self.report.stuck.is_none() {
+            self.report.stuck = rest(&mut self.world).await.err();
         }
         let deliveries = self.world.broker.delivered(TOPIC).await;
         let mut parked = judge::parked(&self.world.database).await;
@@ -302,7 +302,10 @@ impl Campaign {
             let arrived = found.deliveries.iter().chain(&found.parked).copied().collect();
             let committed: Vec<i64> = self.report.windows.iter().map(|window| window.committed).collect();
             let lost = judge::lost_by_window(&self.world.database, &arrived, &committed).await;
-            let words = |(window, count)| format!("of window {window} {count} events are lost");
+            let words = |(window, count)| match window == committed.len() {
+                true => format!("of what was written after the last window {count} events are lost"),
+                false => format!("of window {window} {count} events are lost"),
+            };
             self.report.complaints.extend(lost.into_iter().map(words));
         }
         self.report.verdict = Some(verdict);
