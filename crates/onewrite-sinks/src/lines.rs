@@ -10,9 +10,6 @@ pub struct ByKey {
     first: Vec<Option<usize>>,
     /// For each event the next one of its line.
     next: Vec<Option<usize>>,
-    /// For each event its line.
-    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "the Redis sink alone asks"))]
-    line_of: Vec<usize>,
 }
 
 impl ByKey {
@@ -21,7 +18,6 @@ impl ByKey {
         let mut first = Vec::with_capacity(batch.len());
         let mut last: Vec<usize> = Vec::with_capacity(batch.len());
         let mut next = vec![None; batch.len()];
-        let mut line_of = Vec::with_capacity(batch.len());
         let mut by_key: HashMap<&str, usize> = HashMap::with_capacity(batch.len());
         for (index, event) in batch.iter().enumerate() {
             let new = first.len();
@@ -35,20 +31,13 @@ impl ByKey {
             } else {
                 next[std::mem::replace(&mut last[line], index)] = Some(index);
             }
-            line_of.push(line);
         }
-        Self { first, next, line_of }
+        Self { first, next }
     }
 
     /// How many lines there are; they are numbered from 0.
     pub fn lines(&self) -> usize {
         self.first.len()
-    }
-
-    /// The line of an event.
-    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "the Redis sink alone asks"))]
-    pub fn line_of(&self, event: usize) -> usize {
-        self.line_of[event]
     }
 
     /// The event that [`take_first`](Self::take_first) would take.

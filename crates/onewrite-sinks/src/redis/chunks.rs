@@ -15,6 +15,8 @@ use crate::lines::ByKey;
 pub(super) struct Work<'a> {
     batch: &'a [Event],
     by_key: ByKey,
+    /// For each event that was taken its line.
+    line_of: Vec<usize>,
     streams: Vec<Stream<'a>>,
     /// For each event its stream, or why there is none.
     address: Vec<Result<usize, SinkError>>,
@@ -76,6 +78,7 @@ impl<'a> Work<'a> {
         let mut work = Self {
             batch,
             by_key: ByKey::new(batch),
+            line_of: vec![0; batch.len()],
             address: address.collect(),
             streams,
             turn: VecDeque::new(),
@@ -139,6 +142,7 @@ impl<'a> Work<'a> {
                 return false;
             }
             self.by_key.take_first(line);
+            self.line_of[event] = line;
             chunk.events.push(event);
             if long {
                 chunk.long = true;
@@ -154,12 +158,12 @@ impl<'a> Work<'a> {
         kept.retain(|event| refused.binary_search(event).is_err());
         let mut stopped = Vec::new();
         refused.retain(|event| {
-            let line = self.by_key.line_of(*event);
+            let line = self.line_of[*event];
             let first = !stopped.contains(&line);
             stopped.extend(first.then_some(line));
             first
         });
-        let mut lines: Vec<_> = kept.iter().map(|event| self.by_key.line_of(*event)).collect();
+        let mut lines: Vec<_> = kept.iter().map(|event| self.line_of[*event]).collect();
         lines.sort_unstable();
         lines.dedup();
         lines.retain(|line| !stopped.contains(line));
