@@ -146,3 +146,16 @@ async fn the_next_holder_of_the_lease_takes_the_slot_over() {
     let slots = "SELECT 1 / (2 - count(*)) FROM pg_replication_slots WHERE database = current_database()";
     sql(&second.database, slots).await;
 }
+
+/// The next holder polls, and the last one has not let go of its slot: that would keep the server's log for ever.
+#[tokio::test]
+async fn a_slot_that_is_still_read_goes_when_the_relay_polls_from_now_on() {
+    let server = Postgres::start(16, &[]).await;
+    let (mut first, _) = following(&server, "wal").await;
+    first.expire().await;
+    let mut second = Relay::of(first.database.clone(), "poll", everything());
+    second.append(&["4"]).await;
+    second.expect(&["4"]).await;
+    let slots = "SELECT 1 / (1 - count(*)) FROM pg_replication_slots WHERE database = current_database()";
+    sql(&second.database, slots).await;
+}

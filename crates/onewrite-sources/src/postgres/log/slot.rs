@@ -175,14 +175,6 @@ pub(crate) async fn discard(client: &Client, slot: &str) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Removes the slot if it is there and nobody reads it, so that it holds no log back; tells whether it was there.
-pub(crate) async fn remove(client: &Client, slot: &str) -> Result<bool, StoreError> {
-    match State::of(client, slot).await? {
-        Some(State { active_pid: None, .. }) => drop_slot(client, slot).await.map(|()| true),
-        _ => Ok(false),
-    }
-}
-
 struct State {
     active_pid: Option<i32>,
     /// Why the server gave it up.
@@ -302,7 +294,8 @@ async fn waiting(client: &Client, slot: &str) -> Result<StoreError, StoreError> 
     Ok(StoreError::new(StoreFailure::Unavailable, words))
 }
 
-async fn drop_slot(client: &Client, slot: &str) -> Result<(), StoreError> {
+/// Drops the slot if it is there. Only for one that nobody reads.
+pub(crate) async fn drop_slot(client: &Client, slot: &str) -> Result<(), StoreError> {
     const DROP: &str = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
     let dropped: Result<u64, Error> = client.execute_typed(DROP, &[(&slot, Type::TEXT)]).await;
     dropped.map(drop).map_err(|error| failed("dropping the slot", error))

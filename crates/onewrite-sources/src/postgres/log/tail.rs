@@ -212,16 +212,11 @@ pub(crate) async fn record(session: &Session, feed: &str, reason: &str, slot: Op
 
 /// Drops the slot that the relay had, so that it holds no log back, and writes down that it polls.
 pub(crate) async fn stop_following(session: &Session, reason: &str) -> Result<(), StoreError> {
-    const SLOT: &str = "UPDATE onewrite.relay SET slot = NULL \
-                        FROM (SELECT slot FROM onewrite.relay WHERE name = $1 AND epoch = $2) AS before \
-                        WHERE name = $1 AND epoch = $2 RETURNING before.slot";
+    const SLOT: &str = "SELECT slot FROM onewrite.relay WHERE name = $1 AND epoch = $2 AND slot IS NOT NULL";
     let lease = session.lease();
     let parameters: Parameters<'_> = vec![(&lease.relay, Type::TEXT), (&lease.epoch, Type::INT8)];
-    let rows = session.query("looking for a slot", SLOT, &parameters).await?;
-    if let Some(name) = rows.first().and_then(|row| row.get::<_, Option<&str>>(0))
-        && slot::remove(session.client(), name).await?
-    {
-        tracing::info!(relay = %lease.relay, slot = name, "the slot is dropped, since the relay polls now");
+    for row in session.query("looking for a slot", SLOT, &parameters).await? {
+        drop_and_forget(session, row.get(0), "the relay polls now").await?;
     }
     record(session, "poll", reason, None).await
 }
@@ -241,28 +236,31 @@ async fn drop_other(session: &Session, name: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Drops the slots of groups that the present layout has not, so that they hold no log back. One that cannot be dropped stays
-/// written down, and an alarm tells of it.
+/// Drops the slots of groups that the present layout has not, so that they hold no log back.
 pub(crate) async fn drop_left_over(session: &Session) -> Result<(), StoreError> {
     const LEFT_OVER: &str =
         "SELECT slot FROM onewrite.relay WHERE name = $1 AND lane_group >= lane_groups AND slot IS NOT NULL";
+    let of_relay: Parameters<'_> = vec![(&session.lease().relay, Type::TEXT)];
+    let doing = "looking for slots that are left over";
+    for row in session.query(doing, LEFT_OVER, &of_relay).await? {
+        drop_and_forget(session, row.get(0), "its group is no more").await?;
+    }
+    Ok(())
+}
+
+/// Drops a slot of the relay, also from under a process of the server that still reads it for a holder that is gone. One that cannot
+/// be dropped stays written down, and an alarm tells of it.
+async fn drop_and_forget(session: &Session, slot: &str, why: &str) -> Result<(), StoreError> {
     const FORGET: &str =
         "UPDATE onewrite.relay SET slot = NULL, feed = NULL, feed_reason = NULL WHERE name = $1 AND slot = $2";
     let relay = &session.lease().relay;
-    let of_relay: Parameters<'_> = vec![(relay, Type::TEXT)];
-    for row in session
-        .query("looking for slots that are left over", LEFT_OVER, &of_relay)
-        .await?
-    {
-        let name: &str = row.get(0);
-        if let Err(error) = slot::discard(session.client(), name).await {
-            tracing::warn!(relay = %relay, slot = name, error = %chain(&error), "a slot whose group is no more cannot be dropped");
-            continue;
-        }
-        let parameters: Parameters<'_> = vec![(relay, Type::TEXT), (&name, Type::TEXT)];
-        session.query("noting that a slot is gone", FORGET, &parameters).await?;
-        tracing::info!(relay = %relay, slot = name, "the slot is dropped, since its group is no more");
+    if let Err(error) = slot::discard(session.client(), slot).await {
+        tracing::warn!(relay = %relay, slot, error = %chain(&error), "a slot cannot be dropped, though {why}");
+        return Ok(());
     }
+    let parameters: Parameters<'_> = vec![(relay, Type::TEXT), (&slot, Type::TEXT)];
+    session.query("noting that a slot is gone", FORGET, &parameters).await?;
+    tracing::info!(relay = %relay, slot, "the slot is dropped, since {why}");
     Ok(())
 }
 

@@ -70,7 +70,7 @@ impl Log {
             }
             found => {
                 if found.is_some() {
-                    slot::remove(client, &self.slot).await?;
+                    slot::drop_slot(client, &self.slot).await?;
                 }
                 slot::create(client, &self.slot).await?;
                 true
