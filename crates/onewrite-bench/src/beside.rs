@@ -37,6 +37,7 @@ const LATENCY_GOAL: Goal = Goal::at_most(1.05);
 
 /// Of each feed: the route alone and beside the other, in turn.
 pub async fn measure(servers: &Servers, plan: &Plan, figures: &mut Figures) -> Result<()> {
+    servers.warm_up(plan).await?;
     let workload = Workload::new();
     let mut outboxes = Vec::new();
     for word in WORDS {

@@ -27,6 +27,8 @@ pub struct Plan {
     pub events: usize,
     /// Repetitions.
     pub runs: usize,
+    /// How long the broker is warmed up before the first latency.
+    pub broker_warm_up: Duration,
     /// How long the load of a latency lasts before it counts.
     pub warm_up: Duration,
     /// How long the latency is measured in each run.
@@ -76,6 +78,7 @@ impl Plan {
             feeds: amounts.feeds.clone(),
             events,
             runs: amounts.runs.unwrap_or(pick(3, 1)),
+            broker_warm_up: milliseconds(60_000, 1_000),
             warm_up: milliseconds(5_000, 500),
             latency: milliseconds(30_000, 1_500),
             step: milliseconds(10_000, 1_000),

@@ -9,9 +9,11 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 
 use crate::broker::Ends;
-use crate::plan::Feed;
+use crate::latency;
+use crate::plan::{Feed, Plan};
 use crate::process;
 use crate::relay::{self, Configuration};
 use crate::workload::{PARTITIONS, TOPIC};
@@ -35,6 +37,8 @@ pub struct Servers {
     pub postgres: Postgres,
     /// The broker.
     pub kafka: Kafka,
+    /// Whether the broker is warm.
+    warm: OnceCell<()>,
 }
 
 /// Versions of the servers.
@@ -54,6 +58,7 @@ impl Servers {
             program,
             postgres,
             kafka,
+            warm: OnceCell::new(),
         };
         servers.make_topic().await?;
         Ok(servers)
@@ -69,6 +74,12 @@ impl Servers {
             postgres: postgres.split(' ').next().unwrap_or_default().to_owned(),
             kafka: kafka.trim_start_matches("kafka-").to_owned(),
         })
+    }
+
+    /// Warms the broker up, the first time.
+    pub async fn warm_up(&self, plan: &Plan) -> Result<()> {
+        let warm = || latency::warm(self, plan.broker_warm_up);
+        self.warm.get_or_try_init(warm).await.map(drop)
     }
 
     /// Forgets what is over: all outboxes, with their slots, and the records of the topic, which is empty then.

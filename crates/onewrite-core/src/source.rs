@@ -13,7 +13,9 @@ use crate::position::{Position, Settlement};
 /// - **Nothing invented.** An event is handed out only when its commit is durable, and only while the lease is held.
 /// - **Order.** Positions ascend strictly, and two events of one key come in the order of their commits.
 /// - **Settled means settled.** After [`settle`](Self::settle) returned `Ok`, no later incarnation hands out an event
-///   covered by it; an event that is not covered is handed out again by the next one.
+///   covered by it; an event that is not covered is handed out again by the next one. Only a crash of the *database* may take the
+///   last settlements back, never one and not the later ones, and never one that something committed later depends on (an event set
+///   aside, a segment emptied, the lease's next epoch): what they covered is then handed out again.
 #[async_trait]
 pub trait Source: Send {
     /// Returns what is there now, in order, within `limit` (but at least one event if there is any). An empty batch
@@ -25,7 +27,7 @@ pub trait Source: Send {
     /// Returns when another [`next_batch`](Self::next_batch) is worthwhile. Cancel-safe.
     async fn wait(&mut self);
 
-    /// Records `settlement` durably, fenced by the lease. Calls come with ever higher settlements; repeating one is harmless.
+    /// Records `settlement`, fenced by the lease. Calls come with ever higher settlements; repeating one is harmless.
     async fn settle(&mut self, settlement: &Settlement) -> Result<(), StoreError>;
 
     /// Sets events aside durably, fenced by the lease, before they are settled. Parking one twice leaves one.

@@ -33,6 +33,10 @@ const HEALING: Duration = Duration::from_secs(3_600);
 /// What makes of a seed that of the clocks.
 const CLOCKS: u64 = 0x6c6f_636b_735f_5f5f;
 
+/// The same of the database's crashes, and how many rounds pass for each.
+const CRASHES: u64 = 0x6372_6173_6865_735f;
+const CRASH_ROUNDS: u32 = 25;
+
 /// Most groups of lanes.
 const GROUPS: u32 = 3;
 
@@ -122,6 +126,8 @@ struct World {
     layouts: fastrand::Rng,
     /// Where the clocks of processes come from: a generator of its own for the same reason.
     clocks: fastrand::Rng,
+    /// When the database crashes, and what is lost then.
+    crashes: fastrand::Rng,
     /// Whether brokers refuse poison; a mended one takes it.
     refusing: Arc<AtomicBool>,
     writes: Writes,
@@ -159,6 +165,7 @@ impl World {
             groups: layouts.u32(1..=GROUPS),
             layouts,
             clocks: fastrand::Rng::with_seed(seed ^ CLOCKS),
+            crashes: fastrand::Rng::with_seed(seed ^ CRASHES),
             plan,
             random,
             trace: trace.clone(),
@@ -193,6 +200,12 @@ impl World {
             }
             let pause = Duration::from_millis(self.random.u64(0..2_000));
             sleep(pause).await;
+            if self.crashes.u32(0..CRASH_ROUNDS) == 0 {
+                let lost = self.database.crash(&mut self.crashes);
+                self.trace.note(format_args!(
+                    "the database crashes, and {lost} records of progress are gone"
+                ));
+            }
         }
         self.application.finish();
     }

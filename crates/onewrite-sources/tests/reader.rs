@@ -78,7 +78,7 @@ impl Reader {
 
     /// Looks again and again until so many events came.
     pub async fn wait_for(&mut self, count: usize) -> Vec<Sourced> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         let mut all = self.drain(LIMIT).await;
         while all.len() < count {
             assert!(

@@ -3,6 +3,7 @@
 mod consumer;
 pub mod most;
 pub mod table;
+mod warming;
 mod writer;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::servers::Servers;
 use crate::slots;
 use consumer::Consumer;
 use table::{Outbox, OutboxAtOnce, Table};
+pub use warming::warm;
 
 /// How long an event may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,6 +80,7 @@ struct Times {
 /// Runs a relay of each feed from an empty outbox, and events through it on a fixed schedule; `twice`: in each run a second
 /// time, which tells the noise.
 pub async fn measure(servers: &Servers, plan: &Plan, load: Load, twice: bool, figures: &mut Figures) -> Result<()> {
+    servers.warm_up(plan).await?;
     for feed in &plan.feeds {
         let (database, configuration) = servers.outbox(&format!("bench-latency-{feed}"), *feed).await?;
         let relay = Relay::start(&configuration)?;

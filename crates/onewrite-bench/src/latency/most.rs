@@ -19,6 +19,7 @@ const LEAST: u32 = 500;
 /// In each run, raises the rate until it is not kept up, and tells the last one that was; nought where none was, as on a machine
 /// that is busy with other things.
 pub async fn measure(servers: &Servers, plan: &Plan, transaction: usize, figures: &mut Figures) -> Result<()> {
+    servers.warm_up(plan).await?;
     for feed in &plan.feeds {
         for _ in 0..plan.runs {
             let (database, configuration) = servers.outbox(&format!("bench-most-{feed}"), *feed).await?;

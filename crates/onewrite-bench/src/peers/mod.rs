@@ -112,6 +112,7 @@ pub async fn measure(servers: &Servers, plan: &Plan, names: &[Name], figures: &m
     if peers.is_empty() {
         return Ok(());
     }
+    servers.warm_up(plan).await?;
     let workload = Workload::new();
     let (outbox, _) = servers.outbox("bench-peers", Feed::Auto).await?;
     fill_outbox(&workload, &outbox, plan.events).await?;

@@ -18,8 +18,8 @@ struct Known {
     commits: HashMap<String, u64>,
     /// The first snapshot that saw so many.
     first: HashMap<u64, String>,
-    /// What was recorded of a route in a group last, with the bounds of its snapshots.
-    recorded: HashMap<(String, Group), Progress<Snapshot>>,
+    /// What was recorded of a route in a group, with the bounds of its snapshots, the last at the end; a crash may bring one back.
+    recorded: HashMap<(String, Group), Vec<Progress<Snapshot>>>,
 }
 
 impl Registry {
@@ -36,19 +36,18 @@ impl Registry {
     pub fn record(&self, share: &Share, progress: &Progress<Snapshot>) -> Progress<u64> {
         let mut known = self.known();
         let counted = known.counted(progress);
-        known
-            .recorded
-            .insert((share.route.clone(), share.group), progress.clone());
+        let recorded = known.recorded.entry((share.route.clone(), share.group)).or_default();
+        recorded.push(progress.clone());
         counted
     }
 
     /// What the database keeps, as snapshots again.
     pub fn restore(&self, share: &Share, progress: Progress<u64>) -> Progress<Snapshot> {
         let known = self.known();
-        if let Some(recorded) = known.recorded.get(&(share.route.clone(), share.group))
-            && known.counted(recorded) == progress
-        {
-            return recorded.clone();
+        let recorded = known.recorded.get(&(share.route.clone(), share.group));
+        let mut recorded = recorded.into_iter().flatten().rev();
+        if let Some(found) = recorded.find(|recorded| known.counted(recorded) == progress) {
+            return found.clone();
         }
         // Somebody adopted the route anew: nothing is known of the sequences of what the snapshot does not see.
         let snapshot = |commits: u64| match known.first.get(&commits) {

@@ -1,12 +1,14 @@
 //! The statements of a feed, carried out on the simulated database. Each does by itself what PostgreSQL does in one transaction,
 //! so that others come in between.
 
+use std::sync::OnceLock;
+
 use async_trait::async_trait;
 use onewrite_core::routing::Share;
 use onewrite_core::windows::Progress;
 use onewrite_core::{BatchLimit, Lease, Parking, Position, Sourced, StoreError};
 use onewrite_sources::postgres::feed::{Chunk, Present, Snapshot, Table};
-use onewrite_testkit::memory::{MemoryDatabase, Row, State};
+use onewrite_testkit::memory::{MemoryDatabase, Row, Session, State};
 
 use super::SnapshotOutbox;
 use super::registry::Registry;
@@ -22,6 +24,7 @@ pub struct SimulatedTable {
     registry: Registry,
     lease: Lease,
     share: Share,
+    session: OnceLock<Session>,
     bug: Option<FeedBug>,
 }
 
@@ -32,16 +35,31 @@ impl SimulatedTable {
             registry: outbox.registry.clone(),
             lease: lease.clone(),
             share: share.clone(),
+            session: OnceLock::new(),
             bug: outbox.bug,
         }
+    }
+
+    /// Does what a session does, which begins with the first of it, and ends in a crash.
+    async fn call<T>(&self, work: impl FnOnce(&mut State) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let work = |state: &mut State| {
+            self.serve(state)?;
+            work(state)
+        };
+        self.database.call_unflushed(work).await
+    }
+
+    fn serve(&self, state: &State) -> Result<(), StoreError> {
+        state.serve(*self.session.get_or_init(|| state.session()))
     }
 
     /// Does `work` and fences it.
     async fn fenced<T>(&self, work: impl FnOnce(&mut State) -> T) -> Result<(T, i64), StoreError> {
         let low = self.last_sequence().await?;
-        let done = self.database.call(|state| Ok(work(state))).await?;
+        let done = self.call(|state| Ok(work(state))).await?;
         self.database
             .call(|state| {
+                self.serve(state)?;
                 state.fence(&self.lease)?;
                 let xid = state.server.begin();
                 state.server.end(xid);
@@ -58,7 +76,7 @@ impl SimulatedTable {
     }
 
     async fn last_sequence(&self) -> Result<i64, StoreError> {
-        self.database.call(|state| Ok(state.last_sequence.cast_signed())).await
+        self.call(|state| Ok(state.last_sequence.cast_signed())).await
     }
 
     fn read(&self, state: &State, base: &Snapshot, upper: &Snapshot, cursor: u64, room: Room) -> Chunk {
@@ -152,9 +170,7 @@ impl Table for SimulatedTable {
         light: bool,
     ) -> Result<Chunk, StoreError> {
         let room = Room::of(limit, light);
-        self.database
-            .call(|state| Ok(self.read(state, base, upper, cursor, room)))
-            .await
+        self.call(|state| Ok(self.read(state, base, upper, cursor, room))).await
     }
 
     async fn fenced_window(
@@ -170,14 +186,13 @@ impl Table for SimulatedTable {
     }
 
     async fn present(&mut self, low: i64) -> Result<Present, StoreError> {
-        self.database
-            .call(|state| {
-                Ok(Present {
-                    snapshot: self.registry.take(state, low),
-                    last_sequence: state.last_sequence.cast_signed(),
-                })
+        self.call(|state| {
+            Ok(Present {
+                snapshot: self.registry.take(state, low),
+                last_sequence: state.last_sequence.cast_signed(),
             })
-            .await
+        })
+        .await
     }
 
     async fn fence(&mut self) -> Result<i64, StoreError> {
@@ -185,16 +200,11 @@ impl Table for SimulatedTable {
     }
 
     async fn record(&mut self, progress: &Progress<Snapshot>) -> Result<(), StoreError> {
-        let Share {
-            relay, route, group, ..
-        } = &self.share;
-        self.database
-            .call(|state| {
-                state.fence(&self.lease)?;
-                state.route(relay, route, *group)?.progress = self.registry.record(&self.share, progress);
-                Ok(())
-            })
-            .await
+        self.call(|state| {
+            state.fence(&self.lease)?;
+            state.record(&self.share, self.registry.record(&self.share, progress))
+        })
+        .await
     }
 
     async fn park(&mut self, events: &[Parking]) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use onewrite_core::routing::Share;
 use onewrite_core::{Lease, Position, StoreError, StoreFailure};
 use onewrite_sources::postgres::feed::{Log, LogRow, Shared, Subscription, Tick};
-use onewrite_testkit::memory::{Logged, MemoryDatabase, PlainRow, Row};
+use onewrite_testkit::memory::{Logged, MemoryDatabase, PlainRow, Row, Session, State};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -81,35 +81,40 @@ impl Reader {
     async fn follow(&self) -> Result<std::convert::Infallible, StoreError> {
         self.window.thaw().await;
         // A slot that is not there is made where the log ends now.
-        let begin = self
+        let (begin, session) = self
             .database
             .call(|state| {
                 state.fence(&self.lease)?;
                 let end = state.server.log.len();
-                Ok(*state.server.slots.entry(self.slot()).or_insert(end))
+                let begin = *state.server.slots.entry(self.slot()).or_insert(end);
+                Ok((begin, state.session()))
             })
             .await?;
         self.shared.stream_began();
         self.shared.want();
         tokio::select! {
             biased;
-            failed = self.tick() => failed,
-            failed = self.read(begin) => failed,
+            failed = self.tick(session) => failed,
+            failed = self.read(begin, session) => failed,
         }
     }
 
     /// Writes ticks, whenever somebody wants one and from time to time.
-    async fn tick(&self) -> Result<std::convert::Infallible, StoreError> {
+    async fn tick(&self, session: Session) -> Result<std::convert::Infallible, StoreError> {
         loop {
             let _nobody_wants_one = timeout(self.window.clock().lasts(TICK_INTERVAL), self.shared.wanted()).await;
             self.window.thaw().await;
             let number = self.shared.begin_tick();
-            let low = self.database.call(|state| Ok(state.last_sequence)).await?;
-            let snapshot = self.database.call(|state| Ok(self.registry.take(state, 0))).await?;
+            let low = self.database.call_unflushed(|state| Ok(state.last_sequence)).await?;
+            let snapshot = self
+                .database
+                .call_unflushed(|state| Ok(self.registry.take(state, 0)))
+                .await?;
             let mut transaction = self.database.begin();
             pause().await;
             self.window.thaw().await;
-            self.database.call(|state| state.fence(&self.lease)).await?;
+            let held = |state: &mut State| state.serve(session).and_then(|()| state.fence(&self.lease));
+            self.database.call_unflushed(held).await?;
             let (Lease { epoch, relay, .. }, writer) = (&self.lease, self.shared.writer());
             let (snapshot, xid) = (snapshot.text(), transaction.xid());
             transaction.emit(format!("tick {epoch} {writer} {number} {snapshot} {xid} {low} {relay}"));
@@ -120,7 +125,7 @@ impl Reader {
     }
 
     /// Reads on from a place in the log.
-    async fn read(&self, mut place: usize) -> Result<std::convert::Infallible, StoreError> {
+    async fn read(&self, mut place: usize, session: Session) -> Result<std::convert::Infallible, StoreError> {
         let (mut changes, mut low) = (self.database.changes(), 0);
         loop {
             self.window.thaw().await;
@@ -128,7 +133,8 @@ impl Reader {
             let confirms = fastrand::bool();
             let next = self
                 .database
-                .call(|state| {
+                .call_unflushed(|state| {
+                    state.serve(session)?;
                     let Some(slot) = state.server.slots.get_mut(&self.slot()) else {
                         return Err(StoreError::new(StoreFailure::Unavailable, "the slot is gone"));
                     };

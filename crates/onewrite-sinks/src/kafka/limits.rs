@@ -19,9 +19,9 @@ pub const REQUEST_BYTES_MIN: usize = 1024;
 /// The client's hard limits for the size of a message, in bytes.
 pub const MESSAGE_BYTES: std::ops::RangeInclusive<i64> = 1_000..=1_000_000_000;
 
-/// How long the client gathers records for a request, in milliseconds. Whatever waits for the last request's answer
-/// gathers anyway.
-pub const LINGER_MILLISECONDS: &str = "0.5";
+/// How long the client gathers records for a request, in milliseconds: about as long as the sink takes to hand a batch over. Whatever
+/// waits for the last request's answer gathers anyway.
+pub const LINGER_MILLISECONDS: &str = "0.1";
 
 /// How long connecting may take, below core's own 30 s so that the words are the client's.
 pub const CONNECT: Duration = Duration::from_secs(10);

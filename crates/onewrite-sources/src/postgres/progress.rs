@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::lease::small;
-use super::session::{BEGIN, Parameters, Session};
+use super::session::{BEGIN, BEGIN_UNFLUSHED, Parameters, Session};
 use super::snapshot::Snapshot;
 
 const LOAD: &str = "SELECT floor_snapshot, floor_sequence, window_snapshot, window_sequence, pending, epoch \
@@ -36,7 +36,9 @@ pub(super) async fn load(session: &Session, route: &str) -> Result<(Progress<Sna
     Ok((from_row(&row)?, low))
 }
 
-/// Records progress durably, unless the lease is another's by now.
+/// Records progress, unless the lease is another's by now. A crash of the server may take the last records back, and what they
+/// covered is then handed out again. Nothing else depends on them that could stay: what empties a segment, and what parks an event,
+/// commits later in the same log, so it is on disk only where they are.
 pub(super) async fn record(session: &Session, route: &str, progress: &Progress<Snapshot>) -> Result<(), StoreError> {
     let lease = session.lease();
     let (floor, low) = (progress.floor.text(), progress.floor.low);
@@ -54,7 +56,9 @@ pub(super) async fn record(session: &Session, route: &str, progress: &Progress<S
         (&pending, Type::INT8_ARRAY),
     ];
     let update = session.client().execute_typed(RECORD, &parameters);
-    let recorded = session.transaction("recording progress", BEGIN, update).await?;
+    let recorded = session
+        .transaction("recording progress", BEGIN_UNFLUSHED, update)
+        .await?;
     session.held(recorded)
 }
 

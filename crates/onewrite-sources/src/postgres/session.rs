@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use onewrite_core::{Lease, StoreError, StoreFailure, failpoint};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::{Client, Error, Row, SimpleQueryMessage};
 
 use super::connection::Connector;
 use super::error::failed;
@@ -21,7 +21,15 @@ pub(super) type Parameters<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; \
                                 SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '5s'";
 
-/// The same for reading the outbox. A plan that follows an index costs the same whatever the backlog; the statistics of a
+/// The same for what a crash of the server may take back: the commit does not wait for the disk. It gets there with whatever is
+/// flushed after it, and by itself within three times `wal_writer_delay` (200 ms unless changed); what was committed before it is
+/// never taken back without it.
+/// Source: PostgreSQL, documentation, "Asynchronous Commit".
+pub(super) const BEGIN_UNFLUSHED: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = off; \
+                                          SET LOCAL statement_timeout = 0; \
+                                          SET LOCAL idle_in_transaction_session_timeout = '5s'";
+
+/// The same as [`BEGIN`] for reading the outbox. A plan that follows an index costs the same whatever the backlog; the statistics of a
 /// table that empties and fills must not talk the planner out of it.
 pub(super) const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0; \
      SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; \
@@ -80,6 +88,16 @@ impl Session {
     /// Runs one statement by itself.
     pub async fn query(&self, doing: &str, sql: &str, parameters: &Parameters<'_>) -> Result<Vec<Row>, StoreError> {
         self.guarded(doing, self.client.query_typed(sql, parameters)).await
+    }
+
+    /// Runs statements that are sent as one message, and returns how many rows each had.
+    pub async fn statements(&self, doing: &str, sql: &str) -> Result<Vec<u64>, StoreError> {
+        let answers = self.guarded(doing, self.client.simple_query(sql)).await?;
+        let rows = |answer| match answer {
+            SimpleQueryMessage::CommandComplete(rows) => Some(rows),
+            _ => None,
+        };
+        Ok(answers.into_iter().filter_map(rows).collect())
     }
 
     /// Commits a fence by itself and returns the last sequence value drawn before it.

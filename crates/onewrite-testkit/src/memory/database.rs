@@ -73,6 +73,20 @@ impl MemoryDatabase {
         }
     }
 
+    /// The server crashes and starts again: the relays' sessions have ended, and of the records of progress that nothing flushed came
+    /// after, some number of the last ones are gone: it returns how many. What applications have under way they do again, so it is
+    /// left alone.
+    pub fn crash(&self, random: &mut fastrand::Rng) -> usize {
+        let mut state = self.state();
+        state.crashes += 1;
+        let recorded = state.unflushed.len();
+        let kept = random.usize(0..=recorded);
+        state.take_back(kept);
+        drop(state);
+        self.changed();
+        recorded - kept
+    }
+
     /// Loses every replication slot, whoever reads it.
     pub fn lose_slots(&self) {
         self.state().server.slots.clear();
@@ -108,11 +122,28 @@ impl MemoryDatabase {
         self.shared.state.lock().expect("no panic while it is held")
     }
 
-    /// One call of an adapter: fails as the test asked for, and can be dropped before it does anything.
+    /// One call of an adapter, whose commit is flushed, with all that came before: fails as the test asked for, and can be dropped
+    /// before it does anything.
     ///
     /// # Errors
     /// `Unavailable`, as the test asked for, also when the work was done; and what the work returns.
     pub async fn call<T>(&self, work: impl FnOnce(&mut State) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let work = |state: &mut State| {
+            let done = work(state)?;
+            state.unflushed.clear();
+            Ok(done)
+        };
+        self.call_unflushed(work).await
+    }
+
+    /// The same for what only reads, or records [progress](State::record) that a crash may take back.
+    ///
+    /// # Errors
+    /// As of [`call`](Self::call).
+    pub async fn call_unflushed<T>(
+        &self,
+        work: impl FnOnce(&mut State) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         tokio::task::yield_now().await;
         let trouble = self.trouble();
         if trouble == Trouble::Unreachable {

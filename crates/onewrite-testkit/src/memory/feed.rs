@@ -11,7 +11,7 @@ use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, So
 
 use super::changes::Watcher;
 use super::database::MemoryDatabase;
-use super::state::{Aside, ParkedRow, Row, State};
+use super::state::{Aside, ParkedRow, Row, Session, State};
 
 /// Hands out what a route's recorded progress does not cover.
 pub(super) struct Feed {
@@ -19,16 +19,18 @@ pub(super) struct Feed {
     changes: Watcher,
     lease: Lease,
     share: Share,
+    session: Session,
     windows: Windows<u64>,
     carried: VecDeque<u64>,
 }
 
 impl Feed {
     pub async fn open(database: &MemoryDatabase, lease: &Lease, share: &Share) -> Result<Self, StoreError> {
-        let progress = database
+        let (progress, session) = database
             .call(|state| {
                 state.fence(lease)?;
-                Ok(state.route(&share.relay, &share.route, share.group)?.progress.clone())
+                let row = state.route(&share.relay, &share.route, share.group)?;
+                Ok((row.progress.clone(), state.session()))
             })
             .await?;
         let windows = Windows::new(progress);
@@ -37,6 +39,7 @@ impl Feed {
             database: database.clone(),
             lease: lease.clone(),
             share: share.clone(),
+            session,
             carried: windows.carried().iter().copied().collect(),
             windows,
         })
@@ -102,6 +105,7 @@ impl Source for Feed {
         let database = self.database.clone();
         database
             .call(|state| {
+                state.serve(self.session)?;
                 state.fence(&self.lease)?;
                 Ok(self.read(state, limit))
             })
@@ -115,13 +119,11 @@ impl Source for Feed {
     async fn settle(&mut self, settlement: &Settlement) -> Result<(), StoreError> {
         let database = self.database.clone();
         database
-            .call(|state| {
+            .call_unflushed(|state| {
+                state.serve(self.session)?;
                 state.fence(&self.lease)?;
                 self.windows.settle(settlement);
-                state
-                    .route(&self.share.relay, &self.share.route, self.share.group)?
-                    .progress = self.windows.progress();
-                Ok(())
+                state.record(&self.share, self.windows.progress())
             })
             .await
     }

@@ -17,5 +17,5 @@ pub use broker::{MemoryBroker, MemoryConnector};
 pub use changes::{Changes, Watcher};
 pub use database::MemoryDatabase;
 pub use server::{Logged, Server, Snapshot};
-pub use state::{LeaseBug, PlainRow, RouteRow, Row, State};
+pub use state::{LeaseBug, PlainRow, RouteRow, Row, Session, State};
 pub use transaction::MemoryTransaction;

@@ -87,6 +87,10 @@ pub struct State {
     pub(super) segment: Option<u64>,
     /// Transactions and the log, for those who read them as PostgreSQL's.
     pub server: Server,
+    /// How often the server crashed and started again.
+    pub(super) crashes: u64,
+    /// Records of progress since the last commit that was flushed, in their order, each by what was recorded before it.
+    pub(super) unflushed: Vec<(RouteKey, Progress<u64>)>,
     /// Keys that an open transaction has appended to, and which one.
     pub(super) locked_keys: HashMap<String, u64>,
     /// By relay and group. Rows of groups that a smaller layout has not are kept for their epochs.
@@ -107,6 +111,10 @@ pub struct State {
     /// A planted bug: a segment goes whatever is settled of it.
     pub(super) hasty_emptying: bool,
 }
+
+/// What a crash of the server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session(u64);
 
 /// Relay, name and group.
 pub(super) type RouteKey = (String, String, u32);
@@ -320,6 +328,46 @@ impl State {
             lease.relay, lease.group, lease.epoch
         );
         Err(StoreError::new(StoreFailure::Fenced, words))
+    }
+
+    /// A session that begins now.
+    pub fn session(&self) -> Session {
+        Session(self.crashes)
+    }
+
+    /// Refuses a session of before a crash.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub fn serve(&self, session: Session) -> Result<(), StoreError> {
+        match session.0 == self.crashes {
+            true => Ok(()),
+            false => Err(StoreError::new(StoreFailure::Unavailable, "the server has crashed")),
+        }
+    }
+
+    /// Records progress of a route. A crash takes it back unless a commit comes after it that is flushed.
+    ///
+    /// # Errors
+    /// `Refused`, when the route was never adopted.
+    pub fn record(&mut self, share: &Share, progress: Progress<u64>) -> Result<(), StoreError> {
+        let row = self.route(&share.relay, &share.route, share.group)?;
+        let before = std::mem::replace(&mut row.progress, progress);
+        let key = (share.relay.clone(), share.route.clone(), share.group.index);
+        self.unflushed.push((key, before));
+        Ok(())
+    }
+
+    /// Takes back all but so many of the records of progress that no flushed commit came after: the last ones first.
+    pub(super) fn take_back(&mut self, kept: usize) {
+        while self.unflushed.len() > kept
+            && let Some((key, before)) = self.unflushed.pop()
+        {
+            if let Some(row) = self.routes.get_mut(&key) {
+                row.progress = before;
+            }
+        }
+        self.unflushed.clear();
     }
 
     /// What a replay is still to bring under the route's share, with how it stands.

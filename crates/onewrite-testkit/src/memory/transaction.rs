@@ -80,6 +80,7 @@ impl MemoryTransaction {
         }
         let mut state = self.database.state();
         state.commits += 1;
+        state.unflushed.clear();
         let (commit, occurred_at) = (state.commits, Timestamp::now());
         for (sequence, plain) in self.rows.drain(..) {
             let row = Row {

@@ -49,7 +49,7 @@ pub trait Table: Send {
     /// A fence by itself.
     async fn fence(&mut self) -> Result<i64, StoreError>;
 
-    /// Records progress durably, unless the lease is another's by now.
+    /// Records progress, unless the lease is another's by now; a crash of the database may take the last records back.
     async fn record(&mut self, progress: &Progress<Snapshot>) -> Result<(), StoreError>;
 
     /// Sets events aside durably, unless the lease is another's by now.
