@@ -33,9 +33,10 @@ const HEALING: Duration = Duration::from_secs(3_600);
 /// What makes of a seed that of the clocks.
 const CLOCKS: u64 = 0x6c6f_636b_735f_5f5f;
 
-/// The same of the database's crashes, and how many rounds pass for each.
+/// The same of the database's crashes: in one seed of so many it crashes at all, and then in so many rounds of a hundred.
 const CRASHES: u64 = 0x6372_6173_6865_735f;
-const CRASH_ROUNDS: u32 = 25;
+const CRASHING_SEEDS: u32 = 3;
+const CRASHES_PERCENT: u32 = 4;
 
 /// Most groups of lanes.
 const GROUPS: u32 = 3;
@@ -126,8 +127,9 @@ struct World {
     layouts: fastrand::Rng,
     /// Where the clocks of processes come from: a generator of its own for the same reason.
     clocks: fastrand::Rng,
-    /// When the database crashes, and what is lost then.
+    /// Whether and when the database crashes, and what is lost then.
     crashes: fastrand::Rng,
+    crashes_at_all: bool,
     /// Whether brokers refuse poison; a mended one takes it.
     refusing: Arc<AtomicBool>,
     writes: Writes,
@@ -137,6 +139,7 @@ impl World {
     fn new(seed: u64, mutant: Option<Mutant>, trace: &Trace) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut layouts = fastrand::Rng::with_seed(seed ^ u64::MAX);
+        let mut crashes = fastrand::Rng::with_seed(seed ^ CRASHES);
         let plan = Plan::of(&mut random);
         trace.note(format_args!("{plan:?}"));
         let database = MemoryDatabase::new();
@@ -165,7 +168,8 @@ impl World {
             groups: layouts.u32(1..=GROUPS),
             layouts,
             clocks: fastrand::Rng::with_seed(seed ^ CLOCKS),
-            crashes: fastrand::Rng::with_seed(seed ^ CRASHES),
+            crashes_at_all: crashes.u32(0..CRASHING_SEEDS) == 0,
+            crashes,
             plan,
             random,
             trace: trace.clone(),
@@ -200,11 +204,8 @@ impl World {
             }
             let pause = Duration::from_millis(self.random.u64(0..2_000));
             sleep(pause).await;
-            if self.crashes.u32(0..CRASH_ROUNDS) == 0 {
-                let lost = self.database.crash(&mut self.crashes);
-                self.trace.note(format_args!(
-                    "the database crashes, and {lost} records of progress are gone"
-                ));
+            if self.crashes_at_all && self.crashes.u32(0..100) < CRASHES_PERCENT {
+                self.crash();
             }
         }
         self.application.finish();
@@ -243,6 +244,13 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    fn crash(&mut self) {
+        let lost = self.database.crash(&mut self.crashes);
+        self.trace.note(format_args!(
+            "the database crashes, and {lost} records of progress are gone"
+        ));
     }
 
     /// An operator sets another number of groups and restarts the processes one after the other, some of them the hard way.
