@@ -151,7 +151,7 @@ async fn the_next_holder_of_the_lease_takes_the_slot_over() {
 #[tokio::test]
 async fn a_slot_that_is_still_read_goes_when_the_relay_polls_from_now_on() {
     let server = Postgres::start(16, &[]).await;
-    let (mut first, _) = following(&server, "wal").await;
+    let (first, _) = following(&server, "wal").await;
     first.expire().await;
     let mut second = Relay::of(first.database.clone(), "poll", everything());
     second.append(&["4"]).await;
