@@ -26,7 +26,7 @@ fn statements(lease: &Lease, writer: i64, number: u64) -> String {
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0; \
          SELECT set_config('onewrite.low', (CASE WHEN is_called THEN last_value ELSE last_value - 1 END)::text, true) \
          FROM onewrite.outbox_sequence; \
-         SELECT pg_logical_emit_message(true, 'onewrite', concat_ws(' ', 'tick', epoch, {writer}::bigint, {number}, pg_current_snapshot(), \
+         SELECT pg_logical_emit_message(true, 'onewrite', concat_ws(' ', 'tick', epoch, {writer}, {number}, pg_current_snapshot(), \
          pg_current_xact_id(), current_setting('onewrite.low'), name)) \
          FROM onewrite.relay WHERE name = {relay} AND epoch = {epoch}; \
          COMMIT"
@@ -124,8 +124,10 @@ async fn write(session: &Session, writer: i64, number: u64) -> Result<(), StoreE
     let statements = statements(session.lease(), writer, number);
     let rows = session.statements("writing a tick", &statements).await?;
     failpoint::reach("tick.after");
-    // The last one is the COMMIT.
-    session.held(rows.iter().rev().nth(1).copied().unwrap_or(0))
+    session.held(match rows[..] {
+        [.., held, _committed] => held,
+        _ => 0,
+    })
 }
 
 #[cfg(test)]
