@@ -31,7 +31,8 @@ macro_rules! lives {
 }
 
 /// Gives out a lease, unless somebody holds it or any of another layout; whoever held one of another layout is fenced then. An
-/// epoch is never given out twice, so that it tells holders and groups of a relay apart.
+/// epoch is never given out twice, so that it tells holders and groups of a relay apart. How the holder before found its events says
+/// nothing of the new one; the slot stays written down, since it has to be dropped where it is not used any more.
 const CLAIM: &str = concat!(
     "WITH relay_now AS (\
       SELECT coalesce(max(epoch), 0) AS last, \
@@ -41,13 +42,14 @@ const CLAIM: &str = concat!(
       FROM onewrite.relay WHERE name = $1), \
     fenced AS (\
       UPDATE onewrite.relay SET epoch = relay_now.last + 2 + lane_group, lane_groups = $4, holder = NULL, member = NULL, \
-        expires_at = clock_timestamp() \
+        expires_at = clock_timestamp(), feed = NULL, feed_reason = NULL \
       FROM relay_now WHERE name = $1 AND lane_groups <> $4 AND lane_group <> $3 AND NOT in_other_layout) \
     INSERT INTO onewrite.relay (name, lane_group, lane_groups, epoch, holder, member, renewed_at, expires_at) \
     SELECT $1, $3, $4, relay_now.last + 1, $2, $6, clock_timestamp(), clock_timestamp() + $5 * interval '1 second' \
     FROM relay_now WHERE NOT in_other_layout \
     ON CONFLICT (name, lane_group) DO UPDATE SET epoch = excluded.epoch, lane_groups = excluded.lane_groups, holder = excluded.holder, \
-      member = excluded.member, renewed_at = excluded.renewed_at, expires_at = excluded.expires_at \
+      member = excluded.member, renewed_at = excluded.renewed_at, expires_at = excluded.expires_at, \
+      feed = NULL, feed_reason = NULL \
     WHERE (",
     lasts!(),
     ") IS NOT TRUE \

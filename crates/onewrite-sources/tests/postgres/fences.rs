@@ -159,6 +159,41 @@ async fn a_lease_has_one_holder_and_changes_hands_when_it_is_released_or_runs_ou
 }
 
 #[tokio::test]
+async fn what_a_holder_told_of_its_feed_is_not_said_of_the_next_one() {
+    let fixture = Fixture::new().await;
+    let held = fixture.outbox.acquire("r", "one", TTL).await.expect("an answer");
+    let told = "UPDATE onewrite.relay SET feed = 'wal', feed_reason = 'the slot was there', slot = 'onewrite_r' WHERE name = 'r'";
+    run(&fixture.application, told).await;
+    let of_feed = async || {
+        let row = fixture
+            .application
+            .query_one(
+                "SELECT feed, feed_reason, slot FROM onewrite.relay WHERE name = 'r'",
+                &[],
+            )
+            .await;
+        let row = row.expect("the relay's row");
+        [row.get::<_, Option<String>>(0), row.get(1), row.get(2)]
+    };
+    assert_eq!(fixture.outbox.acquire("r", "two", TTL).await.expect("an answer"), None);
+    assert_eq!(of_feed().await[0].as_deref(), Some("wal"));
+    fixture
+        .outbox
+        .release(&held.expect("the lease"))
+        .await
+        .expect("released");
+    assert!(
+        fixture
+            .outbox
+            .acquire("r", "two", TTL)
+            .await
+            .expect("an answer")
+            .is_some()
+    );
+    assert_eq!(of_feed().await, [None, None, Some("onewrite_r".to_owned())]);
+}
+
+#[tokio::test]
 async fn renewing_reports_and_brings_what_operators_ask() {
     let fixture = Fixture::new().await;
     let lease = fixture.begin(&everything()).await;
