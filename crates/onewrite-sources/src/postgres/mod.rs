@@ -46,6 +46,7 @@ pub use ground::PostgresGround;
 pub use operations::{LONG_TRANSACTION, PostgresOperations};
 pub(crate) use outbox::NOT_SPREAD;
 pub use outbox::PostgresOutbox;
+pub use session::LAST_SEQUENCE;
 
 use self::connection::{CA_FILE, CONNECT_TIMEOUT, PASSWORD, URL};
 use self::foreign::fields::{

@@ -36,9 +36,11 @@ pub(super) const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED REA
      SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashjoin = off; SET LOCAL jit = off; \
      SET LOCAL max_parallel_workers_per_gather = 0";
 
-/// The last sequence value that was drawn.
-pub(super) const LAST_SEQUENCE: &str =
-    "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM onewrite.outbox_sequence";
+/// The last sequence value that was drawn, or less. Whatever is drawn after it was read is higher. The function is the one behind the view
+/// `pg_sequences` and waits for who is drawing; a plain read of the sequence's row does not, and finds there, for the moment in which
+/// the server logs the next 32 values, the last of those.
+/// Source: PostgreSQL 17.7, `nextval_internal` and `pg_sequence_last_value` in `commands/sequence.c`.
+pub const LAST_SEQUENCE: &str = "SELECT coalesce(pg_sequence_last_value('onewrite.outbox_sequence'), 0)";
 
 /// Makes the transaction write to the log, so that its commit flushes the log and with it every commit read before; without
 /// a row where the lease is another's by now. A transaction that has only an xid would not be flushed. A logical message

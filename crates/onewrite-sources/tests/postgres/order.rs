@@ -1,5 +1,6 @@
 //! Nothing is skipped, and the events of a key come in the order of their commits.
 
+use onewrite_sources::postgres::LAST_SEQUENCE;
 use onewrite_testkit::servers::Postgres;
 
 use super::fixture::{Fixture, LIMIT, append, payloads, run};
@@ -193,4 +194,34 @@ async fn write(database: onewrite_testkit::servers::Database, writer: u64) -> us
         committed += usize::from(commit);
     }
     committed
+}
+
+/// A transaction may draw one at any moment; one that is taken for drawn already is not looked for.
+#[tokio::test]
+async fn a_sequence_that_is_drawn_after_the_last_one_was_read_is_higher() {
+    let server = Postgres::shared(17).await;
+    let fixture = Fixture::of(server.database().await).await;
+    let looks = format!(
+        "DO $$ DECLARE last bigint; drawn bigint; BEGIN \
+           FOR i IN 1..100000 LOOP \
+             last := ({LAST_SEQUENCE}); \
+             drawn := nextval('onewrite.outbox_sequence'); \
+             IF drawn <= last THEN RAISE 'the last was % and % was drawn after it', last, drawn; END IF; \
+           END LOOP; END $$"
+    );
+    let draws = async || {
+        let client = fixture.database.connect().await;
+        loop {
+            run(
+                &client,
+                "SELECT count(nextval('onewrite.outbox_sequence')) FROM generate_series(1, 10000)",
+            )
+            .await;
+        }
+    };
+    let looked = async { fixture.application.batch_execute(&looks).await };
+    tokio::select! {
+        looked = looked => looked.expect("no value is drawn that counts as drawn"),
+        ((), ()) = async { tokio::join!(draws(), draws()) } => {}
+    }
 }

@@ -168,7 +168,7 @@ const RELAYS_WORK: &[&str] = &[
     "SELECT count(*) FROM ONLY onewrite.outbox_0",
     "BEGIN; SET LOCAL lock_timeout = '1s'; LOCK TABLE onewrite.outbox_1 IN ACCESS EXCLUSIVE MODE; TRUNCATE onewrite.outbox_1; COMMIT",
     "TRUNCATE onewrite.outbox_0, onewrite.outbox_2, onewrite.outbox_3",
-    "SELECT last_value FROM onewrite.outbox_sequence",
+    "SELECT pg_sequence_last_value('onewrite.outbox_sequence')",
     "SELECT max(version) FROM onewrite.migration",
     "SELECT value FROM onewrite.setting",
     "INSERT INTO onewrite.relay (name, epoch, holder, renewed_at, expires_at) VALUES ('r', 1, 'h', now(), now()) \

@@ -9,7 +9,7 @@ use onewrite_core::{Lease, StoreError, failpoint};
 use postgres_protocol::escape::escape_literal;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::super::session::Session;
+use super::super::session::{LAST_SEQUENCE, Session};
 use super::super::snapshot::Snapshot;
 use super::limits::{MARK_BYTES, MARK_INTERVAL, TICK_INTERVAL_MAX, TICK_INTERVAL_MIN};
 use super::shared::Shared;
@@ -24,8 +24,7 @@ fn statements(lease: &Lease, writer: i64, number: u64) -> String {
     let (relay, epoch) = (escape_literal(&lease.relay), lease.epoch);
     format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0; \
-         SELECT set_config('onewrite.low', (CASE WHEN is_called THEN last_value ELSE last_value - 1 END)::text, true) \
-         FROM onewrite.outbox_sequence; \
+         SELECT set_config('onewrite.low', ({LAST_SEQUENCE})::text, true); \
          SELECT pg_logical_emit_message(true, 'onewrite', concat_ws(' ', 'tick', epoch, {writer}, {number}, pg_current_snapshot(), \
          pg_current_xact_id(), current_setting('onewrite.low'), name)) \
          FROM onewrite.relay WHERE name = {relay} AND epoch = {epoch}; \
