@@ -77,7 +77,8 @@ fn crash(runtime: &tokio::runtime::Runtime, feed: &str, place: &'static str) {
         }
         "truncate.before" | "truncate.after" => {
             shop.until_delivered();
-            // As if time had passed: the segment that was written to is neither in use nor the next one.
+            // As if time had passed: the events are in the segment before the one that was written to, which is neither in use nor the
+            // next one, also if the hour ends meanwhile.
             shop.turn();
         }
         _ => {}
@@ -153,7 +154,7 @@ impl<'a> Shop<'a> {
 
     fn turn(&self) {
         const TURN: &str =
-            "ALTER TABLE onewrite.outbox DISABLE TRIGGER USER; UPDATE onewrite.outbox SET segment = (segment + 2) % 4";
+            "ALTER TABLE onewrite.outbox DISABLE TRIGGER USER; UPDATE onewrite.outbox SET segment = (segment + 3) % 4";
         self.runtime
             .block_on(self.client.batch_execute(TURN))
             .expect("the events are in another segment");

@@ -17,6 +17,13 @@ fn segment(after_current: i64) -> String {
 }
 
 async fn fill(fixture: &Fixture, after_current: i64, count: i64) {
+    let left = fixture
+        .number("SELECT 3600 - floor(extract(epoch FROM clock_timestamp()))::bigint % 3600")
+        .await;
+    if left < 60 {
+        // Which segment is in use must not change in the middle of a test.
+        tokio::time::sleep(Duration::from_secs(left.unsigned_abs())).await; // slow on purpose
+    }
     let sql = format!(
         "INSERT INTO onewrite.outbox (topic, payload, segment) SELECT 't', 'x', {} FROM generate_series(1, {count})",
         segment(after_current)
