@@ -58,6 +58,24 @@ impl Place {
         identity(&self.path)
     }
 
+    /// Fails with `Unavailable` unless the file is the one that had this identity.
+    pub(super) fn must_be(&self, opened: Option<(u64, u64)>) -> Result<(), StoreError> {
+        let words = match (opened, self.identity()) {
+            (opened, found) if opened == found => return Ok(()),
+            (_, None) => "the file is gone; put it back, or run `onewrite migrate` to make a new one".to_owned(),
+            (opened, Some((device, inode))) => {
+                let opened = opened.map_or("none".to_owned(), |(device, inode)| {
+                    format!("inode {inode} of device {device}")
+                });
+                format!(
+                    "the file was replaced: found inode {inode} of device {device}, and what was opened is {opened}; it is opened anew"
+                )
+            }
+        };
+        let words = format!("{}: {words}", self.path.display());
+        Err(StoreError::new(StoreFailure::Unavailable, words))
+    }
+
     /// Opens the file, which must be there and hold the schema that this program knows.
     pub(super) fn open(&self) -> Result<Connection, StoreError> {
         let connection = self.open_any()?;

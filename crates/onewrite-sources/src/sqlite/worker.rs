@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 use super::error::is_busy;
 use super::place::Place;
 
-type Work = Box<dyn FnOnce(&mut Connection) + Send>;
+/// It gets an error in place of the connection when that works on another file than it should.
+type Work = Box<dyn FnOnce(Result<&mut Connection, StoreError>) + Send>;
 
 /// A connection on its thread; the thread ends when this is dropped.
 pub(super) struct Worker {
@@ -34,7 +35,11 @@ impl Worker {
             .spawn(move || match thread_place.open() {
                 Ok(mut connection) => {
                     let _nobody_may_wait_any_more = opened.send(Ok(()));
-                    received.into_iter().for_each(|work| work(&mut connection));
+                    for work in received {
+                        // A backup knows the lease by its epoch, and a feed that has nothing to do hears of no other change: what goes
+                        // on with a file that has no name any more would wait for ever.
+                        work(thread_place.must_be(identity).map(|()| &mut connection));
+                    }
                 }
                 Err(error) => {
                     let _nobody_may_wait_any_more = opened.send(Err(error));
@@ -56,6 +61,9 @@ impl Worker {
     }
 
     /// Does a piece of work on the connection. When the future is dropped, work that has begun is done all the same.
+    ///
+    /// # Errors
+    /// What SQLite says, and `Unavailable` where another file is in the place of the one that was opened.
     pub async fn run<T: Send + 'static>(
         &self,
         doing: &'static str,
@@ -64,14 +72,16 @@ impl Worker {
         let (done, result) = oneshot::channel();
         let work: Work = Box::new(move |connection| {
             if !done.is_closed() {
-                let _nobody_may_wait_any_more = done.send(work(connection));
+                let _nobody_may_wait_any_more = done.send(connection.map(work));
             }
         });
         let result = match self.work.send(work) {
             Ok(()) => result.await.map_err(|_| ended()),
             Err(_) => Err(ended()),
         };
-        let result = result.inspect_err(|_| self.broken.store(true, Ordering::Relaxed))?;
+        let result = result
+            .flatten()
+            .inspect_err(|_| self.broken.store(true, Ordering::Relaxed))?;
         result.map_err(|error| {
             self.broken.fetch_or(!is_busy(&error), Ordering::Relaxed);
             self.place.failed(doing, error)

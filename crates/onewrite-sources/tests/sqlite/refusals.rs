@@ -8,7 +8,7 @@ use onewrite_core::sink::FindingLevel;
 use onewrite_core::{StoreError, StoreFailure};
 use onewrite_sources::registry::{MigrateRequest, source_type};
 
-use super::fixture::{Fixture, TTL, connect, everything, open, payloads};
+use super::fixture::{Fixture, LIMIT, TTL, append, connect, everything, open, payloads};
 
 async fn acquire(path: &std::path::Path) -> StoreError {
     let opened = open(&[("url", path.to_str().expect("a path"))]).expect("an outbox");
@@ -112,7 +112,7 @@ async fn a_damaged_schema_is_refused() {
     let lease = fixture.begin(&everything()).await;
     let mut feed = fixture.feed_of(&lease, &everything()[0]).await;
     fixture.sql("DROP TABLE onewrite_outbox");
-    let error = feed.next(super::fixture::LIMIT).await.expect_err("refused");
+    let error = feed.next(LIMIT).await.expect_err("refused");
     assert_eq!(error.failure, StoreFailure::Refused);
     assert!(chain(&error).contains("no such table"), "{}", chain(&error));
     fixture.sql("DELETE FROM onewrite_route");
@@ -135,7 +135,7 @@ async fn a_writer_that_keeps_the_file_makes_it_unavailable_and_does_not_keep_any
     fixture.append("t", None, "2");
     fixture.sql("BEGIN IMMEDIATE; INSERT INTO onewrite_outbox (topic, payload) VALUES ('t', 'not yet')");
     let began = Instant::now();
-    let error = feed.next(super::fixture::LIMIT).await.expect_err("no fence");
+    let error = feed.next(LIMIT).await.expect_err("no fence");
     assert_eq!(error.failure, StoreFailure::Unavailable);
     assert!(
         chain(&error).contains("another connection is writing"),
@@ -157,15 +157,12 @@ async fn a_writer_that_keeps_the_file_makes_it_unavailable_and_does_not_keep_any
     assert_eq!(payloads(&feed.wait_for(2).await), ["2", "not yet"]);
 }
 
-#[tokio::test]
-async fn a_file_that_was_put_in_the_place_of_another_is_found() {
-    let fixture = Fixture::new();
-    let lease = fixture.begin(&everything()).await;
-    // A backup is put back under the relay's feet.
+/// Puts a backup back under the relay's feet, after this change to it.
+fn put_backup_back(fixture: &Fixture, change: &str) {
     let backup = fixture.folder.path().join("backup.db");
     fixture.sql(&format!("VACUUM INTO '{}'", backup.display()));
     connect(&backup)
-        .execute_batch("PRAGMA journal_mode = WAL; UPDATE onewrite_relay SET epoch = 41, expires_at = 0")
+        .execute_batch(&format!("PRAGMA journal_mode = WAL; {change}"))
         .expect("a write");
     for name in ["shop.db", "shop.db-wal", "shop.db-shm"] {
         fs::rename(
@@ -175,6 +172,13 @@ async fn a_file_that_was_put_in_the_place_of_another_is_found() {
         .expect("a move");
     }
     fs::rename(&backup, fixture.path()).expect("a move");
+}
+
+#[tokio::test]
+async fn a_file_that_was_put_in_the_place_of_another_is_found() {
+    let fixture = Fixture::new();
+    let lease = fixture.begin(&everything()).await;
+    put_backup_back(&fixture, "UPDATE onewrite_relay SET epoch = 41, expires_at = 0");
     let error = fixture
         .outbox
         .renew(&lease, TTL, &[])
@@ -183,6 +187,47 @@ async fn a_file_that_was_put_in_the_place_of_another_is_found() {
     assert_eq!(error.failure, StoreFailure::Fenced);
     let lease = fixture.outbox.acquire("shop", "test", TTL).await.expect("an answer");
     assert_eq!(lease.expect("the lease").epoch, 42);
+}
+
+#[tokio::test]
+async fn what_reads_a_file_that_was_replaced_ends_although_the_lease_goes_on_in_the_other() {
+    let fixture = Fixture::new();
+    let lease = fixture.begin(&everything()).await;
+    let share = &everything()[0];
+    let mut feed = fixture.feed_of(&lease, share).await;
+    let mut redeliveries = fixture.redeliveries(&lease, share).await;
+    fixture.append("t", None, "1");
+    let events = feed.wait_for(1).await;
+    assert!(feed.batch().await.is_empty() && redeliveries.batch().await.is_empty());
+    // The backup was made while this lease held, and so knows its epoch.
+    put_backup_back(&fixture, "");
+    append(&connect(&fixture.path()), "t", None, "2");
+    fixture.outbox.renew(&lease, TTL, &[]).await.expect("the lease");
+    let waited = tokio::time::timeout(Duration::from_secs(20), feed.source.wait()).await;
+    waited.expect("the feed waits for nothing any more");
+    let replaced = |error: StoreError| {
+        assert_eq!(error.failure, StoreFailure::Unavailable);
+        assert!(chain(&error).contains("the file was replaced"), "{}", chain(&error));
+    };
+    replaced(feed.next(LIMIT).await.expect_err("another file"));
+    replaced(redeliveries.next(LIMIT).await.expect_err("another file"));
+    // Nothing is written down where nobody looks.
+    events.iter().for_each(|event| feed.ledger.settle(event.position));
+    replaced(feed.record().await.expect_err("another file"));
+    let mut feed = fixture.feed_of(&lease, share).await;
+    assert_eq!(payloads(&feed.wait_for(2).await), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn what_reads_a_file_that_is_gone_ends_and_makes_none() {
+    let fixture = Fixture::new();
+    let mut feed = fixture.feed().await;
+    assert!(feed.batch().await.is_empty());
+    fs::remove_file(fixture.path()).expect("a removed file");
+    let error = feed.next(LIMIT).await.expect_err("no file");
+    assert_eq!(error.failure, StoreFailure::Unavailable);
+    assert!(chain(&error).contains("the file is gone"), "{}", chain(&error));
+    assert!(!fixture.path().exists());
 }
 
 #[test]
