@@ -38,6 +38,17 @@ pub struct Entry {
     pub ticket: Ticket,
     /// The event.
     pub event: Event,
+    /// Why its row is no valid event: it is never delivered, and only waits until what is before it in its lane has been.
+    pub defect: Option<Box<str>>,
+}
+
+/// What [`Lanes::take`] took.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// What may be delivered.
+    pub events: Vec<Entry>,
+    /// What had a defect and nothing before it in its lane any more; of that lane nothing else was taken.
+    pub defective: Vec<Entry>,
 }
 
 /// Events that wait for delivery, by lane.
@@ -127,11 +138,16 @@ impl Lanes {
         }
     }
 
+    /// Whether a lane has no event, neither here nor in a delivery.
+    pub fn is_free(&self, lane: Lane) -> bool {
+        !self.queues.contains_key(&lane)
+    }
+
     /// Takes what may be delivered now, within `limit` but at least one event, lane after lane and in order inside each. The
     /// lanes are in delivery until [`give_back`](Self::give_back).
-    pub fn take(&mut self, limit: BatchLimit) -> Vec<Entry> {
-        let (mut taken, mut bytes) = (Vec::new(), 0);
-        while taken.len() < limit.events && bytes < limit.bytes {
+    pub fn take(&mut self, limit: BatchLimit) -> Taken {
+        let (mut taken, mut bytes) = (Taken::default(), 0);
+        while taken.events.len() < limit.events && bytes < limit.bytes {
             let Some(lane) = self.ready.pop_front() else { break };
             let Some(queue) = self.queues.get_mut(&lane) else {
                 continue;
@@ -140,14 +156,19 @@ impl Lanes {
                 continue;
             }
             queue.state = QueueState::InDelivery;
-            while taken.len() < limit.events
+            if let Some(entry) = pop_if(queue, &mut self.waiting_entries, is_defective) {
+                self.bytes -= entry.event.weight();
+                taken.defective.push(entry);
+                continue;
+            }
+            while taken.events.len() < limit.events
                 && bytes < limit.bytes
-                && let Some(entry) = pop(queue, &mut self.waiting_entries)
+                && let Some(entry) = pop_if(queue, &mut self.waiting_entries, |entry| !is_defective(entry))
             {
                 let weight = entry.event.weight();
                 bytes += weight;
                 self.bytes -= weight;
-                taken.push(entry);
+                taken.events.push(entry);
             }
         }
         taken
@@ -262,8 +283,19 @@ impl Lanes {
     }
 }
 
+fn is_defective(entry: &Entry) -> bool {
+    entry.defect.is_some()
+}
+
 fn pop(queue: &mut Queue, nodes: &mut Slab<Node>) -> Option<Entry> {
+    pop_if(queue, nodes, |_| true)
+}
+
+fn pop_if(queue: &mut Queue, nodes: &mut Slab<Node>, wanted: impl FnOnce(&Entry) -> bool) -> Option<Entry> {
     let (first, last) = queue.ends?;
+    if !wanted(&nodes[first].entry) {
+        return None;
+    }
     let node = nodes.remove(first);
     queue.ends = node.next.map(|next| (next, last));
     Some(node.entry)

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Effect, Machine, OnPoison, SinkState};
+use super::{Effect, Machine, OnPoison, SinkState, not_an_event};
 use crate::error::{Action, SinkError, chain};
 use crate::event::Event;
-use crate::lanes::{Entry, Lane, Ticket};
+use crate::lanes::{Entry, Lane, Taken, Ticket};
 use crate::sink::Outcome;
 use crate::source::ParkReason;
 
@@ -67,11 +67,20 @@ impl Machine {
     }
 
     /// Takes whatever has gathered: no event waits for a fuller batch.
-    pub(super) fn next_delivery(&mut self) -> Option<Effect> {
-        let entries = self.lanes.take(self.behaviour.batch);
-        if entries.is_empty() {
-            return None;
-        }
+    pub(super) fn next_delivery(&mut self, now: Duration) -> Option<Effect> {
+        let entries = loop {
+            let Taken { events, defective } = self.lanes.take(self.behaviour.batch);
+            let passed_over = !defective.is_empty();
+            for entry in defective {
+                self.set_aside_in_turn(entry, now);
+            }
+            if !events.is_empty() {
+                break events;
+            }
+            if !passed_over {
+                return None;
+            }
+        };
         let bytes = entries.iter().map(|entry| entry.event.weight()).sum();
         self.bytes_in_delivery += bytes;
         let (tickets, events): (Vec<_>, Vec<_>) = entries.into_iter().map(|entry| (entry.ticket, entry.event)).unzip();
@@ -82,6 +91,15 @@ impl Machine {
             bytes,
         });
         Some(Effect::Deliver { delivery, events })
+    }
+
+    /// Sets aside a row that is no valid event and has nothing before it in its lane any more.
+    fn set_aside_in_turn(&mut self, mut entry: Entry, now: Duration) {
+        let mut lane = LaneTally::new(entry.ticket.lane);
+        lane.poisoned = true;
+        let defect = entry.defect.take().unwrap_or_default();
+        self.set_aside(entry, not_an_event(&defect));
+        self.end_lane(lane, now);
     }
 
     /// A delivery ended: with an error about the connection or the route as a whole, or not; and with one outcome an event.
@@ -100,7 +118,12 @@ impl Machine {
                 self.end_lane(ended, now);
             }
             let lane = lane.get_or_insert_with(|| LaneTally::new(ticket.lane));
-            self.judge(Entry { ticket, event }, outcome, result.is_ok(), lane, &mut tally);
+            let entry = Entry {
+                ticket,
+                event,
+                defect: None,
+            };
+            self.judge(entry, outcome, result.is_ok(), lane, &mut tally);
         }
         if let Some(ended) = lane {
             self.end_lane(ended, now);
@@ -139,6 +162,11 @@ impl Machine {
             Outcome::Failed(error) => {
                 let words = chain(&error);
                 match error.action {
+                    // If it were set aside now, what is before it could be held behind it when it is read once more. It fails
+                    // again when its turn comes.
+                    Action::Park if self.is_behind_another(&entry, lane) => {
+                        lane.failed |= connected;
+                    }
                     Action::Park => return self.poison(entry, words, current, lane, tally),
                     Action::Halt => tally.halt = Some(words.clone()),
                     Action::Reconnect => tally.reconnect = true,
@@ -158,6 +186,14 @@ impl Machine {
         tally.error = words.or(tally.error.take());
         entry.ticket.attempts = entry.ticket.attempts.saturating_add(1);
         self.keep_undelivered(entry, current, lane);
+    }
+
+    /// Whether an earlier event of its key is to be tried again, and the key is to stand still behind poison.
+    fn is_behind_another(&self, entry: &Entry, lane: &LaneTally) -> bool {
+        let of_its_key = |other: &Entry| other.event.key == entry.event.key;
+        self.behaviour.on_poison == OnPoison::BlockKey
+            && entry.event.key.is_some()
+            && lane.undelivered.iter().any(of_its_key)
     }
 
     fn poison(&mut self, mut entry: Entry, words: String, current: bool, lane: &mut LaneTally, tally: &mut Tally) {

@@ -155,6 +155,12 @@ impl Machine {
             return effects;
         }
         self.lanes.wake(now);
+        // First, since what turns out to be set aside on the way is to be parked.
+        let mut deliveries = Vec::new();
+        while self.may_deliver(now) {
+            let Some(effect) = self.next_delivery(now) else { break };
+            deliveries.push(effect);
+        }
         for seat in [FEED, REDELIVERIES] {
             effects.extend(self.seat_effect(seat, now));
         }
@@ -166,10 +172,7 @@ impl Machine {
             effects.push(Effect::AskBlockedKeys);
         }
         effects.extend(self.sink_effect(now));
-        while self.may_deliver(now) {
-            let Some(effect) = self.next_delivery() else { break };
-            effects.push(effect);
-        }
+        effects.append(&mut deliveries);
         effects
     }
 
@@ -362,6 +365,7 @@ impl Machine {
                 attempts: 0,
             },
             event,
+            defect: None,
         };
         let held = self.is_held(seat, entry.event.key.as_ref());
         match defect {
@@ -371,16 +375,23 @@ impl Machine {
                 self.halt(reason);
                 return false;
             }
-            Some(defect) => {
-                self.seats[seat].ledger.hand_out(position);
-                self.set_aside(
-                    entry,
-                    ParkReason::Poison(format!("the row is not a valid event: {defect}")),
-                );
-            }
-            None if held => {
+            // Whatever is wrong with it is found again when its turn comes: what is parked can be retried by itself, and would
+            // then overtake what is held before it.
+            _ if held => {
                 self.seats[seat].ledger.hand_out(position);
                 self.set_aside(entry, ParkReason::Held);
+            }
+            // What is before it may be read once more, and would be held behind it if it were set aside now.
+            Some(defect) if self.behaviour.on_poison == OnPoison::BlockKey && !self.lanes.is_free(lane) => {
+                self.seats[seat].ledger.hand_out(position);
+                self.lanes.push(Entry {
+                    defect: Some(defect.into()),
+                    ..entry
+                });
+            }
+            Some(defect) => {
+                self.seats[seat].ledger.hand_out(position);
+                self.set_aside(entry, not_an_event(&defect));
             }
             None => {
                 self.seats[seat].ledger.hand_out(position);
@@ -494,7 +505,7 @@ impl Machine {
 
     /// Puts an event on the list to be parked.
     fn set_aside(&mut self, entry: Entry, reason: ParkReason) {
-        let Entry { ticket, event } = entry;
+        let Entry { ticket, event, .. } = entry;
         if self.behaviour.on_poison == OnPoison::BlockKey
             && let Some(key) = &event.key
         {
@@ -535,4 +546,8 @@ impl Machine {
         let given_up = self.lanes.extract(|entry| entry.ticket.seat == seat).len();
         tracing::debug!(route = %self.route, events = given_up, "events are given up here and will be read again");
     }
+}
+
+fn not_an_event(defect: &str) -> ParkReason {
+    ParkReason::Poison(format!("the row is not a valid event: {defect}"))
 }

@@ -36,6 +36,8 @@ pub struct World {
     /// Events that the broker refuses until an operator has mended and retried them.
     pub poison: BTreeSet<u64>,
     pub ever_poison: BTreeSet<u64>,
+    /// Those of them whose row is no valid event until it is mended.
+    bad_rows: BTreeSet<u64>,
     pub through: u64,
     pub pending: BTreeSet<u64>,
     pub aside: BTreeMap<u64, Aside>,
@@ -58,6 +60,7 @@ impl World {
             committed: Vec::new(),
             poison: BTreeSet::new(),
             ever_poison: BTreeSet::new(),
+            bad_rows: BTreeSet::new(),
             through: 0,
             pending: BTreeSet::new(),
             aside: BTreeMap::new(),
@@ -88,8 +91,12 @@ impl World {
         let key = (!self.random.bool() || self.random.bool()).then(|| self.random.u8(0..4));
         self.committed.push(key);
         if self.random.u32(0..100) < self.faults / 3 {
-            self.poison.insert(self.committed.len() as u64);
-            self.ever_poison.insert(self.committed.len() as u64);
+            let sequence = self.committed.len() as u64;
+            self.poison.insert(sequence);
+            self.ever_poison.insert(sequence);
+            if self.random.bool() {
+                self.bad_rows.insert(sequence);
+            }
         }
     }
 
@@ -277,7 +284,11 @@ impl World {
     }
 
     fn sourced(&self, position: Position, sequence: u64) -> Sourced {
-        Sourced::checked(position, event(sequence, self.key(sequence)))
+        let is_bad = self.poison.contains(&sequence) && self.bad_rows.contains(&sequence);
+        Sourced {
+            defect: is_bad.then(|| "its headers are no object".to_owned()),
+            ..Sourced::checked(position, event(sequence, self.key(sequence)))
+        }
     }
 
     fn settle(&mut self, seat: usize, settlement: &Settlement) {
@@ -374,9 +385,12 @@ impl World {
             let sequence = event.id.as_u128() as u64;
             cut |= self.random.u32(0..400) < self.faults;
             let key = self.key(sequence);
+            let poison = self.poison.contains(&sequence);
+            // A format knows its poison whatever became of what stands before it.
             let outcome = match () {
+                () if poison && self.random.bool() => Outcome::Failed(SinkError::park("poison")),
                 () if cut || (key.is_some() && stopped.contains(&key)) => Outcome::Unknown,
-                () if self.poison.contains(&sequence) => Outcome::Failed(SinkError::park("poison")),
+                () if poison => Outcome::Failed(SinkError::park("poison")),
                 () if self.fails() && self.random.bool() => Outcome::Failed(SinkError::retry("busy")),
                 () if self.fails() => {
                     self.log.push(sequence);
@@ -416,7 +430,7 @@ fn behaviour(on_poison: OnPoison) -> RouteBehaviour {
     }
 }
 
-fn event(sequence: u64, key: Option<u8>) -> Event {
+pub fn event(sequence: u64, key: Option<u8>) -> Event {
     Event {
         id: uuid::Uuid::from_u128(sequence.into()),
         topic: "topic".into(),
