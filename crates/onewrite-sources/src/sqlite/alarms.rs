@@ -6,6 +6,7 @@ use onewrite_core::alarm::{Alarm, AlarmKind};
 use onewrite_core::limits::{REMOVAL_LATE_THRESHOLD, WAL_RETAINED_THRESHOLD};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use super::outbox::LASTS;
 use crate::behind::Behind;
 use crate::words::{age, bytes, first_few};
 
@@ -46,16 +47,17 @@ fn log_kept(connection: &Connection) -> rusqlite::Result<Option<Alarm>> {
 
 /// Every route, with the highest sequence up to which it has settled everything.
 fn routes(connection: &Connection) -> rusqlite::Result<Vec<(Behind, i64)>> {
-    const ROUTES: &str = "\
-        SELECT relay, name, is_run, seen, paused, halted, last_error, settled, \
-               (SELECT unixepoch('subsec') - unixepoch(occurred_at, 'subsec') FROM onewrite_outbox \
-                WHERE sequence > settled ORDER BY sequence LIMIT 1) \
-        FROM (SELECT route.relay, route.name, coalesce(holder IS NOT NULL AND expires_at > unixepoch('subsec'), false) AS is_run, \
-                     unixepoch('subsec') - renewed_at AS seen, paused, halted, last_error, \
-                     min(route.sequence, coalesce((SELECT min(each.value) - 1 FROM json_each(pending) AS each), route.sequence)) \
-                         AS settled \
-              FROM onewrite_route AS route LEFT JOIN onewrite_relay AS relay ON relay.name = route.relay) \
-        ORDER BY relay, name";
+    let sql = format!(
+        "SELECT relay, name, is_run, seen, paused, halted, last_error, settled, \
+                (SELECT unixepoch('subsec') - unixepoch(occurred_at, 'subsec') FROM onewrite_outbox \
+                 WHERE sequence > settled ORDER BY sequence LIMIT 1) \
+         FROM (SELECT route.relay, route.name, coalesce({LASTS}, false) AS is_run, \
+                      unixepoch('subsec') - renewed_at AS seen, paused, halted, last_error, \
+                      min(route.sequence, coalesce((SELECT min(each.value) - 1 FROM json_each(pending) AS each), route.sequence)) \
+                          AS settled \
+               FROM onewrite_route AS route LEFT JOIN onewrite_relay AS relay ON relay.name = route.relay) \
+         ORDER BY relay, name"
+    );
     let route = |row: &Row<'_>| {
         let behind = Behind {
             relay: row.get(0)?,
@@ -69,7 +71,7 @@ fn routes(connection: &Connection) -> rusqlite::Result<Vec<(Behind, i64)>> {
         };
         Ok((behind, row.get(7)?))
     };
-    connection.prepare(ROUTES)?.query_map([], route)?.collect()
+    connection.prepare(&sql)?.query_map([], route)?.collect()
 }
 
 /// Rows that are past their time, and who keeps the oldest of them.

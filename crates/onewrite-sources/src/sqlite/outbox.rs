@@ -22,6 +22,11 @@ use super::{adopt, maintain};
 pub(crate) const NOT_SPREAD: &str = "an SQLite outbox is for one machine and is not spread over processes; leave groups at 1, by which several \
                                      processes of one name are an active one and its standbys";
 
+/// Whether a row of `onewrite_relay` stands for a lease that lasts. One that was renewed in the future does not: the machine's clock has
+/// gone back since, and whoever is gone must not hold the lease for hours. Who lives renews it by the present clock within a second.
+pub(super) const LASTS: &str = "(holder IS NOT NULL AND expires_at > unixepoch('subsec') \
+                                 AND (renewed_at > unixepoch('subsec') + 1) IS NOT TRUE)";
+
 /// [`Outbox`] for SQLite.
 pub struct SqliteOutbox {
     place: Place,
@@ -62,20 +67,21 @@ impl SqliteOutbox {
 #[async_trait]
 impl Outbox for SqliteOutbox {
     async fn claim(&self, member: &Member, _: u32, ttl: Duration) -> Result<Option<Lease>, StoreError> {
-        const ACQUIRE: &str = "\
-            INSERT INTO onewrite_relay (name, epoch, holder, renewed_at, expires_at) \
-            VALUES (?1, 1, ?2, unixepoch('subsec'), unixepoch('subsec') + ?3) \
-            ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1, holder = excluded.holder, \
-              renewed_at = excluded.renewed_at, expires_at = excluded.expires_at \
-            WHERE holder IS NULL OR expires_at IS NULL OR expires_at <= unixepoch('subsec') RETURNING epoch";
         if member.groups > 1 {
             return Err(StoreError::new(StoreFailure::Refused, NOT_SPREAD));
         }
+        let acquire = format!(
+            "INSERT INTO onewrite_relay (name, epoch, holder, renewed_at, expires_at) \
+             VALUES (?1, 1, ?2, unixepoch('subsec'), unixepoch('subsec') + ?3) \
+             ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1, holder = excluded.holder, \
+               renewed_at = excluded.renewed_at, expires_at = excluded.expires_at \
+             WHERE {LASTS} IS NOT TRUE RETURNING epoch"
+        );
         let (name, who, seconds) = (member.relay.clone(), member.holder.clone(), ttl.as_secs_f64());
         let worker = self.worker().await?;
         let acquire = worker.run("taking the lease", move |connection| {
             connection
-                .query_row(ACQUIRE, (name, who, seconds), |row| row.get(0))
+                .query_row(&acquire, (name, who, seconds), |row| row.get(0))
                 .optional()
         });
         let epoch = acquire.await?;

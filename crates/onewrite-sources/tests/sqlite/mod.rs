@@ -2,6 +2,7 @@
 
 mod feed;
 mod fixture;
+mod leases;
 mod maintenance;
 mod operations;
 mod redeliveries;

@@ -3,12 +3,13 @@
 use onewrite_core::store::Forgotten;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
+use super::super::outbox::LASTS;
+
 /// Removes everything that is recorded of a relay; in words, why that may not be.
 pub(super) fn forget(connection: &mut Connection, relay: &str) -> rusqlite::Result<Result<Forgotten, String>> {
-    const HOLDER: &str =
-        "SELECT CASE WHEN expires_at > unixepoch('subsec') THEN holder END FROM onewrite_relay WHERE name = ?1";
+    let sql = format!("SELECT CASE WHEN {LASTS} THEN holder END FROM onewrite_relay WHERE name = ?1");
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let holder = transaction.query_row(HOLDER, [relay], |row| row.get::<_, Option<String>>(0));
+    let holder = transaction.query_row(&sql, [relay], |row| row.get::<_, Option<String>>(0));
     match holder.optional()? {
         None => {
             const KNOWN: &str = "SELECT coalesce(group_concat(name, ', ' ORDER BY name), 'none') FROM onewrite_relay";

@@ -10,6 +10,7 @@ use rusqlite::{Connection, Row, Rows};
 
 use super::super::alarms;
 use super::super::error::unreadable;
+use super::super::outbox::LASTS;
 use super::super::progress::Progress;
 use super::history;
 
@@ -31,8 +32,9 @@ pub(super) fn read(connection: &mut Connection, retention: Duration) -> rusqlite
 }
 
 fn relays(connection: &Connection) -> rusqlite::Result<Vec<RelayStatus>> {
-    const RELAYS: &str = "SELECT name, CASE WHEN expires_at > unixepoch('subsec') THEN holder END, epoch, \
-                          unixepoch('subsec') - renewed_at FROM onewrite_relay ORDER BY name";
+    let sql = format!(
+        "SELECT name, CASE WHEN {LASTS} THEN holder END, epoch, unixepoch('subsec') - renewed_at FROM onewrite_relay ORDER BY name"
+    );
     let relay = |row: &Row<'_>| {
         Ok(RelayStatus {
             name: row.get(0)?,
@@ -45,7 +47,7 @@ fn relays(connection: &Connection) -> rusqlite::Result<Vec<RelayStatus>> {
             groups: Vec::new(),
         })
     };
-    connection.prepare(RELAYS)?.query_map([], relay)?.collect()
+    connection.prepare(&sql)?.query_map([], relay)?.collect()
 }
 
 fn routes(connection: &Connection) -> rusqlite::Result<Vec<RouteStatus>> {
