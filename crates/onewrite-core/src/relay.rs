@@ -1,6 +1,8 @@
 //! A relay: holds the leases of its name, or some of them, drives its routes under each, and stands by where others lead.
 
 mod leading;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -25,7 +25,7 @@ impl Relay {
     pub async fn run(&self, stop: CancellationToken) -> Result<(), StoreError> {
         let mut leads = Leads::default();
         let took_part = self.take_part(&mut leads, &stop).await;
-        leads.led.values().for_each(CancellationToken::cancel);
+        leads.led.values().for_each(|led| led.end.cancel());
         // As long as the others count on this process, they leave it what it gives up.
         let (_they_learn_it_in_time, ended) = tokio::join!(self.leave(), leads.end());
         took_part.and(ended)
@@ -125,12 +125,25 @@ impl Relay {
     }
 }
 
+/// A group that is led under a lease.
+struct LedGroup {
+    /// Whose: a group that is lost may be taken anew before it is noticed that it is led no more.
+    epoch: i64,
+    end: CancellationToken,
+}
+
+/// How leading a group under a lease ended.
+struct Ended {
+    group: Group,
+    epoch: i64,
+    result: Result<(), StoreError>,
+}
+
 /// The groups that a process leads at present.
 #[derive(Default)]
 struct Leads {
-    /// What ends each of them.
-    led: BTreeMap<u32, CancellationToken>,
-    running: JoinSet<(Group, Result<(), StoreError>)>,
+    led: BTreeMap<u32, LedGroup>,
+    running: JoinSet<Ended>,
     /// What was told last of why it stands by.
     told: Option<&'static str>,
 }
@@ -138,30 +151,42 @@ struct Leads {
 impl Leads {
     /// How many it means to keep.
     fn kept(&self) -> usize {
-        self.led.values().filter(|end| !end.is_cancelled()).count()
+        self.led.values().filter(|led| !led.end.is_cancelled()).count()
     }
 
     fn begin(&mut self, relay: Relay, lease: Lease, stop: &CancellationToken) {
-        let group = lease.group;
+        let (group, epoch) = (lease.group, lease.epoch);
         if group.is_all() {
             tracing::info!(relay = %lease.relay, epoch = lease.epoch, "this relay leads");
         } else {
             tracing::info!(relay = %lease.relay, epoch = lease.epoch, %group, "this process leads a group of lanes");
         }
         let end = stop.child_token();
-        self.led.insert(group.index, end.clone());
-        self.running
-            .spawn(async move { (group, relay.lead(lease, &end).await) });
+        let led = LedGroup {
+            epoch,
+            end: end.clone(),
+        };
+        if let Some(before) = self.led.insert(group.index, led) {
+            // It has another's lease by now, if it does not know of it yet.
+            before.end.cancel();
+        }
+        self.running.spawn(async move {
+            Ended {
+                group,
+                epoch,
+                result: relay.lead(lease, &end).await,
+            }
+        });
     }
 
     /// Lets one group come to rest, so that another process can take it.
     fn give_up(&mut self) {
-        if let Some((index, end)) = self.led.iter().rev().find(|(_, end)| !end.is_cancelled()) {
+        if let Some((index, led)) = self.led.iter().rev().find(|(_, led)| !led.end.is_cancelled()) {
             tracing::info!(
                 group = index,
                 "another process leads fewer groups; this one is handed over"
             );
-            end.cancel();
+            led.end.cancel();
         }
     }
 
@@ -169,15 +194,17 @@ impl Leads {
     ///
     /// # Errors
     /// `Refused`, if that is why.
-    fn ended(&mut self, ended: Result<(Group, Result<(), StoreError>), JoinError>) -> Result<(), StoreError> {
-        let (group, result) = ended.map_err(|error| {
+    fn ended(&mut self, ended: Result<Ended, JoinError>) -> Result<(), StoreError> {
+        let Ended { group, epoch, result } = ended.map_err(|error| {
             StoreError::new(
                 StoreFailure::Refused,
                 "leading a group of lanes panicked; this is a bug",
             )
             .because(error)
         })?;
-        self.led.remove(&group.index);
+        if self.led.get(&group.index).is_some_and(|led| led.epoch == epoch) {
+            self.led.remove(&group.index);
+        }
         match result {
             Err(error) if error.failure == StoreFailure::Refused => Err(error),
             Err(error) => {
