@@ -86,18 +86,24 @@ impl Relay {
     async fn lead(&self, lease: Lease, stop: &CancellationToken) -> Result<(), StoreError> {
         let shares = self.shares(&lease);
         self.outbox.adopt(&lease, &shares).await?;
+        // Before the renewal, since many keys take their time: from then on the lease's end is watched.
+        let mut blocked = Vec::with_capacity(shares.len());
+        for share in &shares {
+            blocked.push(self.blocked_keys(&lease, share).await?);
+        }
+        let renewed_at = Instant::now();
         let controls = self.outbox.renew(&lease, self.lease_ttl, &[]).await?;
         let finish = stop.child_token();
         let (mut led, mut drivers) = (Vec::new(), JoinSet::new());
-        for share in shares {
-            let (route, driver) = self.start(&lease, share, &controls).await?;
+        for (share, blocked) in shares.into_iter().zip(blocked) {
+            let (route, driver) = self.start(&lease, share, blocked, &controls);
             led.push(route);
             drivers.spawn(driver.run(finish.clone()));
         }
         // Returning drops the drivers, which ends every delivery at once: right when the lease is lost.
         tokio::select! {
             biased;
-            held = self.hold(&lease, &led, &mut drivers) => held?,
+            held = self.hold(&lease, &led, &mut drivers, renewed_at) => held?,
             () = self.keep_tidy(&lease), if lease.group.index == 0 => {}
         }
         failpoint::reach("release.before");
@@ -125,22 +131,27 @@ impl Relay {
         }
     }
 
-    async fn start(
+    fn route_of(&self, share: &Share) -> Route {
+        let mut routes = self.routes.iter();
+        let route = routes.find(|route| route.name == share.route);
+        route.cloned().unwrap_or_else(unrouted)
+    }
+
+    async fn blocked_keys(&self, lease: &Lease, share: &Share) -> Result<Vec<Arc<str>>, StoreError> {
+        match self.route_of(share).behaviour.on_poison {
+            OnPoison::BlockKey => self.outbox.blocked_keys(lease, &share.route).await,
+            OnPoison::Park | OnPoison::Halt => Ok(Vec::new()),
+        }
+    }
+
+    fn start(
         &self,
         lease: &Lease,
         share: Share,
+        blocked: Vec<Arc<str>>,
         controls: &[RouteControl],
-    ) -> Result<(Led, RouteDriver), StoreError> {
-        let route = self
-            .routes
-            .iter()
-            .find(|route| route.name == share.route)
-            .cloned()
-            .unwrap_or_else(unrouted);
-        let blocked = match route.behaviour.on_poison {
-            OnPoison::BlockKey => self.outbox.blocked_keys(lease, &share.route).await?,
-            OnPoison::Park | OnPoison::Halt => Vec::new(),
-        };
+    ) -> (Led, RouteDriver) {
+        let route = self.route_of(&share);
         let delivery_timeout = route.behaviour.delivery_timeout;
         let mut machine = Machine::new(&share.route, route.behaviour, blocked, fastrand::u64(..));
         if let Some(control) = controls.iter().find(|control| control.route == share.route) {
@@ -157,20 +168,25 @@ impl Relay {
             control: controlled,
             share,
         };
-        Ok((
-            Led {
-                name: driver.share.route.clone(),
-                machine,
-                control,
-            },
-            driver,
-        ))
+        let led = Led {
+            name: driver.share.route.clone(),
+            machine,
+            control,
+        };
+        (led, driver)
     }
 
     /// Renews the lease, brings reports to the database and operators' wishes to the routes, until the routes have ended.
-    async fn hold(&self, lease: &Lease, led: &[Led], drivers: &mut JoinSet<()>) -> Result<(), StoreError> {
-        let mut renewed_at = Instant::now();
+    /// `renewed_at` is when the last renewal was begun.
+    async fn hold(
+        &self,
+        lease: &Lease,
+        led: &[Led],
+        drivers: &mut JoinSet<()>,
+        mut renewed_at: Instant,
+    ) -> Result<(), StoreError> {
         loop {
+            let runs_out_at = renewed_at + self.lease_ttl;
             tokio::select! {
                 biased;
                 ended = drivers.join_next() => match ended {
@@ -178,22 +194,19 @@ impl Relay {
                     Some(Err(error)) => return Err(StoreError::new(StoreFailure::Unavailable, "a route panicked; this is a bug").because(error)),
                     None => break,
                 },
-                () = tokio::time::sleep_until(Instant::now() + self.interval()) => {}
+                () = tokio::time::sleep_until(runs_out_at.min(Instant::now() + self.interval())) => {}
             }
             let began = Instant::now();
             // Past its time the lease may be another's: this relay must deliver nothing more, even if it cannot ask.
-            match tokio::time::timeout_at(renewed_at + self.lease_ttl, self.renew(lease, led)).await {
+            match tokio::time::timeout_at(runs_out_at, self.renew(lease, led)).await {
                 Ok(Ok(())) => renewed_at = began,
                 Ok(Err(error)) if error.failure != StoreFailure::Unavailable => return Err(error),
+                // What fails at once is never too late for the timeout.
+                Ok(Err(error)) if Instant::now() >= runs_out_at => return Err(ran_out().because(error)),
                 Ok(Err(error)) => {
                     tracing::warn!(error = %chain(&error), "the lease could not be renewed; trying again")
                 }
-                Err(_) => {
-                    return Err(StoreError::new(
-                        StoreFailure::Unavailable,
-                        "the lease ran out before it could be renewed",
-                    ));
-                }
+                Err(_) => return Err(ran_out()),
             }
         }
         if led
@@ -270,6 +283,13 @@ impl Relay {
             Err(error) => tracing::warn!(error = %chain(&error), "the outbox could not be tidied; trying again later"),
         }
     }
+}
+
+fn ran_out() -> StoreError {
+    StoreError::new(
+        StoreFailure::Unavailable,
+        "the lease ran out before it could be renewed",
+    )
 }
 
 fn tell(news: AlarmNews) {

@@ -1,6 +1,7 @@
 //! Leases that are lost, and end, at awkward moments.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -26,6 +27,8 @@ struct State {
     last_epoch: i64,
     held: BTreeMap<u32, i64>,
     looks: usize,
+    /// When each renewal was begun.
+    renewals: Vec<Instant>,
     released: Vec<i64>,
 }
 
@@ -35,6 +38,19 @@ struct Befalls {
     lost_at_look: usize,
     /// The holder of this epoch may not record its routes.
     refused: i64,
+    /// How long the first renewal takes, and how long it takes to ask for blocked keys.
+    slow: Duration,
+    /// What the other renewals come to.
+    renewal: Renewal,
+}
+
+#[derive(Default)]
+enum Renewal {
+    #[default]
+    Done,
+    /// It fails at once.
+    NotConnected,
+    NotAnswered,
 }
 
 impl Leases {
@@ -90,6 +106,17 @@ impl Outbox for Leases {
 
     async fn renew(&self, lease: &Lease, _: Duration, _: &[RouteReport]) -> Result<Vec<RouteControl>, StoreError> {
         self.fence(lease)?;
+        let number = {
+            let mut state = self.state.lock().unwrap();
+            state.renewals.push(Instant::now());
+            state.renewals.len()
+        };
+        match self.befalls.renewal {
+            _ if number == 1 => sleep(self.befalls.slow).await, // slow on purpose
+            Renewal::Done => {}
+            Renewal::NotConnected => return Err(StoreError::new(StoreFailure::Unavailable, "connection refused")),
+            Renewal::NotAnswered => pending().await,
+        }
         Ok(Vec::new())
     }
 
@@ -115,6 +142,7 @@ impl Outbox for Leases {
     }
 
     async fn blocked_keys(&self, _: &Lease, _: &str) -> Result<Vec<Arc<str>>, StoreError> {
+        sleep(self.befalls.slow).await; // slow on purpose
         Ok(Vec::new())
     }
 
@@ -143,6 +171,7 @@ async fn a_group_taken_anew_before_its_first_end_is_noticed_is_ended_with_the_ot
             // Two take the groups, and the third finds that all is well.
             lost_at_look: 4,
             refused: 4,
+            ..Befalls::default()
         },
         ..Leases::default()
     });
@@ -151,4 +180,49 @@ async fn a_group_taken_anew_before_its_first_end_is_noticed_is_ended_with_the_ot
     assert_eq!(refused.unwrap_err().failure, StoreFailure::Refused);
     let state = outbox.state.lock().unwrap();
     assert_eq!(state.released, [3], "what it led beside the one that was refused");
+}
+
+/// Leads until that ends by itself; returns how long after the beginning of the last renewal that succeeded.
+async fn ended_after(befalls: Befalls) -> Duration {
+    let outbox = Arc::new(Leases {
+        befalls,
+        ..Leases::default()
+    });
+    let mut relay = relay(&outbox, 1);
+    let blocking = RouteBehaviour {
+        on_poison: OnPoison::BlockKey,
+        ..RouteBehaviour::default()
+    };
+    relay.routes = vec![Route {
+        name: "blocking".to_owned(),
+        behaviour: blocking,
+        ..unrouted()
+    }];
+    let lease = relay.outbox.acquire("shop", "one", TTL).await.unwrap().unwrap();
+    let ended = timeout(10 * TTL, relay.lead(lease, &CancellationToken::new())).await;
+    let lost = ended.expect("a lease that cannot be renewed runs out").unwrap_err();
+    assert_eq!(lost.failure, StoreFailure::Unavailable, "{lost}");
+    let renewed_at = outbox.state.lock().unwrap().renewals[0];
+    renewed_at.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_runs_out_even_where_each_renewal_fails_at_once() {
+    let after = ended_after(Befalls {
+        renewal: Renewal::NotConnected,
+        ..Befalls::default()
+    });
+    assert_eq!(after.await, TTL);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_runs_out_counted_from_the_renewal_before_the_routes_began() {
+    for renewal in [Renewal::NotConnected, Renewal::NotAnswered] {
+        let after = ended_after(Befalls {
+            slow: TTL / 2,
+            renewal,
+            ..Befalls::default()
+        });
+        assert_eq!(after.await, TTL);
+    }
 }
