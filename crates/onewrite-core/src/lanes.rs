@@ -56,10 +56,9 @@ pub struct Taken {
 pub struct Lanes {
     waiting_entries: Slab<Node>,
     queues: HashMap<Lane, Queue, BuildHasherDefault<LaneHasher>>,
-    /// Lanes with events that may be delivered now, in the order in which they became so. One that was emptied or stands
-    /// here twice is passed over when its turn comes.
+    /// Lanes with events that may be delivered now, in the order in which they became so; each stands here once.
     ready: VecDeque<Lane>,
-    /// Lanes that wait before a retry.
+    /// Lanes that wait before a retry; each stands here once.
     backing_off: BinaryHeap<Reverse<(Duration, Lane)>>,
     unkeyed: u64,
     bytes: usize,
@@ -243,8 +242,12 @@ impl Lanes {
     pub fn extract(&mut self, mut picked: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
         let mut extracted = Vec::new();
         let lanes: Vec<Lane> = self.queues.keys().copied().collect();
+        let mut any_gone = false;
         for lane in lanes {
-            self.extract_from(lane, &mut picked, &mut extracted);
+            any_gone |= self.extract_from(lane, &mut picked, &mut extracted);
+        }
+        if any_gone {
+            self.forget_gone();
         }
         extracted
     }
@@ -252,13 +255,21 @@ impl Lanes {
     /// Like [`extract`](Self::extract), from one lane.
     pub fn extract_lane(&mut self, lane: Lane, mut picked: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
         let mut extracted = Vec::new();
-        self.extract_from(lane, &mut picked, &mut extracted);
+        if self.extract_from(lane, &mut picked, &mut extracted) {
+            self.forget_gone();
+        }
         extracted
     }
 
-    fn extract_from(&mut self, lane: Lane, picked: &mut impl FnMut(&Entry) -> bool, extracted: &mut Vec<Entry>) {
+    /// Returns whether the lane is gone.
+    fn extract_from(
+        &mut self,
+        lane: Lane,
+        picked: &mut impl FnMut(&Entry) -> bool,
+        extracted: &mut Vec<Entry>,
+    ) -> bool {
         let Some(queue) = self.queues.get_mut(&lane) else {
-            return;
+            return false;
         };
         let mut kept = Vec::new();
         while let Some(entry) = pop(queue, &mut self.waiting_entries) {
@@ -269,12 +280,24 @@ impl Lanes {
                 kept.push(entry)
             }
         }
-        if kept.is_empty() && queue.state != QueueState::InDelivery {
+        let is_gone = kept.is_empty() && queue.state != QueueState::InDelivery;
+        if is_gone {
             self.queues.remove(&lane);
         }
         for entry in kept {
             self.push(entry);
         }
+        is_gone
+    }
+
+    /// A lane that is gone may come again before its turn, and would be noted once more each time: without an end where
+    /// nothing is ever taken.
+    fn forget_gone(&mut self) {
+        let queues = &self.queues;
+        let stands = |lane: &Lane, state| queues.get(lane).is_some_and(|queue| queue.state == state);
+        self.ready.retain(|lane| stands(lane, QueueState::Ready));
+        self.backing_off
+            .retain(|Reverse((_, lane))| stands(lane, QueueState::BackingOff));
     }
 
     fn insert(&mut self, entry: Entry) -> usize {
@@ -316,5 +339,107 @@ impl Hasher for LaneHasher {
 
     fn write_u64(&mut self, number: u64) {
         self.0 = number;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(lanes: &mut Lanes, seat: usize, sequence: u64, key: u8) -> Entry {
+        let key = key.to_string();
+        let event = Event {
+            id: uuid::Uuid::from_u128(sequence.into()),
+            topic: "topic".into(),
+            key: Some(key.as_str().into()),
+            event_type: None,
+            payload: Default::default(),
+            content_type: "application/json".into(),
+            headers: Vec::new(),
+            occurred_at: Default::default(),
+            replay: None,
+            headers_complete: false,
+            verbatim: None,
+        };
+        Entry {
+            ticket: Ticket {
+                seat,
+                incarnation: 0,
+                position: Position::new(1, sequence),
+                lane: lanes.lane_of(Some(&key)),
+                attempts: 0,
+            },
+            event,
+            defect: None,
+        }
+    }
+
+    impl Lanes {
+        fn in_state(&self, state: QueueState) -> usize {
+            self.queues.values().filter(|queue| queue.state == state).count()
+        }
+
+        fn stand_once(&self) {
+            assert_eq!(
+                self.ready.len(),
+                self.in_state(QueueState::Ready),
+                "lanes that are ready"
+            );
+            let backing_off = self.in_state(QueueState::BackingOff);
+            assert_eq!(self.backing_off.len(), backing_off, "lanes that back off");
+        }
+    }
+
+    /// A paused route takes nothing, and its source may be lost and read again for as long as it is paused.
+    #[test]
+    fn what_is_given_up_and_read_again_leaves_nothing_behind() {
+        let mut lanes = Lanes::default();
+        for _ in 0..100 {
+            for sequence in 0..8 {
+                let entry = entry(&mut lanes, 0, sequence, sequence as u8);
+                lanes.push(entry);
+            }
+            assert_eq!(lanes.extract(|_| true).len(), 8);
+            lanes.stand_once();
+        }
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order, a lane is noted once, and one that is gone is noted nowhere.
+        #[test]
+        fn a_lane_is_noted_where_it_stands_and_nowhere_else(
+            steps in prop::collection::vec((0_u8..8, 0_u8..6), 1..300)
+        ) {
+            let mut lanes = Lanes::default();
+            let mut under_way: Vec<Entry> = Vec::new();
+            let mut now = Duration::ZERO;
+            for (sequence, (step, key)) in (0..).zip(steps) {
+                match step {
+                    0..3 => {
+                        let entry = entry(&mut lanes, usize::from(key % 2), sequence, key);
+                        lanes.push(entry);
+                    }
+                    3 => under_way.extend(lanes.take(BatchLimit { events: 3, bytes: usize::MAX }).events),
+                    4 | 5 if !under_way.is_empty() => {
+                        let lane = under_way[usize::from(key) % under_way.len()].ticket.lane;
+                        let (mine, others) = under_way.into_iter().partition(|entry| entry.ticket.lane == lane);
+                        under_way = others;
+                        let delivered = key % 3 == 0;
+                        let wait = (step == 5).then_some(now + Duration::from_secs(key.into()));
+                        lanes.give_back(lane, if delivered { Vec::new() } else { mine }, wait);
+                    }
+                    6 => {
+                        lanes.extract(|entry| entry.ticket.seat == usize::from(key % 2));
+                    }
+                    _ => {
+                        now += Duration::from_secs(2);
+                        lanes.wake(now);
+                    }
+                }
+                lanes.stand_once();
+            }
+        }
     }
 }
