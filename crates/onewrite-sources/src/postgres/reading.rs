@@ -17,6 +17,12 @@ const LIGHT_BYTES: usize = 2 * 1024;
 const PAYLOAD: usize = 7;
 
 /// Reads the outbox for one share. Rows come as sequence, id, and the columns that [`Decoder`](super::rows::Decoder) reads.
+///
+/// A read is limited by its rows and its payloads. Keys, headers and names are not added up, since adding up costs the server more than
+/// reading. They are less than 10 KiB of each event that keeps the limits (34 KiB of any row that the table takes). So where every event
+/// has the largest, a light read holds up to six times [`BatchLimit::bytes`], being rows of 12 KiB, one for each [`LIGHT_BYTES`]; any
+/// other read holds 10 KiB for each of [`BatchLimit::events`] beside its payloads. The engine counts them as soon as they are handed
+/// out, and reads on only when there is room again.
 #[derive(Debug)]
 pub(super) struct Reader {
     light: String,

@@ -22,15 +22,16 @@ pub(super) struct Stretch {
     pub more: bool,
 }
 
-/// What a call has room for.
-struct Room {
+/// What a call has room for. An event counts as much as the engine counts it, keys and headers included: without payloads they are all
+/// that a read holds, and thousands of them several times what the limit allows.
+pub(super) struct Room {
     limit: BatchLimit,
     events: usize,
     bytes: usize,
 }
 
 impl Room {
-    fn new(limit: BatchLimit) -> Self {
+    pub fn new(limit: BatchLimit) -> Self {
         Self {
             limit,
             events: 0,
@@ -38,13 +39,13 @@ impl Room {
         }
     }
 
-    fn take(&mut self, sourced: &Sourced) {
+    pub fn take(&mut self, sourced: &Sourced) {
         self.events += 1;
-        self.bytes += sourced.event.payload.len();
+        self.bytes += sourced.event.weight();
     }
 
     /// At least one event always fits.
-    fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.events > 0 && (self.events >= self.limit.events || self.bytes >= self.limit.bytes)
     }
 }

@@ -241,3 +241,28 @@ async fn a_new_route_begins_at_the_lowest_floor_and_those_that_are_gone_are_remo
         ["4", "5"]
     );
 }
+
+#[tokio::test]
+async fn a_read_counts_keys_and_headers_as_well_as_payloads() {
+    const APPEND: &str = "\
+        INSERT INTO onewrite_outbox (topic, key, headers, payload) \
+        SELECT 't', printf('%.*c', 1000, 'k'), json_object('a', printf('%.*c', 8000, 'x')), x'' \
+        FROM (WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers LIMIT 50) SELECT * FROM numbers)";
+    let fixture = Fixture::new();
+    let lease = fixture.begin(&everything()).await;
+    let mut feed = fixture.feed_of(&lease, &everything()[0]).await;
+    fixture.sql(APPEND);
+    let limit = BatchLimit { bytes: 60_000, ..LIMIT };
+    // The one that crosses the limit comes as well.
+    let events = feed.next(limit).await.expect("a batch");
+    assert_eq!(events.len(), 7);
+    let rest = feed.drain(limit).await;
+    assert_eq!(rest.len(), 43);
+    for event in events.iter().chain(&rest) {
+        feed.park(event, poison("no")).await;
+    }
+    fixture.sql("UPDATE onewrite_parked_event SET state = 'retry'");
+    let mut redeliveries = fixture.redeliveries(&lease, &everything()[0]).await;
+    assert_eq!(redeliveries.next(limit).await.expect("a batch").len(), 7);
+    assert_eq!(redeliveries.drain(limit).await.len(), 43);
+}

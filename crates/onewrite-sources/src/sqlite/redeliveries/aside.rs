@@ -6,6 +6,7 @@ use onewrite_core::routing::{Share, UNROUTED};
 use onewrite_core::{BatchLimit, Position, Sourced};
 use rusqlite::{Connection, params};
 
+use super::super::reading::Room;
 use super::super::rows::{EVENT_WIDTH, PARKED_COLUMNS, event_of, is_taken};
 use super::Item;
 
@@ -114,13 +115,13 @@ fn load(
 ) -> rusqlite::Result<Vec<(Item, Sourced)>> {
     let sql = format!("SELECT {PARKED_COLUMNS} FROM onewrite_parked_event WHERE id = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
-    let (mut events, mut bytes) = (Vec::new(), 0);
+    let (mut events, mut room) = (Vec::new(), Room::new(limit));
     for (_, id) in found {
-        if bytes >= limit.bytes && !events.is_empty() {
+        if room.is_full() {
             break;
         }
         let sourced = statement.query_row([id], |row| event_of(row, Position::new(0, 0)))?;
-        bytes += sourced.event.payload.len();
+        room.take(&sourced);
         events.push((Item::Aside(*id), sourced));
     }
     Ok(events)
