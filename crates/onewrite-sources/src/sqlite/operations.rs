@@ -81,18 +81,18 @@ impl Operations for SqliteOperations {
     }
 
     async fn edit(&self, id: i64, edit: &ParkedEdit) -> Result<bool, StoreError> {
-        edit.check().map_err(|invalid| {
-            StoreError::new(
-                StoreFailure::Refused,
-                format!("parked event {id} is left as it is: {invalid}"),
-            )
-            .because(invalid)
-        })?;
+        let refused = |problem: &dyn std::fmt::Display| {
+            let words = format!("parked event {id} is left as it is: {problem}");
+            StoreError::new(StoreFailure::Refused, words)
+        };
+        edit.check().map_err(|invalid| refused(&invalid).because(invalid))?;
         let edit = edit.clone();
-        self.run("changing a parked event", move |connection| {
-            parked::edit(connection, id, &edit)
-        })
-        .await
+        let edited = self
+            .run("changing a parked event", move |connection| {
+                parked::edit(connection, id, &edit)
+            })
+            .await?;
+        edited.map_err(|problem| refused(&problem))
     }
 
     async fn replay(&self, request: &ReplayRequest) -> Result<Replay, StoreError> {

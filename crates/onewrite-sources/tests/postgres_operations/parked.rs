@@ -1,7 +1,7 @@
 //! Parked events: list, retry, skip, edit.
 
-use onewrite_core::Operations;
 use onewrite_core::store::{ParkedEdit, ParkedFilter};
+use onewrite_core::{Operations, StoreFailure};
 
 use super::database::{Database, numbered};
 
@@ -183,6 +183,29 @@ async fn an_edit_changes_what_it_names() {
         (event.headers.to_string(), event.event_type.as_deref()),
         (r#"{"x":"y"}"#.to_owned(), Some("T"))
     );
+}
+
+#[tokio::test]
+async fn an_event_that_may_be_on_its_way_is_not_edited() {
+    let mut database = Database::migrated().await;
+    let operations = database.operations().await;
+    let parked = database.park("orders", "parked", "a").await;
+    let held = database.park("orders", "held", "a").await;
+    let retried = database.park("orders", "retry", "b").await;
+    let edit = ParkedEdit {
+        payload: Some(b"better".to_vec()),
+        ..ParkedEdit::default()
+    };
+    for (id, state) in [(held, "\"held\""), (retried, "\"retry\"")] {
+        let error = operations.edit(id, &edit).await.expect_err("refused");
+        assert_eq!(error.failure, StoreFailure::Refused);
+        let words = error.to_string();
+        let begin = format!("parked event {id} is left as it is: ");
+        assert!(words.starts_with(&begin) && words.contains(state), "{words}");
+    }
+    assert!(operations.edit(parked, &edit).await.expect("edit"));
+    let payloads = "SELECT string_agg(convert_from(payload, 'UTF8'), ' ' ORDER BY id) FROM onewrite.parked_event";
+    assert_eq!(database.read(payloads).await, "better body body");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use onewrite_core::routing::UNROUTED;
 use onewrite_core::source::ParkReason;
 use onewrite_core::store::{ParkedEdit, ParkedFilter, ReplayRequest};
-use onewrite_core::{BatchLimit, Lease};
+use onewrite_core::{BatchLimit, Lease, StoreFailure};
 
 use super::fixture::{DELIVERED, Fixture, LIMIT, Reader, everything, parking, payloads, poison, routes};
 
@@ -176,6 +176,34 @@ async fn an_edited_event_comes_as_it_was_edited() {
     let event = redeliveries.batch().await.remove(0).event;
     assert_eq!((&*event.topic, &*event.payload), ("u", &b"better"[..]));
     assert_eq!(event.headers, [("a".into(), "b".into())]);
+}
+
+#[tokio::test]
+async fn an_event_that_may_be_on_its_way_is_not_edited() {
+    let fixture = Fixture::new();
+    let (_, mut redeliveries) = parked_and_held(&fixture, 2).await;
+    retry(&fixture).await;
+    let edit = ParkedEdit {
+        payload: Some(b"better".to_vec()),
+        ..ParkedEdit::default()
+    };
+    let first = fixture.number("SELECT min(id) FROM onewrite_parked_event");
+    let refused = async |id: i64, told: &str| {
+        let error = fixture.operations.edit(id, &edit).await.expect_err("refused");
+        assert_eq!(error.failure, StoreFailure::Refused);
+        let words = error.to_string();
+        let begin = format!("parked event {id} is left as it is: ");
+        assert!(words.starts_with(&begin) && words.contains(told), "{words}");
+    };
+    refused(first, "\"retry\"").await;
+    refused(first + 1, "\"held\"").await;
+    let events = redeliveries.batch().await;
+    refused(first, "\"retry\"").await;
+    assert_eq!(fixture.ask::<String>(PARKED, []), "all/retry/1,all/held/2");
+    // It is parked once more, and can be edited again.
+    redeliveries.park(&events[0], poison("still")).await;
+    assert!(fixture.operations.edit(first, &edit).await.expect("an answer"));
+    assert_eq!(fixture.ask::<String>(PARKED, []), "all/parked/better,all/held/2");
 }
 
 #[tokio::test]

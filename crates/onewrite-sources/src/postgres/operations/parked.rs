@@ -59,28 +59,31 @@ pub(super) async fn skip(client: &Client, filter: &ParkedFilter) -> Result<Vec<P
     Ok(events)
 }
 
+fn refused(id: i64, problem: impl std::fmt::Display) -> StoreError {
+    let words = format!("parked event {id} is left as it is: {problem}");
+    StoreError::new(StoreFailure::Refused, words)
+}
+
 /// Checks an edit against the limits of events.
 ///
 /// # Errors
 /// What is wrong with it: an event that breaks a limit would only be parked again.
 pub(super) fn check(id: i64, edit: &ParkedEdit) -> Result<(), StoreError> {
-    edit.check().map_err(|invalid| {
-        StoreError::new(
-            StoreFailure::Refused,
-            format!("parked event {id} is left as it is: {invalid}"),
-        )
-        .because(invalid)
-    })
+    edit.check().map_err(|invalid| refused(id, &invalid).because(invalid))
 }
 
-/// Changes an event; `false` where there is none of this number.
+/// Changes a parked event; `false` where there is none of this number.
+///
+/// # Errors
+/// `Refused` where it is under retry or held: it may be on its way as it was, would be delivered so, and the changed row removed.
 pub(super) async fn edit(client: &Client, id: i64, edit: &ParkedEdit) -> Result<bool, StoreError> {
     // What the event's own contract lays down follows: its headers are these, and what has a payload is no tombstone.
     const EDIT: &str = "UPDATE onewrite.parked_event SET topic = coalesce($2, topic), payload = coalesce($3, payload), \
                         content_type = coalesce($4, content_type), headers = coalesce($5::jsonb, headers), \
                         record = record || CASE WHEN $6 IS NULL THEN '{}' ELSE jsonb_build_object('headers', $6::jsonb) END \
                                         || CASE WHEN $3 IS NULL THEN '{}' ELSE '{\"tombstone\": false}'::jsonb END \
-                        WHERE id = $1";
+                        WHERE id = $1 AND state = 'parked'";
+    const STATE: &str = "SELECT state FROM onewrite.parked_event WHERE id = $1";
     let headers = edit.headers.as_ref().map(serde_json::Value::to_string);
     // They were checked before.
     let read = edit
@@ -96,8 +99,23 @@ pub(super) async fn edit(client: &Client, id: i64, edit: &ParkedEdit) -> Result<
         (&headers, Type::TEXT),
         (&record, Type::TEXT),
     ];
-    let changed = client.execute_typed(EDIT, &binds).await;
-    Ok(changed.map_err(|error| failed("changing a parked event", error))? > 0)
+    let doing = |error| failed("changing a parked event", error);
+    if client.execute_typed(EDIT, &binds).await.map_err(doing)? > 0 {
+        return Ok(true);
+    }
+    let left = client
+        .query_typed_opt(STATE, &[(&id, Type::INT8)])
+        .await
+        .map_err(doing)?;
+    left.map_or(Ok(false), |row| {
+        let state: &str = row.get(0);
+        Err(refused(
+            id,
+            format_args!(
+                "its state is {state:?}, and it may be on its way as it is; only what is \"parked\" can be changed"
+            ),
+        ))
+    })
 }
 
 fn ids(filter: &ParkedFilter) -> Option<&[i64]> {

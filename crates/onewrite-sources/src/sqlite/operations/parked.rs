@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use onewrite_core::store::{ParkedEdit, ParkedEvent, ParkedFilter};
-use rusqlite::{Connection, Row, ToSql, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, TransactionBehavior, params};
 
 use super::super::rows::parse_time;
 
@@ -50,13 +50,27 @@ pub(super) fn skip(connection: &mut Connection, filter: &ParkedFilter) -> rusqli
     Ok(skipped)
 }
 
-/// Changes an event; `false` where there is none of this number.
-pub(super) fn edit(connection: &Connection, id: i64, edit: &ParkedEdit) -> rusqlite::Result<bool> {
+/// Changes a parked event; `false` where there is none of this number; in words, why it may not be changed. What is under retry or held
+/// may be on its way as it was: it would be delivered so, and the changed row removed.
+pub(super) fn edit(connection: &mut Connection, id: i64, edit: &ParkedEdit) -> rusqlite::Result<Result<bool, String>> {
     const EDIT: &str = "UPDATE onewrite_parked_event SET topic = coalesce(?2, topic), payload = coalesce(?3, payload), \
                         content_type = coalesce(?4, content_type), headers = coalesce(?5, headers) WHERE id = ?1";
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let state = "SELECT state FROM onewrite_parked_event WHERE id = ?1";
+    let state = transaction.query_row(state, [id], |row| row.get::<_, String>(0));
+    let Some(state) = state.optional()? else {
+        return Ok(Ok(false));
+    };
+    if state != "parked" {
+        return Ok(Err(format!(
+            "its state is {state:?}, and it may be on its way as it is; only what is \"parked\" can be changed"
+        )));
+    }
     let headers = edit.headers.as_ref().map(serde_json::Value::to_string);
     let bound = params![id, edit.topic, edit.payload, edit.content_type, headers];
-    Ok(connection.execute(EDIT, bound)? > 0)
+    let changed = transaction.execute(EDIT, bound)?;
+    transaction.commit()?;
+    Ok(Ok(changed > 0))
 }
 
 fn binds(filter: &ParkedFilter) -> [Box<dyn ToSql>; 6] {
