@@ -131,7 +131,7 @@ pub struct RouteReport {
     pub delivered: u64,
     /// Deliveries that failed since the last report that was stored.
     pub failed: u64,
-    /// The latest error in words, until a delivery succeeds.
+    /// The latest error in words: the source's until it is read again, otherwise the sink's until a delivery succeeds.
     pub last_error: Option<String>,
 }
 
@@ -141,7 +141,7 @@ pub struct RouteReport {
 pub enum RouteState {
     /// Delivering, or waiting for events.
     Running,
-    /// The sink does not answer; the circuit breaker is open, and a trial is due from time to time.
+    /// The sink does not answer (the circuit breaker is open), or the source fails; a trial is due from time to time.
     Retrying,
     /// An operator paused it.
     Paused,

@@ -120,6 +120,7 @@ pub struct Machine {
     fenced: bool,
     delivered: u64,
     failed: u64,
+    /// The latest error of the sink, or why the route halted; each seat has those of its source.
     last_error: Option<String>,
     random: fastrand::Rng,
 }
@@ -218,14 +219,18 @@ impl Machine {
             () if self.paused => RouteState::Paused,
             () if self.sink != SinkState::Ready && self.breaker.is_open() => RouteState::Retrying,
             () if self.breaker.is_open() && !self.lanes.is_empty() => RouteState::Retrying,
+            () if self.seats.iter().any(|seat| seat.failures > 0) => RouteState::Retrying,
             () => RouteState::Running,
         };
+        // As long as the source fails, it matters more than what the sink said, but for why the route stands still.
+        let of_source = self.seats.iter().find_map(|seat| seat.error.as_ref());
+        let last_error = of_source.filter(|_| self.halted.is_none()).or(self.last_error.as_ref());
         RouteReport {
             route: self.route.clone(),
             state,
+            last_error: last_error.cloned(),
             delivered: std::mem::take(&mut self.delivered),
             failed: std::mem::take(&mut self.failed),
-            last_error: self.last_error.clone(),
         }
     }
 
@@ -282,7 +287,7 @@ impl Machine {
             Ok(events) => events,
             Err(error) => return self.lose(seat, &error, now),
         };
-        self.seats[seat].failures = 0;
+        self.seats[seat].succeeded();
         self.seats[seat].state = SeatState::Idle {
             empty: events.is_empty(),
         };
@@ -532,8 +537,7 @@ impl Machine {
         }
         let words = chain(error);
         tracing::warn!(route = %self.route, error = %words, "the source failed; it will be opened again");
-        self.last_error = Some(words);
-        self.seats[seat].failures = self.seats[seat].failures.saturating_add(1);
+        self.seats[seat].failed(words);
         let wait = self
             .behaviour
             .backoff

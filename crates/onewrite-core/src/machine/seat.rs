@@ -37,6 +37,8 @@ pub(super) struct Seat {
     pub settled_at: Duration,
     /// Failures to open or use the source in a row.
     pub failures: u32,
+    /// The latest of them in words.
+    pub error: Option<String>,
 }
 
 impl Seat {
@@ -48,7 +50,19 @@ impl Seat {
             to_park: Vec::new(),
             settled_at: Duration::ZERO,
             failures: 0,
+            error: None,
         }
+    }
+
+    /// Notes that the source failed.
+    pub fn failed(&mut self, words: String) {
+        self.failures = self.failures.saturating_add(1);
+        self.error = Some(words);
+    }
+
+    /// Notes that the source was read.
+    pub fn succeeded(&mut self) {
+        (self.failures, self.error) = (0, None);
     }
 
     /// Begins a new incarnation.
