@@ -14,6 +14,8 @@ pub enum FeedBug {
     BoundAfterFence,
     /// A queue counts as complete although the log broke off.
     KeepsBrokenQueue,
+    /// A snapshot is gone on to before the log was read up to where it was taken.
+    AheadOfTheLog,
 }
 
 /// A relay with a bug.
@@ -48,6 +50,7 @@ impl Mutant {
         Self::Source(SourceBug::OrderByTransaction),
         Self::Feed(FeedBug::BoundAfterFence),
         Self::Feed(FeedBug::KeepsBrokenQueue),
+        Self::Feed(FeedBug::AheadOfTheLog),
         Self::Lease(LeaseBug::Unfenced),
         Self::Lease(LeaseBug::MixesLayouts),
         Self::Lease(LeaseBug::UnfencedByGroup),
@@ -102,6 +105,7 @@ impl fmt::Display for Mutant {
             Self::Source(SourceBug::OrderByTransaction) => "orders by transactions instead of by the lock of the key",
             Self::Feed(FeedBug::BoundAfterFence) => "bounds sequences by what was drawn after its fence",
             Self::Feed(FeedBug::KeepsBrokenQueue) => "goes on with a queue after the log broke off",
+            Self::Feed(FeedBug::AheadOfTheLog) => "goes on to a snapshot before it has read the log up to it",
             Self::Lease(LeaseBug::Unfenced) => "writes progress without a fence",
             Self::Lease(LeaseBug::MixesLayouts) => "takes a group while another layout is held",
             Self::Lease(LeaseBug::UnfencedByGroup) => "does not fence by group",

@@ -17,7 +17,6 @@ pub fn postgres(data: &[u8]) {
         b'l' => crate::postgres::fuzzing::logged(bytes),
         b'r' => crate::postgres::fuzzing::record(&text()),
         b's' => crate::postgres::fuzzing::snapshot(&text()),
-        b't' => crate::postgres::fuzzing::tick(bytes),
         b'u' => crate::postgres::fuzzing::url(&text()),
         b'v' => run(&text()),
         _ => {}

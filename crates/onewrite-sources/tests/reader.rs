@@ -115,10 +115,16 @@ impl Reader {
 
     /// Sets an event aside.
     pub async fn park(&mut self, event: &Sourced, reason: ParkReason) {
-        self.source
-            .park(&[parking(event, reason)])
-            .await
-            .expect("a parked event");
+        self.park_all(&[(event, reason)]).await;
+    }
+
+    /// Sets events aside together.
+    pub async fn park_all(&mut self, events: &[(&Sourced, ParkReason)]) {
+        let events: Vec<Parking> = events
+            .iter()
+            .map(|(event, reason)| parking(event, reason.clone()))
+            .collect();
+        self.source.park(&events).await.expect("parked events");
     }
 }
 

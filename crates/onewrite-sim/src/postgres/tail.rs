@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use onewrite_core::routing::Share;
 use onewrite_core::{Lease, Position, StoreError, StoreFailure};
-use onewrite_sources::postgres::feed::{Log, LogRow, Shared, Subscription, Tick};
+use onewrite_sources::postgres::feed::{Log, LogRow, Shared, Snapshot, Subscription, Tick};
 use onewrite_testkit::memory::{Logged, MemoryDatabase, PlainRow, Row, Session, State};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -28,7 +28,7 @@ pub struct Tail {
 
 impl Tail {
     pub fn start(outbox: &SnapshotOutbox, lease: &Lease) -> Self {
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::default());
         let reader = Reader {
             database: outbox.database.clone(),
             window: outbox.window.clone(),
@@ -99,34 +99,66 @@ impl Reader {
         }
     }
 
-    /// Writes ticks, whenever somebody wants one and from time to time.
+    /// Ticks whenever somebody wants one and from time to time. Where all log is flushed, a tick writes nothing: here by chance.
     async fn tick(&self, session: Session) -> Result<std::convert::Infallible, StoreError> {
+        let mut low = None;
         loop {
             let _nobody_wants_one = timeout(self.window.clock().lasts(TICK_INTERVAL), self.shared.wanted()).await;
             self.window.thaw().await;
             let number = self.shared.begin_tick();
-            let low = self.database.call_unflushed(|state| Ok(state.last_sequence)).await?;
-            let snapshot = self
-                .database
-                .call_unflushed(|state| Ok(self.registry.take(state, 0)))
-                .await?;
-            let mut transaction = self.database.begin();
+            let last_sequence = self.last_sequence().await?;
+            let snapshot = self.snapshot(session, low.unwrap_or_default()).await?;
             pause().await;
-            self.window.thaw().await;
-            let held = |state: &mut State| state.serve(session).and_then(|()| state.fence(&self.lease));
-            self.database.call_unflushed(held).await?;
-            let (Lease { epoch, relay, .. }, writer) = (&self.lease, self.shared.writer());
-            let (snapshot, xid) = (snapshot.text(), transaction.xid());
-            transaction.emit(format!("tick {epoch} {writer} {number} {snapshot} {xid} {low} {relay}"));
-            transaction.log();
-            pause().await;
-            transaction.commit();
+            let end = |state: &mut State| Ok((state.server.log.len() as u64, state.server.next()));
+            let (end, xid) = self.database.call_unflushed(end).await?;
+            if low.is_none() || fastrand::bool() {
+                self.write(session).await?;
+                low = Some(last_sequence);
+            }
+            let tick = Tick {
+                number,
+                snapshot,
+                xid,
+                last_sequence,
+            };
+            let position = match self.bug {
+                Some(FeedBug::AheadOfTheLog) => 0,
+                _ => end,
+            };
+            self.shared.tick(position, tick);
         }
+    }
+
+    /// Commits a transaction of no rows, as a tick does that has to flush the log.
+    async fn write(&self, session: Session) -> Result<(), StoreError> {
+        let mut transaction = self.database.begin();
+        pause().await;
+        self.window.thaw().await;
+        self.database.call_unflushed(|state| state.serve(session)).await?;
+        transaction.log();
+        pause().await;
+        transaction.commit();
+        Ok(())
+    }
+
+    async fn last_sequence(&self) -> Result<i64, StoreError> {
+        let last = |state: &mut State| Ok(state.last_sequence.cast_signed());
+        self.database.call_unflushed(last).await
+    }
+
+    /// Takes a snapshot with this bound, and sees in it whether the lease is still held.
+    async fn snapshot(&self, session: Session, low: i64) -> Result<Snapshot, StoreError> {
+        let taken = |state: &mut State| {
+            state.serve(session)?;
+            state.fence(&self.lease)?;
+            Ok(self.registry.take(state, low))
+        };
+        self.database.call_unflushed(taken).await
     }
 
     /// Reads on from a place in the log.
     async fn read(&self, mut place: usize, session: Session) -> Result<std::convert::Infallible, StoreError> {
-        let (mut changes, mut low) = (self.database.changes(), 0);
+        let mut changes = self.database.changes();
         loop {
             self.window.thaw().await;
             changes.see();
@@ -150,7 +182,8 @@ impl Reader {
             };
             place += 1;
             pause().await;
-            self.take(logged, &mut low).await;
+            self.take(logged).await;
+            self.shared.saw(place as u64);
         }
     }
 
@@ -158,7 +191,7 @@ impl Reader {
         format!("{} {}", self.lease.relay, self.lease.group)
     }
 
-    async fn take(&self, logged: Logged, low: &mut i64) {
+    async fn take(&self, logged: Logged) {
         self.shared.transaction(true);
         let heard = self.shared.is_heard();
         for (sequence, plain) in logged.rows.into_iter().filter(|_| heard) {
@@ -169,11 +202,6 @@ impl Reader {
             }
             // A route may subscribe in the middle of a transaction.
             tokio::task::yield_now().await;
-        }
-        let tick = |content: String| Tick::read(content.as_bytes(), &self.lease, self.shared.writer(), *low);
-        if let Some(tick) = logged.message.and_then(tick) {
-            *low = tick.last_sequence;
-            self.shared.tick(tick);
         }
         self.shared.transaction(false);
     }

@@ -4,7 +4,7 @@ use super::snapshot::Snapshot;
 use super::{connection, record, rows};
 
 pub(crate) use super::foreign::fuzzing::{name, template};
-pub(crate) use super::log::fuzzing::{frames, logged, tick};
+pub(crate) use super::log::fuzzing::{frames, logged};
 
 /// Any text is a snapshot as PostgreSQL writes one, or none. What it tells of a transaction holds together.
 pub(crate) fn snapshot(text: &str) {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use onewrite_core::limits::REDELIVERY_WAIT;
 use onewrite_core::routing::Share;
+use onewrite_core::source::ParkReason;
 use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, Sourced, StoreError};
 use tokio_postgres::types::Type;
 
@@ -163,11 +164,17 @@ impl Source for Redeliveries {
     }
 
     async fn park(&mut self, events: &[Parking]) -> Result<(), StoreError> {
-        let (mut again, mut anew) = (Vec::new(), Vec::new());
+        let (mut again, mut anew) = (Vec::new(), BTreeMap::<i64, &Parking>::new());
         for parking in events {
             match self.out.get(&parking.position) {
                 Some(Item::Aside(id)) => again.push((*id, parking)),
-                Some(Item::Replayed { .. }) => anew.push(parking.clone()),
+                // Two replays may hold the same event; it is set aside once, and what a sink said of it goes before what it waits for.
+                Some(Item::Replayed { sequence, .. }) => {
+                    let kept = anew.entry(*sequence).or_insert(parking);
+                    if kept.reason == ParkReason::Held {
+                        *kept = parking;
+                    }
+                }
                 None => {}
             }
         }
@@ -176,6 +183,7 @@ impl Source for Redeliveries {
         }
         if !anew.is_empty() {
             let out = &self.out;
+            let anew: Vec<Parking> = anew.into_values().cloned().collect();
             let sequence = |parking: &Parking| match out.get(&parking.position) {
                 Some(Item::Replayed { sequence, .. }) => sequence.cast_unsigned(),
                 _ => unreachable!("only replayed events are set aside anew"),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use onewrite_core::{Lease, StoreError, StoreFailure, failpoint};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Row, SimpleQueryMessage};
+use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, SimpleQueryRow};
 
 use super::connection::Connector;
 use super::error::failed;
@@ -92,14 +92,14 @@ impl Session {
         self.guarded(doing, self.client.query_typed(sql, parameters)).await
     }
 
-    /// Runs statements that are sent as one message, and returns how many rows each had.
-    pub async fn statements(&self, doing: &str, sql: &str) -> Result<Vec<u64>, StoreError> {
+    /// Runs statements that are sent as one message, and returns all their rows.
+    pub async fn statements(&self, doing: &str, sql: &str) -> Result<Vec<SimpleQueryRow>, StoreError> {
         let answers = self.guarded(doing, self.client.simple_query(sql)).await?;
-        let rows = |answer| match answer {
-            SimpleQueryMessage::CommandComplete(rows) => Some(rows),
+        let row = |answer| match answer {
+            SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         };
-        Ok(answers.into_iter().filter_map(rows).collect())
+        Ok(answers.into_iter().filter_map(row).collect())
     }
 
     /// Commits a fence by itself and returns the last sequence value drawn before it.

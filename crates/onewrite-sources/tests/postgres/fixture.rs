@@ -1,10 +1,11 @@
 //! An outbox in a database of the test's own.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use onewrite_core::options::Options;
 use onewrite_core::routing::Share;
-use onewrite_core::{Lease, Outbox, StoreError};
+use onewrite_core::{Lease, Outbox, StoreError, StoreFailure};
 use onewrite_sources::registry::{Opened, source_type};
 use onewrite_testkit::servers::{Database, Postgres};
 use tokio_postgres::Client;
@@ -51,8 +52,15 @@ impl Fixture {
             .await
             .expect("an answer")
             .expect("the lease");
-        self.outbox.adopt(&lease, shares).await.expect("adopted routes");
-        lease
+        // Making a slot waits for what others have under way in the same server.
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            match self.outbox.adopt(&lease, shares).await {
+                Ok(()) => return lease,
+                Err(error) if error.failure == StoreFailure::Unavailable && Instant::now() < deadline => {}
+                Err(error) => panic!("the routes cannot be adopted: {error}"),
+            }
+        }
     }
 
     /// The feed of a single route that takes everything.

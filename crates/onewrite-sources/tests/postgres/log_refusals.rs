@@ -67,9 +67,43 @@ async fn a_publication_that_is_gone_does_not_lose_events() {
     relay.expect(&["1", "2", "3"]).await;
     let reason = relay.poll().await;
     assert!(reason.contains("publication"), "{reason}");
+    // What comes meanwhile is read from the table: the server need not keep it for the slot.
+    let client = relay.database.connect().await;
+    let written = client.query_one("SELECT pg_current_wal_flush_lsn()::text", &[]).await;
+    let written: String = written.expect("a position").get(0);
+    let moved =
+        format!("SELECT confirmed_flush_lsn >= '{written}' FROM pg_replication_slots WHERE slot_type = 'logical'");
+    relay
+        .until("the slot moves although nobody can read it", async |_| {
+            let row = client.query_one(&moved, &[]).await.expect("the slot");
+            row.get::<_, bool>(0).then_some(())
+        })
+        .await;
     let create = "CREATE PUBLICATION onewrite FOR TABLE onewrite.outbox WITH (publish = 'insert', publish_via_partition_root = true)";
     sql(&relay.database, create).await;
     relay.append(&["4"]).await;
     relay.expect(&["1", "2", "3", "4"]).await;
     relay.follow().await;
+}
+
+/// The slot is there before it is known whether it can be read.
+#[tokio::test]
+async fn a_server_without_room_for_a_reader_keeps_no_slot_for_a_relay_that_polls_from_now_on() {
+    let server = Postgres::start(17, &[("max_wal_senders", "0")]).await;
+    let mut relay = Relay::new(&server, "auto").await;
+    relay.append(&["1"]).await;
+    relay.expect(&["1"]).await;
+    let reason = relay.poll().await;
+    assert!(reason.contains("max_wal_senders"), "{reason}");
+    let client = relay.database.connect().await;
+    let slots = async || {
+        let row = client.query_one("SELECT count(*) FROM pg_replication_slots", &[]).await;
+        row.expect("a number").get::<_, i64>(0)
+    };
+    assert_eq!(slots().await, 1);
+    relay.expire().await;
+    let mut polling = Relay::of(relay.database.clone(), "poll", everything());
+    polling.append(&["2"]).await;
+    polling.expect(&["2"]).await;
+    assert_eq!(slots().await, 0);
 }

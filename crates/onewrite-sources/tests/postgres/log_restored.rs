@@ -96,8 +96,9 @@ async fn a_promoted_standby_with_synchronised_slots_is_followed() {
     a_promoted_standby_is_followed(18, &[("sync_replication_slots", "on")]).await;
 }
 
-/// The log tells of a commit before the standby has it; if the primary died now, the commit would be gone.
-async fn nothing_comes_that_no_standby_has(feed: &str) {
+/// The log tells of a commit before the standby has it, and of one that does not wait for the standby everybody is told; if the primary
+/// died now, either would be gone.
+async fn nothing_comes_that_no_standby_has(feed: &str, commit: &'static str) {
     let primary = Postgres::start(16, &[]).await;
     let standby = primary.standby(&[]).await;
     primary.wait_for_standby().await;
@@ -111,13 +112,15 @@ async fn nothing_comes_that_no_standby_has(feed: &str) {
     let client = relay.database.connect().await;
     let before = flushed(&client).await;
     let committing = relay.database.connect().await;
-    let commit = tokio::spawn(async move {
+    run(&committing, &format!("SET synchronous_commit = {commit}")).await;
+    let append = async move {
         run(
             &committing,
             "INSERT INTO onewrite.outbox (topic, payload) VALUES ('t', '2')",
         )
         .await
-    });
+    };
+    let appending = tokio::spawn(append);
     until("the commit is in the log of the primary", async || {
         (flushed(&client).await > before).then_some(())
     })
@@ -131,9 +134,13 @@ async fn nothing_comes_that_no_standby_has(feed: &str) {
         ["1"],
         "an event came that a failover would take back"
     );
-    assert!(!commit.is_finished(), "the writer was told that its commit is safe");
+    assert_eq!(
+        appending.is_finished(),
+        commit == "local",
+        "whether the writer was told that it is safe"
+    );
     standby.resume();
-    commit.await.expect("a commit");
+    appending.await.expect("a commit");
     relay.expect(&["1", "2"]).await;
 }
 
@@ -146,10 +153,12 @@ async fn flushed(client: &Client) -> i64 {
 
 #[tokio::test]
 async fn polling_brings_nothing_that_no_standby_has() {
-    nothing_comes_that_no_standby_has("poll").await;
+    nothing_comes_that_no_standby_has("poll", "on").await;
+    nothing_comes_that_no_standby_has("poll", "local").await;
 }
 
 #[tokio::test]
 async fn the_log_brings_nothing_that_no_standby_has() {
-    nothing_comes_that_no_standby_has("wal").await;
+    nothing_comes_that_no_standby_has("wal", "on").await;
+    nothing_comes_that_no_standby_has("wal", "local").await;
 }

@@ -279,3 +279,26 @@ async fn a_replay_of_nothing_ends_at_once_and_poison_in_one_is_parked() {
         1
     );
 }
+
+#[tokio::test]
+async fn an_event_of_two_replays_that_are_poison_together_is_set_aside_once() {
+    let fixture = Fixture::new().await;
+    let shares = routes(&[("a", "*")]);
+    let lease = fixture.begin(&shares).await;
+    fixture.append("t", None, "1").await;
+    let mut feed = fixture.feed_of(&lease, &shares[0]).await;
+    let delivered = feed.wait_for(1).await;
+    feed.settle(&delivered).await;
+    for _ in 0..2 {
+        request(&fixture, ", topic", ", 't'").await;
+    }
+    let mut redeliveries = fixture.redeliveries(&lease, &shares[0]).await;
+    let events = redeliveries.drain(LIMIT).await;
+    assert_eq!(payloads(&events), ["1", "1"]);
+    redeliveries
+        .park_all(&[(&events[0], ParkReason::Held), (&events[1], poison("no"))])
+        .await;
+    redeliveries.settle(&events).await;
+    assert_eq!(states(&fixture).await, ["1 parked 3 no"]);
+    assert!(redeliveries.drain(LIMIT).await.is_empty());
+}

@@ -25,8 +25,6 @@ pub struct Logged {
     pub xid: u64,
     /// Its rows by their sequences.
     pub rows: Vec<(u64, PlainRow)>,
-    /// A message that came with it.
-    pub message: Option<String>,
 }
 
 /// What had ended at a moment.
@@ -41,11 +39,16 @@ pub struct Snapshot {
 impl Server {
     /// Begins a transaction that writes, and returns its number.
     pub fn begin(&mut self) -> u64 {
+        let xid = self.next();
         self.last += 1;
-        // The first few are the server's own.
-        let xid = self.last + 10;
         self.open.insert(xid);
         xid
+    }
+
+    /// The number that the next one is to have.
+    pub fn next(&self) -> u64 {
+        // The first few are the server's own.
+        self.last + 11
     }
 
     /// Ends one, either way. Only now can a snapshot see it.

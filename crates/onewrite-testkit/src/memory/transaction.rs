@@ -13,7 +13,6 @@ pub struct MemoryTransaction {
     rows: Vec<(u64, PlainRow)>,
     /// The sequences of all its rows.
     drawn: Vec<u64>,
-    message: Option<String>,
     logged: bool,
 }
 
@@ -25,7 +24,6 @@ impl MemoryTransaction {
             number,
             rows: Vec::new(),
             drawn: Vec::new(),
-            message: None,
             logged: false,
         }
     }
@@ -55,18 +53,12 @@ impl MemoryTransaction {
         self.number
     }
 
-    /// Has a message logged with its commit.
-    pub fn emit(&mut self, content: String) {
-        self.message = Some(content);
-    }
-
     /// Writes its commit to the log, where it can be read from now on, while nobody sees its rows yet: so a commit looks that
     /// waits for a standby. Only [`commit`](Self::commit) can follow.
     pub fn log(&mut self) {
         let entry = Logged {
             xid: self.number,
             rows: self.rows.clone(),
-            message: self.message.take(),
         };
         self.database.state().server.log.push(entry);
         self.logged = true;

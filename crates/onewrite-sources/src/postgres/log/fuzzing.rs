@@ -1,14 +1,11 @@
 //! What `./x fuzz` tries of this module.
 
 use bytes::BytesMut;
-use onewrite_core::Lease;
-use onewrite_core::routing::Group;
 use onewrite_pgoutput::{Column, Message, decode};
 
 use super::super::rows::Decoder;
 use super::relation::Layout;
 use super::stream::{Frame, take_frames};
-use super::ticks::Tick;
 
 /// Any bytes are messages of a replication stream or an error, and no more than came is handed over.
 pub(crate) fn frames(bytes: &[u8]) {
@@ -24,19 +21,6 @@ pub(crate) fn frames(bytes: &[u8]) {
         Frame::Idle { .. } => size_of::<u64>(),
     });
     assert!(held.sum::<usize>() <= bytes.len());
-}
-
-/// Any content of a logical message is a tick of this relay's or none.
-pub(crate) fn tick(content: &[u8]) {
-    let lease = Lease {
-        relay: "shop".to_owned(),
-        group: Group::ALL,
-        holder: String::new(),
-        epoch: 7,
-    };
-    if let Some(tick) = Tick::read(content, &lease, 42, 0) {
-        assert!(content.starts_with(b"tick ") && content.ends_with(b" shop"), "{tick:?}");
-    }
 }
 
 /// A table and a row of it, as the log has them: the row is an event of the outbox, or the error says why not.

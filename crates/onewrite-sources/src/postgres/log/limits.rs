@@ -30,8 +30,12 @@ pub(super) const WAITING_BYTES: usize = 4 * 1024 * 1024;
 /// Payloads below this many bytes are copied out of the connection's buffer: an event that waits must not keep 64 KiB alive.
 pub(crate) const COPIED_BYTES: usize = 4 * 1024;
 
-/// Shortest time between two ticks: each costs the database a commit, and an event waits for half of it.
+/// Shortest time between two ticks: each may cost the database a commit, and an event waits for half of it.
 pub(super) const TICK_INTERVAL_MIN: Duration = Duration::from_millis(1);
+
+/// Sequences drawn since the last tick in the log after which the next one has to be there: up to so many rows may be read over again
+/// where a route goes back to the table.
+pub(super) const BOUND_ROWS: i64 = 10_000;
 
 /// Longest time between two ticks: with nothing to do a route's floor moves on all the same.
 pub(super) const TICK_INTERVAL_MAX: Duration = Duration::from_secs(10);

@@ -82,6 +82,25 @@ impl Link {
         }
     }
 
+    /// Runs a statement that answers with one value, and returns its text.
+    pub async fn query(&mut self, statement: &str) -> Result<String, StoreError> {
+        frontend::query(statement, &mut self.write).map_err(unavailable)?;
+        self.flush().await.map_err(unavailable)?;
+        let mut found = None;
+        loop {
+            match self.next().await? {
+                Message::DataRow(row) => {
+                    let range = row.ranges().next().map_err(unavailable)?.flatten();
+                    let value = range.and_then(|range| row.buffer().get(range));
+                    found = value.map(|value| String::from_utf8_lossy(value).into_owned());
+                }
+                Message::ReadyForQuery(_) => return found.ok_or_else(|| unexpected("a value")),
+                Message::ErrorResponse(body) => return Err(refused(body.fields())),
+                _ => {}
+            }
+        }
+    }
+
     async fn log_in(&mut self, config: &Config) -> Result<(), StoreError> {
         let user = config.get_user().unwrap_or_default();
         let mut parameters = vec![

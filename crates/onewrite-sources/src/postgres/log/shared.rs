@@ -1,7 +1,6 @@
 //! What the reader of the log and the routes share: events that wait for each route, and ticks.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use onewrite_core::routing::Share;
@@ -32,11 +31,6 @@ pub type Taken = (Vec<LogRow>, Arc<Tick>);
 /// One for each reader of the log.
 #[derive(Default)]
 pub struct Shared {
-    /// Tells this reader's ticks from those of one before it under the same lease, which may still be on their way: their
-    /// numbers mean nothing here.
-    writer: i64,
-    /// The position in the log before which everything was seen.
-    seen: AtomicU64,
     inner: Mutex<Inner>,
     /// Somebody wants a tick.
     wanted: Notify,
@@ -53,6 +47,10 @@ struct Inner {
     subscribers: Slab<Subscriber>,
     /// The weight of all that waits.
     waiting: usize,
+    /// The position in the log before which everything was seen.
+    seen: u64,
+    /// Ticks, each with the position up to which the log has to be seen first, ascending.
+    ahead: VecDeque<(u64, Tick)>,
     /// How many ticks were begun.
     begun: u64,
     /// Since when a tick is on its way.
@@ -88,27 +86,19 @@ enum Entry {
 }
 
 impl Shared {
-    /// Nothing waits, and nobody.
-    pub fn new() -> Self {
-        Self {
-            writer: fastrand::i64(..),
-            ..Self::default()
-        }
-    }
-
-    /// Who writes this reader's ticks.
-    pub fn writer(&self) -> i64 {
-        self.writer
-    }
-
     /// The position in the log before which everything was seen.
     pub fn seen(&self) -> u64 {
-        self.seen.load(Ordering::Relaxed)
+        self.lock().seen
     }
 
-    /// Notes that everything before this position was seen.
+    /// Notes that everything before this position was seen, and brings the ticks that were waiting for it.
     pub fn saw(&self, position: u64) {
-        self.seen.store(position, Ordering::Relaxed);
+        let mut inner = self.lock();
+        inner.seen = position;
+        while inner.ahead.front().is_some_and(|(awaited, _)| *awaited <= position) {
+            let reached = inner.ahead.pop_front();
+            reached.into_iter().for_each(|(_, tick)| inner.bring(tick));
+        }
     }
 
     /// Asks for a tick soon.
@@ -145,6 +135,8 @@ impl Shared {
         inner.streaming = true;
         inner.in_transaction = false;
         inner.on_its_way = None;
+        inner.seen = 0;
+        inner.ahead = VecDeque::new();
     }
 
     /// Notes that the log is read no more: nobody's queue is complete.
@@ -206,15 +198,12 @@ impl Shared {
         }
     }
 
-    /// Brings a tick to everybody.
-    pub fn tick(&self, tick: Tick) {
+    /// Brings a tick to everybody, once everything before `position` was seen.
+    pub fn tick(&self, position: u64, tick: Tick) {
         let mut inner = self.lock();
-        inner.on_its_way = (inner.begun > tick.number).then(Instant::now);
-        let tick = Arc::new(tick);
-        for (_, subscriber) in &mut inner.subscribers {
-            if subscriber.state == State::Receiving {
-                subscriber.receive(tick.clone());
-            }
+        match inner.seen >= position {
+            true => inner.bring(tick),
+            false => inner.ahead.push_back((position, tick)),
         }
     }
 
@@ -224,6 +213,16 @@ impl Shared {
 }
 
 impl Inner {
+    fn bring(&mut self, tick: Tick) {
+        self.on_its_way = (self.begun > tick.number).then(Instant::now);
+        let tick = Arc::new(tick);
+        for (_, subscriber) in &mut self.subscribers {
+            if subscriber.state == State::Receiving {
+                subscriber.receive(tick.clone());
+            }
+        }
+    }
+
     fn lose(&mut self, key: usize) {
         let subscriber = &mut self.subscribers[key];
         subscriber.state = State::Lost;

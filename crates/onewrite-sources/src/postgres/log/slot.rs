@@ -13,6 +13,7 @@ use tokio_postgres::{Client, Error, Row};
 
 use super::super::error::failed;
 use super::super::lanes::is_published;
+use super::super::session::{BEGIN, transaction};
 use super::limits::{SLOT_CREATION_TIMEOUT, SLOT_RELEASE_TIMEOUT};
 
 /// The name of the slot of a relay's group: slots are the server's, not the database's, and know small letters, digits and `_` only.
@@ -152,11 +153,13 @@ pub(crate) async fn free(client: &Client, slot: &str) -> Result<Option<Health>, 
     }
 }
 
-/// Moves the slot to the present end of the log: what came before it is in the table.
+/// Moves the slot, if it is there, to the present end of the log: what came before it is in the table.
 pub(crate) async fn advance(client: &Client, slot: &str) -> Result<(), StoreError> {
     const ADVANCE: &str = "SELECT pg_replication_slot_advance(slot_name, greatest(pg_current_wal_flush_lsn(), confirmed_flush_lsn)) \
                            FROM pg_replication_slots WHERE slot_name = $1";
-    let advanced = client.execute_typed(ADVANCE, &[(&slot, Type::TEXT)]).await;
+    // Without the role's limit of time: what is broken off leaves the slot where it was, and there is more of it the next time.
+    let parameters = [(&slot as _, Type::TEXT)];
+    let advanced = transaction(client, BEGIN, client.execute_typed(ADVANCE, &parameters)).await;
     advanced
         .map(drop)
         .map_err(|error| failed("moving the slot to the end of the log", error))
@@ -256,8 +259,7 @@ pub(crate) async fn create(client: &Client, slot: &str) -> Result<(), StoreError
         "BEGIN; SET LOCAL statement_timeout = {}",
         SLOT_CREATION_TIMEOUT.as_millis()
     );
-    let created =
-        super::super::session::transaction(client, &begin, client.execute_typed(create, &[(&slot, Type::TEXT)])).await;
+    let created = transaction(client, &begin, client.execute_typed(create, &[(&slot, Type::TEXT)])).await;
     match created {
         Ok(_) => Ok(()),
         Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => Err(waiting(client, slot).await?),

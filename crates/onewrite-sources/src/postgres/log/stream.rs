@@ -38,8 +38,13 @@ pub(crate) enum Form {
     Text,
 }
 
+/// What tells a running server from every other one: when it started, to the microsecond.
+pub(super) const SERVER: &str = "SELECT extract(epoch FROM pg_postmaster_start_time())";
+
 /// A slot's stream. Dropping it closes the connection, which frees the slot.
 pub(crate) struct Stream {
+    /// Which server sends it, as [`SERVER`] answers.
+    pub server: String,
     batches: mpsc::Receiver<Result<Vec<Frame>, StoreError>>,
     seen: Arc<AtomicU64>,
     _driver: AbortOnDropHandle<()>,
@@ -53,6 +58,7 @@ impl Stream {
     /// `Refused` for what a person must change, such as a missing privilege; else `Unavailable`.
     pub async fn start(connector: &Connector, slot: &str, publication: &str, form: Form) -> Result<Self, StoreError> {
         let mut link = Link::open(connector).await?;
+        let server = link.query(SERVER).await?;
         // Identifiers in quotes, the list of publications as a text of identifiers.
         let list = format!("\"{}\"", publication.replace('"', "\"\"")).replace('\'', "''");
         let start = format!(
@@ -71,6 +77,7 @@ impl Stream {
             told: 0,
         };
         Ok(Self {
+            server,
             batches,
             seen,
             _driver: AbortOnDropHandle::new(tokio::spawn(driver.run())),

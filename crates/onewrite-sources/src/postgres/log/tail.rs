@@ -8,8 +8,9 @@ use onewrite::schema::postgres::PUBLICATION;
 use onewrite_core::error::chain;
 use onewrite_core::routing::{Group, Share};
 use onewrite_core::{Lease, StoreError, StoreFailure};
-use onewrite_pgoutput::{LogicalMessage, Message, Tuple, decode};
+use onewrite_pgoutput::{Message, Tuple, decode};
 use tokio::time::sleep;
+use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -21,9 +22,9 @@ use super::super::session::{BEGIN, Parameters, Session};
 use super::limits::{RETRY_FIRST, RETRY_MAX};
 use super::relation::Layout;
 use super::shared::{Shared, Subscription};
-use super::slot::{self, Prepared};
+use super::slot::{self, Health, Prepared};
 use super::stream::{Form, Frame, Stream};
-use super::ticks::{PREFIX, Tick, tick};
+use super::ticks::tick;
 
 /// Reads the log as long as it lives. The routes of a relay share one.
 pub(crate) struct Tail {
@@ -34,7 +35,7 @@ pub(crate) struct Tail {
 impl Tail {
     /// Begins to read, and tries again for ever where that fails; until it succeeds nobody can subscribe.
     pub fn start(connector: &Connector, lease: &Lease) -> Self {
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::default());
         let reader = Reader {
             connector: connector.clone(),
             lease: lease.clone(),
@@ -90,8 +91,9 @@ impl Reader {
                 self.shared.stream_began();
                 // The first tick shows the routes that the log is read.
                 self.shared.want();
+                let server = stream.server.clone();
                 tokio::select! {
-                    error = tick(session, self.shared.clone()) => error,
+                    error = tick(session, &server, self.shared.clone()) => error,
                     error = self.read(stream, picks) => error,
                 }
             }
@@ -104,16 +106,18 @@ impl Reader {
         session.fence().await?;
         let client = session.client();
         let group = self.lease.group;
-        let obstacles = slot::obstacles(client, group).await?;
-        if !obstacles.is_empty() {
-            return Err(StoreError::new(StoreFailure::Refused, obstacles.join("; ")));
-        }
         let database = client.query_typed_one("SELECT current_database()::text", &[]).await;
         let database =
             database.map_err(|error| super::super::error::failed("asking for the database's name", error))?;
         let name = slot::name(database.get(0), &self.lease.relay, group);
+        let obstacles = slot::obstacles(client, group).await?;
+        if !obstacles.is_empty() {
+            keep_no_log(client, &name).await;
+            return Err(StoreError::new(StoreFailure::Refused, obstacles.join("; ")));
+        }
         let published = Published::of(client, group, PUBLICATION).await?;
         drop_other(&session, &name).await?;
+        note(&session, &name).await?;
         let prepared = slot::prepare(client, &name).await?;
         if prepared == Prepared::Found {
             slot::advance(client, &name).await?;
@@ -126,12 +130,10 @@ impl Reader {
     async fn read(&self, mut stream: Stream, picks: Group) -> StoreError {
         let mut reading = Reading {
             shared: &self.shared,
-            lease: &self.lease,
             picks,
             layouts: HashMap::new(),
             decoder: Decoder::default(),
             heard: false,
-            low: 0,
             seen: 0,
         };
         loop {
@@ -144,7 +146,6 @@ impl Reader {
                     return error;
                 }
             }
-            self.shared.saw(reading.seen);
             stream.confirm(reading.seen);
         }
     }
@@ -210,6 +211,33 @@ pub(crate) async fn record(session: &Session, feed: &str, reason: &str, slot: Op
     session.held(held)
 }
 
+/// Writes down which slot is the relay's, before there is one: it is found again and dropped whatever happens meanwhile.
+async fn note(session: &Session, slot: &str) -> Result<(), StoreError> {
+    const NOTE: &str = "UPDATE onewrite.relay SET slot = $3 WHERE name = $1 AND epoch = $2";
+    let lease = session.lease();
+    let parameters: Parameters<'_> = vec![
+        (&lease.relay, Type::TEXT),
+        (&lease.epoch, Type::INT8),
+        (&slot, Type::TEXT),
+    ];
+    let update = session.client().execute_typed(NOTE, &parameters);
+    let held = session.transaction("writing down the slot", BEGIN, update).await?;
+    session.held(held)
+}
+
+/// Lets the server forget the log that it keeps for a slot which cannot be read at present: what is in it is in the table.
+async fn keep_no_log(client: &Client, slot: &str) {
+    let moved = async {
+        match slot::free(client, slot).await? {
+            Some(Health::Sound) => slot::advance(client, slot).await,
+            Some(Health::Lost(_)) | None => Ok(()),
+        }
+    };
+    if let Err(error) = moved.await {
+        tracing::debug!(slot, error = %chain(&error), "the slot cannot be moved while it is not read");
+    }
+}
+
 /// Drops the slot that the relay had, so that it holds no log back, and writes down that it polls.
 pub(crate) async fn stop_following(session: &Session, reason: &str) -> Result<(), StoreError> {
     const SLOT: &str = "SELECT slot FROM onewrite.relay WHERE name = $1 AND epoch = $2 AND slot IS NOT NULL";
@@ -267,7 +295,6 @@ async fn drop_and_forget(session: &Session, slot: &str, why: &str) -> Result<(),
 /// What the messages of one stream are read with.
 struct Reading<'a> {
     shared: &'a Shared,
-    lease: &'a Lease,
     /// The group whose rows are picked out of what comes.
     picks: Group,
     /// The tables that came, by their numbers; `None` for one that is not the outbox.
@@ -275,8 +302,6 @@ struct Reading<'a> {
     decoder: Decoder,
     /// Whether anybody wants the events of the present transaction.
     heard: bool,
-    /// The last sequence that the tick before found.
-    low: i64,
     /// The server may forget the log below this position.
     seen: u64,
 }
@@ -285,7 +310,7 @@ impl Reading<'_> {
     fn take(&mut self, frame: Frame) -> Result<(), StoreError> {
         let data = match frame {
             Frame::Idle { log_end } => {
-                self.seen = self.seen.max(log_end);
+                self.saw(log_end);
                 return Ok(());
             }
             Frame::Data(data) => data,
@@ -304,16 +329,20 @@ impl Reading<'_> {
             }
             Message::Commit { end_lsn, .. } => {
                 self.shared.transaction(false);
-                self.seen = self.seen.max(end_lsn);
+                self.saw(end_lsn);
             }
             Message::Relation(relation) => {
                 self.layouts.insert(relation.oid, Layout::of(&relation)?);
             }
             Message::Insert { relation, new } => self.insert(relation, &new)?,
-            Message::LogicalMessage(message) => self.message(&message),
             _ => {}
         }
         Ok(())
+    }
+
+    fn saw(&mut self, position: u64) {
+        self.seen = self.seen.max(position);
+        self.shared.saw(self.seen);
     }
 
     fn insert(&mut self, relation: u32, tuple: &Tuple) -> Result<(), StoreError> {
@@ -330,15 +359,5 @@ impl Reading<'_> {
         };
         self.shared.push(receiver, found.into_row(&mut self.decoder)?);
         Ok(())
-    }
-
-    fn message(&mut self, message: &LogicalMessage) {
-        if message.prefix.as_str().as_bytes() != PREFIX {
-            return;
-        }
-        if let Some(tick) = Tick::read(&message.content, self.lease, self.shared.writer(), self.low) {
-            self.low = tick.last_sequence;
-            self.shared.tick(tick);
-        }
     }
 }

@@ -14,16 +14,19 @@ struct Server {
     open: BTreeMap<u64, (Vec<u64>, bool)>,
     /// Transactions that have ended, with the events of those that committed.
     ended: BTreeMap<u64, Vec<u64>>,
-    log: Vec<Logged>,
+    /// Commits with their events.
+    log: Vec<(u64, Vec<u64>)>,
+    /// Each with its position in the log.
+    ticks: Vec<(usize, Tick)>,
     next_sequence: u64,
     begun: u64,
-    /// The tick that is being written: its number and snapshot, and its id once it has one.
-    tick: Option<(u64, Snapshot, Option<u64>)>,
+    /// The tick that is being taken.
+    tick: Option<Begun>,
 }
 
-enum Logged {
-    Commit(u64, Vec<u64>),
-    Tick(Tick),
+enum Begun {
+    Snapshot(u64, Snapshot),
+    Position(usize, Tick),
 }
 
 impl Server {
@@ -62,31 +65,35 @@ impl Server {
         } else if random.u8(0..6) == 0 {
             self.ended.insert(xid, Vec::new());
         } else {
-            self.log.push(Logged::Commit(xid, events.clone()));
+            self.log.push((xid, events.clone()));
             self.open.insert(xid, (events, true));
         }
     }
 
-    /// One more step of a tick: it takes its snapshot, gets its id, reaches the log.
-    fn tick(&mut self) {
+    /// One more step of a tick: it takes its snapshot, then its position in the log, and then may write to the log itself.
+    fn tick(&mut self, writes: bool) {
         self.tick = match self.tick.take() {
             None => {
                 self.begun += 1;
-                Some((self.begun, self.snapshot(), None))
+                Some(Begun::Snapshot(self.begun, self.snapshot()))
             }
-            Some((number, snapshot, None)) => {
-                let xid = self.xid();
-                self.open.insert(xid, (Vec::new(), true));
-                Some((number, snapshot, Some(xid)))
-            }
-            Some((number, snapshot, Some(xid))) => {
-                let last_sequence = 0;
-                self.log.push(Logged::Tick(Tick {
+            Some(Begun::Snapshot(number, snapshot)) => {
+                let tick = Tick {
                     number,
                     snapshot,
-                    xid,
-                    last_sequence,
-                }));
+                    xid: self.next_xid + 11,
+                    last_sequence: 0,
+                };
+                let position = self.log.len();
+                if writes {
+                    let xid = self.xid();
+                    self.log.push((xid, Vec::new()));
+                    self.open.insert(xid, (Vec::new(), true));
+                }
+                Some(Begun::Position(position, tick))
+            }
+            Some(Begun::Position(position, tick)) => {
+                self.ticks.push((position, tick));
                 None
             }
         };
@@ -105,6 +112,8 @@ impl Server {
 /// A route: where it stands in the log and up to which snapshot it has read.
 struct Route {
     position: usize,
+    /// How many of the ticks are behind it.
+    ticks: usize,
     follower: Follower,
     rows: Vec<LogRow>,
     base: Snapshot,
@@ -114,6 +123,7 @@ impl Route {
     fn subscribe(server: &Server, base: Snapshot, position: usize) -> Self {
         Self {
             position,
+            ticks: server.ticks.partition_point(|(at, _)| *at <= position),
             follower: Follower::new(server.begun),
             rows: Vec::new(),
             base,
@@ -122,17 +132,21 @@ impl Route {
 
     /// Reads one entry of the log; the number of events that came over it, when a window did.
     fn read(&mut self, server: &Server) -> usize {
-        let Some(logged) = server.log.get(self.position) else {
-            return 0;
-        };
-        self.position += 1;
-        let tick = match logged {
-            Logged::Commit(xid, events) => {
-                self.rows.extend(events.iter().map(|sequence| row(*xid, *sequence)));
-                return 0;
-            }
-            Logged::Tick(tick) => tick,
-        };
+        if let Some((at, tick)) = server.ticks.get(self.ticks)
+            && *at <= self.position
+        {
+            self.ticks += 1;
+            return self.go_on(server, tick);
+        }
+        if let Some((xid, events)) = server.log.get(self.position) {
+            self.position += 1;
+            self.rows.extend(events.iter().map(|sequence| row(*xid, *sequence)));
+        }
+        0
+    }
+
+    /// Goes on to a tick; the number of events that came over the log, when a window did.
+    fn go_on(&mut self, server: &Server, tick: &Tick) -> usize {
         let (window, rows) = self.follower.advance(&self.base, std::mem::take(&mut self.rows), tick);
         let came: Vec<u64> = rows.iter().map(|row| row.sequence).collect();
         assert!(came.is_sorted(), "{came:?}");
@@ -185,7 +199,7 @@ fn a_window_over_the_log_is_the_window_of_the_table() {
             match random.u8(0..100) {
                 0..15 => server.begin(random.u64(0..4)),
                 15..50 => server.go_on(&mut random),
-                50..70 => server.tick(),
+                50..70 => server.tick(random.bool()),
                 70..95 => over_the_log += route.read(&server),
                 // It falls behind and subscribes anew, at any place that the reader may be at.
                 95..97 => {
