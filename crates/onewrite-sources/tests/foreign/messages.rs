@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use onewrite_core::options::Value;
 use onewrite_sources::registry::source_type;
 use onewrite_testkit::servers::Postgres;
+use onewrite_testkit::wait::until;
 
 use super::fixture::{Foreign, Reader, everything, payloads};
 use crate::postgres::fixture::Fixture;
@@ -80,6 +81,57 @@ async fn messages_of_the_prefixes_are_events_and_others_are_not() {
         payloads(&foreign.feed().await.wait_for(2).await),
         ["{\"n\":3}", "{\"n\":6}"]
     );
+    drop(feed);
+    foreign.end().await;
+}
+
+/// The server does not send a message again that ends where the slot stands.
+#[tokio::test]
+async fn a_message_of_no_transaction_comes_again_after_the_slot_has_moved_as_far_as_it_may() {
+    const CONFIRMED: &str = "SELECT (confirmed_flush_lsn - '0/0')::bigint FROM pg_replication_slots \
+                             WHERE slot_name = (SELECT slot FROM onewrite.relay)";
+    let foreign = messages(&["outbox"]).await;
+    let mut feed = foreign.feed().await;
+    emit(&foreign, true, "outbox", 1, "1").await;
+    let first = feed.wait_for(1).await;
+    emit(&foreign, false, "outbox", 2, "2").await;
+    let second = feed.wait_for(1).await;
+    feed.retry(&second);
+    feed.settle(&first).await;
+    // Only what is settled held the slot where it stood before; so it stands now where it stays.
+    let settled = i64::try_from(first[0].position.generation).expect("a place in the log");
+    let moved = until("the slot moves on", async || {
+        let confirmed = foreign.number(CONFIRMED).await;
+        (confirmed > settled).then_some(confirmed)
+    })
+    .await;
+    let end = i64::try_from(second[0].position.generation).expect("a place in the log");
+    drop(feed);
+    let mut feed = foreign.feed().await;
+    assert_eq!(payloads(&feed.wait_for(1).await), ["{\"n\":2}"]);
+    assert!(moved < end, "{moved} is where the message ends, {end}, or beyond");
+    drop(feed);
+    foreign.end().await;
+}
+
+/// One that is written amid a transaction comes before it, and can end where the transaction's commit begins.
+#[tokio::test]
+async fn a_message_amid_a_transaction_takes_nothing_from_it() {
+    let foreign = messages(&["outbox"]).await;
+    let mut feed = foreign.feed().await;
+    foreign.sql("BEGIN").await;
+    emit(&foreign, true, "outbox", 1, "1").await;
+    emit(&foreign, false, "outbox", 2, "2").await;
+    foreign.sql("COMMIT").await;
+    let events = feed.wait_for(2).await;
+    assert_eq!(payloads(&events), ["{\"n\":2}", "{\"n\":1}"]);
+    assert!(events[0].position.generation <= events[1].position.generation);
+    feed.retry(&events[1..]);
+    feed.settle(&events[..1]).await;
+    drop(feed);
+    let mut feed = foreign.feed().await;
+    let again = feed.wait_for(1).await;
+    assert_eq!((again[0].position, again.len()), (events[1].position, 1));
     drop(feed);
     foreign.end().await;
 }

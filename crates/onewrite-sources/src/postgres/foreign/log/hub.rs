@@ -4,7 +4,7 @@
 //! reader begin anew, from the slot: the others skip what they were given before. The slot stands at or below the first event that is
 //! not recorded as settled by its route; of a route that is not there at present, at or below where it was when it went.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use onewrite_core::error::chain;
@@ -14,6 +14,10 @@ use tokio::sync::{Notify, futures::Notified};
 
 use super::super::limits::WAITING_BYTES;
 use super::super::progress::Progress;
+
+/// The number of a message that is no part of a transaction, whose place is by where it ends. Within transactions numbers begin
+/// behind it.
+pub(super) const ALONE: u64 = 0;
 
 /// What the reader and the routes of one lease share.
 #[derive(Debug, Default)]
@@ -56,8 +60,8 @@ struct Route {
     given: Option<Position>,
     waiting: VecDeque<Sourced>,
     bytes: usize,
-    /// Given, and not recorded as settled.
-    unsettled: BTreeSet<Position>,
+    /// Given, and not recorded as settled; with where the log has to be read from so that it comes again.
+    unsettled: BTreeMap<Position, u64>,
     failure: Option<(StoreFailure, String)>,
     came: Arc<Notify>,
 }
@@ -122,7 +126,7 @@ impl Hub {
             given: None,
             waiting: VecDeque::new(),
             bytes: 0,
-            unsettled: BTreeSet::new(),
+            unsettled: BTreeMap::new(),
             failure: None,
             came: came.clone(),
         };
@@ -188,10 +192,15 @@ impl Hub {
         self.passed.notify_waiters();
     }
 
-    /// Gives an event to whoever takes it; `false` when that has no room now.
+    /// Gives an event to whoever takes it; `false` when that has no room now. One that is no part of a transaction is looked at with
+    /// that; of others their commit's end is [reached](Self::reached).
     pub(super) fn push(&self, sourced: &Sourced) -> bool {
         let state = &mut *self.state();
         let position = sourced.position;
+        let is_alone = position.sequence == ALONE;
+        // A transaction comes again where its commit begins, which is its place. A message alone comes again from where it begins,
+        // which is not told: it is behind all that was looked at before.
+        let from = if is_alone { state.position } else { position.generation };
         let (topic, event_type) = (&*sourced.event.topic, sourced.event.event_type.as_deref());
         let takes = |route: &Route| {
             let is_new = Some(position) > route.given && !route.progress.is_settled(position);
@@ -203,11 +212,15 @@ impl Hub {
         state.is_blocked = !takers.all(|route| {
             let fits = has_room(route);
             if fits {
-                route.give(sourced, weight);
+                route.give(sourced, from, weight);
             }
             fits
         });
-        if state.is_blocked {
+        if is_alone && !state.is_blocked {
+            // Not one further: the next commit can begin where it ends.
+            state.position = state.position.max(position.generation);
+        }
+        if is_alone || state.is_blocked {
             self.passed.notify_waiters();
         }
         !state.is_blocked
@@ -259,9 +272,9 @@ impl State {
 }
 
 impl Route {
-    fn give(&mut self, sourced: &Sourced, weight: usize) {
+    fn give(&mut self, sourced: &Sourced, from: u64, weight: usize) {
         self.given = Some(sourced.position);
-        self.unsettled.insert(sourced.position);
+        self.unsettled.insert(sourced.position, from);
         self.waiting.push_back(sourced.clone());
         self.bytes += weight;
         self.came.notify_one();
@@ -272,13 +285,14 @@ impl Route {
         let beyond = Position::new(through.generation, through.sequence + 1);
         let later = self.unsettled.split_off(&beyond);
         // What was pending before this source and it has not come to yet is no concern of its.
-        self.unsettled.retain(|position| progress.pending.contains(position));
+        self.unsettled.retain(|position, _| progress.pending.contains(position));
         self.unsettled.extend(later);
     }
 
     /// Everything of it before this position in the log is recorded as settled.
     fn low(&self, state: &State) -> u64 {
-        let unsettled = self.unsettled.first().map(|position| position.generation);
+        // None of a later place has to be read from further before.
+        let unsettled = self.unsettled.first_key_value().map(|(_, from)| *from);
         let looked_at = match self.since <= state.run {
             true => state.position,
             // What lies before its own run is unknown to it.

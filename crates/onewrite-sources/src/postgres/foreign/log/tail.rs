@@ -17,7 +17,7 @@ use super::super::super::session::Session;
 use super::super::limits::GATHERING;
 use super::super::routing::Found;
 use super::super::settings::{Foreign, Place, Shape};
-use super::hub::{Hub, Interrupt};
+use super::hub::{ALONE, Hub, Interrupt};
 use super::relation::{Relations, changed};
 use super::setup::{self, Log};
 use crate::foreign::debezium::Operation;
@@ -208,7 +208,8 @@ impl<'a> Reading<'a> {
         )
     }
 
-    /// A message of the prefixes that are asked for. One that is no part of a transaction stands for itself.
+    /// A message of the prefixes that are asked for. One that is no part of a transaction stands for itself, and its place is where
+    /// it ends.
     fn message(&mut self, message: &LogicalMessage) -> Option<Sourced> {
         let (Place::Messages(prefixes), Shape::Debezium(settings)) =
             (&self.tail.foreign.place, &self.tail.foreign.shape)
@@ -220,7 +221,7 @@ impl<'a> Reading<'a> {
         }
         let (position, committed) = match &mut self.transaction {
             Some(transaction) if message.transactional => (transaction.next(), transaction.committed),
-            _ => (Position::new(message.lsn, 0), Timestamp::now()),
+            _ => (Position::new(message.lsn, ALONE), Timestamp::now()),
         };
         let content: &Bytes = &message.content;
         sourced(position, settings.message(content, committed, &position.to_string()))
@@ -239,9 +240,6 @@ impl<'a> Reading<'a> {
             }
             stream.confirm(hub.low());
             changed.await;
-        }
-        if self.transaction.is_none() {
-            hub.reached(sourced.position.generation + 1);
         }
         Ok(None)
     }

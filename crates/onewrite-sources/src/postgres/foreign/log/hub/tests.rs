@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use onewrite_core::Event;
@@ -142,4 +144,61 @@ fn somebody_reads_as_long_as_somebody_is_there() {
     hub.end();
     let late = hub.subscribe(&routes()[0], Progress::default());
     assert!(matches!(late.standing(ALL), Standing::Failed(..)));
+}
+
+/// A message that is no part of a transaction is known by where it ends; the server sends what begins where the slot stands or
+/// later, and so not what has ended there.
+#[test]
+fn the_slot_stands_before_a_message_that_is_no_part_of_a_transaction() {
+    let hub = Arc::new(Hub::new(&routes()));
+    let [a, b] = [0, 1].map(|at| hub.subscribe(&routes()[at], Progress::default()));
+    hub.begin();
+    hub.reached(100);
+    assert!(hub.push(&event("a", 150, ALONE, 1)));
+    assert_eq!((hub.low(), taken(&a)), (100, vec![150]));
+    // What comes after it is behind its end, and not behind where it was read from.
+    hub.reached(180);
+    assert!(hub.push(&event("a", 200, ALONE, 1)));
+    hub.reached(300);
+    assert_eq!(hub.low(), 100);
+    let settled = |through: u64, pending: &[u64]| {
+        let settlement = Settlement {
+            through: Some(Position::new(through, ALONE)),
+            pending: pending.iter().map(|end| Position::new(*end, ALONE)).collect(),
+        };
+        Progress::default().settled(&BTreeSet::new(), &settlement)
+    };
+    a.recorded(&settled(150, &[]));
+    assert_eq!(hub.low(), 180);
+    // A route that goes holds it as well.
+    drop(a);
+    assert_eq!(hub.low(), 180);
+    let a = hub.subscribe(&routes()[0], settled(150, &[]));
+    hub.begin();
+    for (end, next) in [(150, 180), (200, 300)] {
+        assert!(hub.push(&event("a", end, ALONE, 1)));
+        hub.reached(next);
+    }
+    assert_eq!((hub.low(), taken(&a)), (180, vec![200]));
+    a.recorded(&settled(200, &[]));
+    assert_eq!(hub.low(), 300);
+    drop(b);
+}
+
+/// The record of a commit can begin where a message ends that is no part of its transaction.
+#[test]
+fn the_slot_does_not_pass_a_commit_that_begins_where_a_message_ends() {
+    let hub = Arc::new(Hub::new(&routes()));
+    let a = hub.subscribe(&routes()[0], Progress::default());
+    let b = hub.subscribe(&routes()[1], Progress::default());
+    hub.begin();
+    hub.reached(100);
+    assert!(hub.push(&event("a", 150, ALONE, 1)));
+    a.recorded(&Progress::before(151));
+    assert_eq!(hub.low(), 150);
+    assert!(!a.is_behind(150) && a.is_behind(151));
+    assert!(hub.push(&event("a", 150, 1, 1)));
+    hub.reached(160);
+    assert_eq!((hub.low(), taken(&a)), (150, vec![150, 150]));
+    drop(b);
 }
