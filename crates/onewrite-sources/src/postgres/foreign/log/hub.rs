@@ -2,7 +2,7 @@
 //!
 //! The reader pushes each event to the route that takes it, and waits where that has no room. A route that opens anew makes the
 //! reader begin anew, from the slot: the others skip what they were given before. The slot stands at or below the first event that is
-//! not recorded as settled by its route; of a route that is not there at present, at or below where it was when it went.
+//! not recorded as settled by its route; of a route that is not there at present, at or below where it was when it went or failed.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -170,8 +170,7 @@ impl Hub {
     /// Whether every route is there that was adopted.
     pub(super) fn is_complete(&self) -> bool {
         let state = self.state();
-        let is_there = |name: &String| state.routes.values().any(|route| route.share.route == *name);
-        state.floors.keys().all(is_there)
+        state.floors.keys().all(|name| state.is_there(name))
     }
 
     /// Whether the reader should do something else.
@@ -234,7 +233,7 @@ impl Hub {
             .iter()
             .filter(|(name, _)| !state.is_there(name))
             .map(|(_, floor)| *floor);
-        let there = state.routes.values().map(|route| route.low(&state));
+        let there = state.live().map(|route| route.low(&state));
         gone.chain(there).min().unwrap_or_default()
     }
 
@@ -253,17 +252,28 @@ impl Hub {
 
 impl State {
     fn interrupt(&self) -> Option<Interrupt> {
-        match self.routes.values().any(|route| route.failure.is_none()) {
-            false => Some(Interrupt::Nobody),
-            true => self.restart.then_some(Interrupt::Restart),
+        match self.live().next() {
+            None => Some(Interrupt::Nobody),
+            Some(_) => self.restart.then_some(Interrupt::Restart),
         }
     }
 
+    /// The routes that are given what comes. One that failed is told so and goes then; until it is back it has no part in anything.
+    fn live(&self) -> impl Iterator<Item = &Route> {
+        self.routes.values().filter(|route| route.failure.is_none())
+    }
+
     fn is_there(&self, name: &str) -> bool {
-        self.routes.values().any(|route| route.share.route == *name)
+        self.live().any(|route| route.share.route == *name)
     }
 
     fn fail(&mut self, failure: StoreFailure, words: &str) {
+        // What comes from now on passes them by.
+        let floors: Vec<_> = self
+            .live()
+            .map(|route| (route.share.route.clone(), route.low(self)))
+            .collect();
+        self.floors.extend(floors);
         for route in self.routes.values_mut() {
             route.failure.get_or_insert_with(|| (failure, words.to_owned()));
             route.came.notify_one();
@@ -368,7 +378,8 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut state = self.hub.state();
-        if let Some(route) = state.routes.get(&self.number) {
+        // Of one that failed it was noted then.
+        if let Some(route) = (state.routes.get(&self.number)).filter(|route| route.failure.is_none()) {
             let (name, low) = (route.share.route.clone(), route.low(&state));
             state.floors.insert(name, low);
         }

@@ -202,3 +202,32 @@ fn the_slot_does_not_pass_a_commit_that_begins_where_a_message_ends() {
     assert_eq!((hub.low(), taken(&a)), (150, vec![150, 150]));
     drop(b);
 }
+
+#[test]
+fn a_route_that_failed_with_the_stream_holds_the_slot_until_it_is_back() {
+    let hub = Arc::new(Hub::new(&routes()));
+    let [a, b] = [0, 1].map(|at| hub.subscribe(&routes()[at], Progress::default()));
+    hub.begin();
+    assert!(hub.push(&event("b", 50, 1, 1)));
+    hub.reached(100);
+    hub.fail(&StoreError::new(StoreFailure::Unavailable, "gone"));
+    // What it was given and has not settled, and else all that comes.
+    assert_eq!((hub.low(), hub.is_complete()), (50, false));
+    b.recorded(&settled(50, &[]));
+    drop(a);
+    let a = hub.subscribe(&routes()[0], Progress::default());
+    assert!(!hub.is_complete());
+    hub.begin();
+    assert!(hub.push(&event("b", 200, 1, 1)));
+    hub.reached(201);
+    assert_eq!(hub.low(), 50);
+    // It goes only now, and knows nothing of what came since.
+    drop(b);
+    assert_eq!(hub.low(), 50);
+    let b = hub.subscribe(&routes()[1], settled(50, &[]));
+    assert_eq!((hub.low(), hub.is_complete()), (50, true));
+    hub.begin();
+    assert!(hub.push(&event("b", 200, 1, 1)));
+    hub.reached(201);
+    assert_eq!((hub.low(), taken(&b), taken(&a)), (200, vec![200], vec![]));
+}
