@@ -59,6 +59,10 @@ pub const REDELIVERY_WAIT: Duration = Duration::from_millis(500);
 /// figure, and counting costs the database a read of each.
 pub const UNSETTLED_COUNT_MAX: i64 = 1_000_000;
 
+/// Longest wait between two looks whether blocked keys are free again, however long the last look took: until then what is new of
+/// a key that is free is set aside all the same, and delivered from there.
+pub const BLOCKED_KEYS_WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// How long a lease lasts without being renewed.
 pub const LEASE_TTL: Duration = Duration::from_secs(10);
 

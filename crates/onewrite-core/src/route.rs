@@ -160,7 +160,7 @@ impl RouteDriver {
                 hands.sources[seat] = Some(source);
                 machine.parked(seat, &events, result, now);
             }
-            Done::BlockedKeys(result) => machine.blocked_keys(result),
+            Done::BlockedKeys(result) => machine.blocked_keys(result, now),
             Done::Connected(Ok(sink)) => {
                 hands.sink = Some(sink.into());
                 machine.connected(Ok(()), now);

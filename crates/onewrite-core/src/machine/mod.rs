@@ -327,8 +327,8 @@ impl Machine {
     }
 
     /// The database said which keys still have events set aside.
-    pub fn blocked_keys(&mut self, result: Result<Vec<Arc<str>>, StoreError>) {
-        self.blocked.answered(result.ok());
+    pub fn blocked_keys(&mut self, result: Result<Vec<Arc<str>>, StoreError>, now: Duration) {
+        self.blocked.answered(result.ok(), now);
     }
 
     /// The sink is connected, or not.

@@ -155,7 +155,7 @@ impl World {
             Effect::Park { seat, events } => self.park(seat, &events),
             Effect::AskBlockedKeys => {
                 let keys = self.blocked();
-                self.machine.blocked_keys(Ok(keys));
+                self.machine.blocked_keys(Ok(keys), self.now);
             }
             Effect::Connect => {
                 let result = if self.fails() {
