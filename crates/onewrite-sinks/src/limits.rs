@@ -238,6 +238,14 @@ pub const AMQP1_IDLE_TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::fro
 /// Messages that wait for one AMQP 1.0 link: enough that none of them waits for the task that sends.
 pub const AMQP1_LINK_QUEUE: usize = 64;
 
+/// How far apart the tags of an AMQP 1.0 connection's links begin: further than what one link has under way when another takes its handle, so that
+/// what the broker says late of the one is never taken for a word on the other.
+pub const AMQP1_TAGS_APART: u32 = 1 << 20;
+
+/// After so many links of an AMQP 1.0 connection tags begin as those of the first: long after anything was said of that. The client reckons
+/// credit without going round, so that all of them begin low in the 32 bits that there are.
+pub const AMQP1_TAGS_OF_LINKS: u32 = 1 << 10;
+
 /// AMQP 1.0 addresses that are remembered as having taken events, or as doubtful: some hundred bytes each.
 pub const AMQP1_ADDRESSES_KNOWN: usize = 10_000;
 

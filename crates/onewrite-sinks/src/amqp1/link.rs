@@ -4,6 +4,7 @@
 //! miscounted. So the link belongs to a task that takes messages by a channel; who gives up waiting leaves the task undisturbed,
 //! and a message whose sender has gone before its turn is not sent.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use fe2o3_amqp::link::delivery::DeliveryFut;
@@ -19,7 +20,21 @@ use crate::keyed::StartWindow;
 use crate::limits::{AMQP1_CLOSE_TIMEOUT, AMQP1_CREDIT_TIMEOUT, AMQP1_LINK_QUEUE};
 
 /// The outcome of a message that was sent, to come.
-pub(super) type Settlement = DeliveryFut<Result<Outcome, SendError>>;
+pub(super) struct Settlement {
+    outcome: DeliveryFut<Result<Outcome, SendError>>,
+    unsettled: Arc<AtomicUsize>,
+}
+
+impl Settlement {
+    /// Waits for it.
+    pub(super) async fn outcome(self) -> Result<Outcome, SendError> {
+        let outcome = self.outcome.await;
+        if outcome.is_ok() {
+            self.unsettled.fetch_sub(1, Ordering::AcqRel);
+        }
+        outcome
+    }
+}
 
 /// An attached link. It detaches when the last of its users has gone.
 pub(super) struct Link {
@@ -50,7 +65,14 @@ struct Request {
 }
 
 impl Link {
-    pub(super) fn new(settings: Arc<Settings>, address: String, known: bool, sender: Sender) -> Self {
+    /// `left_behind` is set when the link ends, and before that is known, where it has sent what the broker did not settle.
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        address: String,
+        known: bool,
+        sender: Sender,
+        left_behind: Arc<AtomicBool>,
+    ) -> Self {
         let (requests, waiting) = mpsc::channel(AMQP1_LINK_QUEUE);
         let ended = Arc::new(OnceLock::new());
         let task = Task {
@@ -58,6 +80,8 @@ impl Link {
             address,
             known,
             ended: Arc::clone(&ended),
+            unsettled: Arc::default(),
+            left_behind,
         };
         tokio::spawn(task.run(sender, waiting));
         Self { requests, ended }
@@ -90,6 +114,9 @@ struct Task {
     address: String,
     known: bool,
     ended: Arc<OnceLock<Ended>>,
+    /// Messages that were sent, and that the broker is not known to have settled.
+    unsettled: Arc<AtomicUsize>,
+    left_behind: Arc<AtomicBool>,
 }
 
 impl Task {
@@ -101,6 +128,7 @@ impl Task {
                 request = requests.recv() => request,
             };
             let Some(request) = request else {
+                self.leave();
                 // Nobody waits for anything any more. What the broker says to a farewell changes nothing.
                 let _ = timeout(AMQP1_CLOSE_TIMEOUT, sender.close()).await;
                 return;
@@ -117,6 +145,7 @@ impl Task {
                 break ended;
             }
         };
+        self.leave();
         let ended = self.ended.get_or_init(|| ended).clone();
         requests.close();
         // Dropped here, it tells the broker, and fails what is still under way.
@@ -131,7 +160,11 @@ impl Task {
     async fn send(&self, sender: &mut Sender, request: Request) -> Option<Ended> {
         let Request { message, answer, .. } = request;
         let (answered, ended) = match timeout(AMQP1_CREDIT_TIMEOUT, sender.send_batchable(message)).await {
-            Ok(Ok(settlement)) => (Ok(settlement), None),
+            Ok(Ok(outcome)) => {
+                self.unsettled.fetch_add(1, Ordering::AcqRel);
+                let unsettled = Arc::clone(&self.unsettled);
+                (Ok(Settlement { outcome, unsettled }), None)
+            }
             Ok(Err(SendError::LinkStateError(error))) => over(self.detached(&error), is_of_size(&error)),
             Ok(Err(SendError::Detached(error))) => {
                 let error = error.into();
@@ -158,10 +191,18 @@ impl Task {
         };
         // Known before the answer is.
         if let Some(ended) = &ended {
+            self.leave();
             self.ended.get_or_init(|| ended.clone());
         }
         let _ = answer.send(answered);
         ended
+    }
+
+    /// Notes what the link leaves behind as it ends.
+    fn leave(&self) {
+        if self.unsettled.load(Ordering::Acquire) > 0 {
+            self.left_behind.store(true, Ordering::Release);
+        }
     }
 
     fn detached(&self, error: &LinkStateError) -> Ended {

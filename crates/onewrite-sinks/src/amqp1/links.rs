@@ -1,6 +1,7 @@
 //! The links of a connection: one for each address, at most so many; and one of its own for each message that goes alone.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fe2o3_amqp::session::SessionHandle;
@@ -14,7 +15,9 @@ use super::refusal::Refusal;
 use super::settings::Settings;
 use super::target::{self, Promise};
 use crate::ids::Ids;
-use crate::limits::{AMQP1_ADDRESSES_KNOWN, AMQP1_ATTACH_TIMEOUT, AMQP1_SUSPECTS_MAX};
+use crate::limits::{
+    AMQP1_ADDRESSES_KNOWN, AMQP1_ATTACH_TIMEOUT, AMQP1_SUSPECTS_MAX, AMQP1_TAGS_APART, AMQP1_TAGS_OF_LINKS,
+};
 
 /// What connections have taught, for those that come after them.
 pub(super) struct Memory {
@@ -62,11 +65,15 @@ pub(super) struct Links {
     product: Product,
     memory: Arc<Memory>,
     session: tokio::sync::Mutex<Session>,
+    /// Whether a link ended that had sent what the broker did not settle.
+    left_behind: Arc<AtomicBool>,
     slots: Mutex<Slots>,
 }
 
 struct Session {
     handle: SessionHandle<()>,
+    /// Links so far.
+    attached: u32,
     /// Why no further link can be attached.
     broken: Option<Refusal>,
 }
@@ -99,8 +106,10 @@ impl Links {
             memory,
             session: tokio::sync::Mutex::new(Session {
                 handle: session,
+                attached: 0,
                 broken: None,
             }),
+            left_behind: Arc::default(),
             slots: Mutex::default(),
         }
     }
@@ -189,8 +198,18 @@ impl Links {
         if let Some(broken) = &session.broken {
             return Err(broken.clone());
         }
+        self.check_left_behind(address)?;
+        let first_tag = session.attached % AMQP1_TAGS_OF_LINKS * AMQP1_TAGS_APART;
+        session.attached = session.attached.wrapping_add(1);
         // Counted from here: what others took before says nothing about the broker.
-        let attaching = target::attach(&self.settings, &self.product, &mut session.handle, address, known);
+        let attaching = target::attach(
+            &self.settings,
+            &self.product,
+            &mut session.handle,
+            address,
+            known,
+            first_tag,
+        );
         let Ok(attached) = timeout(AMQP1_ATTACH_TIMEOUT, attaching).await else {
             let broken = Refusal::broken(format!(
                 "address {address}: the broker did not attach a link within {AMQP1_ATTACH_TIMEOUT:?}"
@@ -200,6 +219,8 @@ impl Links {
         };
         drop(session);
         let attached = attached?;
+        // It may have ended meanwhile, and this one taken its handle.
+        self.check_left_behind(address)?;
         if let Promise::Unknown(words) = &attached.promise
             && self.memory.doubted.note(address)
         {
@@ -211,6 +232,19 @@ impl Links {
             address.to_owned(),
             known,
             attached.sender,
+            Arc::clone(&self.left_behind),
+        )))
+    }
+
+    /// What a link leaves behind that ends, the client still has to send or to hear of, and it knows it by the link's handle alone, which
+    /// the next link takes over. That one would be handed what is not for its address.
+    fn check_left_behind(&self, address: &str) -> Result<(), Refusal> {
+        if !self.left_behind.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(Refusal::broken(format!(
+            "address {address}: no further link is attached on this connection, since one has ended whose messages the broker did not all \
+             settle"
         )))
     }
 

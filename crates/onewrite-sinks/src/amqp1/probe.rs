@@ -72,7 +72,7 @@ async fn addresses(settings: &Settings, opened: Opened, topics: &[String]) -> Ve
     }
     for address in addresses {
         let subject = format!("address {address}");
-        let attaching = target::attach(settings, &product, &mut session, &address, false);
+        let attaching = target::attach(settings, &product, &mut session, &address, false, 0);
         let Ok(attached) = timeout(AMQP1_ATTACH_TIMEOUT, attaching).await else {
             let words = format!("the broker did not attach a link within {AMQP1_ATTACH_TIMEOUT:?}");
             findings.push(Finding::broken(subject, words));

@@ -120,7 +120,7 @@ impl Amqp1Sink {
 
     async fn settled(&self, address: &str, settlement: Settlement) -> Result<(), Refusal> {
         let known = self.memory.known.contains(address);
-        let outcome: Outcome = match timeout(self.settings.timeout, settlement).await {
+        let outcome: Outcome = match timeout(self.settings.timeout, settlement.outcome()).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => return Err(of_send(&self.settings, address, known, error)),
             Err(_) => {

@@ -35,7 +35,7 @@ pub(super) enum Promise {
     Unknown(String),
 }
 
-/// Attaches a link that sends to this address.
+/// Attaches a link that sends to this address, and numbers its deliveries from `first_tag` on.
 ///
 /// # Errors
 /// What the broker said, or that it would accept events and keep none.
@@ -45,6 +45,7 @@ pub(super) async fn attach(
     session: &mut SessionHandle<()>,
     address: &str,
     known: bool,
+    first_tag: u32,
 ) -> Result<Attached, Refusal> {
     let mut capabilities = match settings.target {
         Node::Queue => vec![Symbol::from(QUEUE)],
@@ -66,6 +67,7 @@ pub(super) async fn attach(
         .target(target)
         .sender_settle_mode(SenderSettleMode::Unsettled)
         .receiver_settle_mode(ReceiverSettleMode::First)
+        .initial_delivery_count(first_tag)
         .attach(session)
         .await;
     let sender = attached.map_err(|error| refused(settings, address, known, error))?;

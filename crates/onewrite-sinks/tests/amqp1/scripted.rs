@@ -1,6 +1,7 @@
 //! A broker that does what a script says: it ends links, and is slow to attach them.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,14 +10,15 @@ use fe2o3_amqp::types::messaging::{Accepted, DeliveryState};
 use fe2o3_amqp::types::performatives::{Attach, Begin, Close, Detach, Disposition, End, Flow, Open, Transfer};
 use fe2o3_amqp::types::primitives::{Array, Symbol};
 use fe2o3_amqp::types::sasl::{SaslCode, SaslMechanisms, SaslOutcome};
-use onewrite_core::{DeliveryReport, Event};
+use onewrite_core::{Action, DeliveryReport, Event, SinkConnector};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::{connector, event_for};
-use crate::support::{deliver, settle, words};
+use crate::support::{deliver, settle, word, words};
 
 /// A message that has come.
 struct Message {
@@ -28,6 +30,8 @@ struct Message {
 
 enum Act {
     Accept(u32),
+    /// Accepts, and leaves it to the sink to settle.
+    AcceptUnsettled(u32),
     /// Ends a link over what one of its messages is.
     End(u32),
     /// Ends a link over the size of one.
@@ -45,11 +49,12 @@ impl Broker {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("amqp://{}", listener.local_addr().unwrap());
         let script: Arc<Script> = Arc::new(script);
+        let attached = Arc::new(AtomicU32::new(0));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let script = Arc::clone(&script);
+                let (script, attached) = (Arc::clone(&script), Arc::clone(&attached));
                 // A connection that breaks is the sink's to notice.
-                tokio::spawn(async move { Served::new(stream, attaching).serve(&*script).await.ok() });
+                tokio::spawn(async move { Served::new(stream, attaching, attached).serve(&*script).await.ok() });
             }
         });
         Self { url }
@@ -63,19 +68,20 @@ struct Served {
     next_incoming: u32,
     /// The number of each link by its handle, which is used again when the link has ended.
     links: HashMap<u32, u32>,
-    attached: u32,
+    /// Of all connections.
+    attached: Arc<AtomicU32>,
     /// Handles of links that the broker has ended, until the sink has done so, too.
     ended: HashSet<u32>,
 }
 
 impl Served {
-    fn new(stream: TcpStream, attaching: Duration) -> Self {
+    fn new(stream: TcpStream, attaching: Duration, attached: Arc<AtomicU32>) -> Self {
         Self {
             stream,
             attaching,
             next_incoming: 0,
             links: HashMap::new(),
-            attached: 0,
+            attached,
             ended: HashSet::new(),
         }
     }
@@ -142,8 +148,8 @@ impl Served {
 
     async fn attach(&mut self, attach: Attach) -> std::io::Result<()> {
         tokio::time::sleep(self.attaching).await; // slow on purpose
-        self.attached += 1;
-        self.links.insert(attach.handle.0, self.attached);
+        let number = self.attached.fetch_add(1, Ordering::Relaxed) + 1;
+        self.links.insert(attach.handle.0, number);
         let flow = Flow {
             next_incoming_id: Some(self.next_incoming),
             incoming_window: 100_000,
@@ -184,22 +190,25 @@ impl Served {
         };
         for act in script(&message) {
             match act {
-                Act::Accept(delivery) => {
-                    self.write(&Disposition {
-                        role: Role::Receiver,
-                        first: delivery,
-                        last: None,
-                        settled: true,
-                        state: Some(DeliveryState::Accepted(Accepted {})),
-                        batchable: false,
-                    })
-                    .await?;
-                }
+                Act::Accept(delivery) => self.accept(delivery, true).await?,
+                Act::AcceptUnsettled(delivery) => self.accept(delivery, false).await?,
                 Act::End(link) => self.end(link, AmqpError::PreconditionFailed.into()).await?,
                 Act::EndOverSize(link) => self.end(link, LinkError::MessageSizeExceeded.into()).await?,
             }
         }
         Ok(())
+    }
+
+    async fn accept(&mut self, delivery: u32, settled: bool) -> std::io::Result<()> {
+        self.write(&Disposition {
+            role: Role::Receiver,
+            first: delivery,
+            last: None,
+            settled,
+            state: Some(DeliveryState::Accepted(Accepted {})),
+            batchable: false,
+        })
+        .await
     }
 
     async fn end(&mut self, link: u32, condition: ErrorCondition) -> std::io::Result<()> {
@@ -250,6 +259,31 @@ fn number(body: &[u8]) -> u128 {
     u128::from_str_radix(std::str::from_utf8(&body[at..at + 12]).unwrap(), 16).unwrap()
 }
 
+/// Delivers until nothing is left, and connects anew where the sink asks for it, as core does. Returns what was parked.
+async fn settle_anew(connector: &dyn SinkConnector, batch: &[Event], rounds: usize) -> Vec<Uuid> {
+    let mut sink = connector.connect().await.unwrap();
+    let (mut left, mut parked) = (batch.to_vec(), Vec::new());
+    for _ in 0..rounds {
+        let (result, outcomes) = deliver(&*sink, &left).await;
+        let mut rest = Vec::new();
+        for (event, outcome) in left.into_iter().zip(&outcomes) {
+            match word(outcome) {
+                "delivered" => {}
+                "park" => parked.push(event.id),
+                _ => rest.push(event),
+            }
+        }
+        left = rest;
+        if left.is_empty() {
+            return parked;
+        }
+        if result.is_err_and(|error| error.action == Action::Reconnect) {
+            sink = connector.connect().await.unwrap();
+        }
+    }
+    panic!("{} of {} events are left", left.len(), batch.len());
+}
+
 fn batch(numbers: std::ops::RangeInclusive<u128>) -> Vec<Event> {
     numbers
         .map(|number| event_for("orders", number, Some(&number.to_string())))
@@ -263,9 +297,8 @@ async fn an_event_over_which_links_end_is_found_and_parked_alone() {
         _ => vec![Act::Accept(message.delivery)],
     })
     .await;
-    let sink = connector(&broker.url, &[]).connect().await.unwrap();
-    let parked = settle(&*sink, &batch(1..=30), 4).await;
-    assert_eq!(parked, [uuid::Uuid::from_u128(3)]);
+    let parked = settle_anew(&*connector(&broker.url, &[]), &batch(1..=30), 8).await;
+    assert_eq!(parked, [Uuid::from_u128(3)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -275,10 +308,10 @@ async fn an_event_whose_size_ends_links_before_the_whole_of_it_was_sent_is_found
         _ => vec![Act::Accept(message.delivery)],
     })
     .await;
-    let sink = connector(&broker.url, &[]).connect().await.unwrap();
     let mut batch = batch(1..=6);
     batch[2].payload = vec![b'x'; 1_000_000].into();
-    assert_eq!(settle(&*sink, &batch, 4).await, [uuid::Uuid::from_u128(3)]);
+    let parked = settle_anew(&*connector(&broker.url, &[]), &batch, 8).await;
+    assert_eq!(parked, [Uuid::from_u128(3)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,22 +338,63 @@ async fn a_delivery_that_is_dropped_over_a_suspect_has_no_other_event_parked() {
         }
     })
     .await;
-    let sink = connector(&broker.url, &[]).connect().await.unwrap();
+    let connector = connector(&broker.url, &[]);
+    let sink = connector.connect().await.unwrap();
     let mut both = batch(1..=2);
     both.reverse();
     let (_, outcomes) = deliver(&*sink, &both).await;
     assert_eq!(words(&outcomes), ["retry"; 2]);
     came.notified().await;
 
+    let sink = connector.connect().await.unwrap();
     let mut report = DeliveryReport::new(1);
     tokio::select! {
         result = sink.deliver(&both[1..], &mut report) => panic!("not dropped: {result:?}"),
         () = came.notified() => {}
     }
-    let (_, outcomes) = deliver(&*sink, &both[..1]).await;
-    assert_eq!(words(&outcomes), ["delivered"], "{outcomes:?}");
-    assert_eq!(settle(&*sink, &both, 3).await, [uuid::Uuid::from_u128(GUILTY)]);
+    assert!(settle_anew(&*connector, &both[..1], 2).await.is_empty());
+    assert_eq!(settle_anew(&*connector, &both, 6).await, [Uuid::from_u128(GUILTY)]);
     assert!(links.lock().unwrap().len() >= 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_accepted_after_its_link_has_ended_is_no_event_of_the_next_link() {
+    let broker = Broker::start(Duration::ZERO, |message| match message.number {
+        1 => vec![Act::End(message.link)],
+        // Where a link has ended before, that one's.
+        _ => vec![Act::Accept(0)],
+    })
+    .await;
+    let connector = connector(&broker.url, &[]);
+    let sink = connector.connect().await.unwrap();
+    let both = batch(1..=2);
+    let (_, outcomes) = deliver(&*sink, &both[..1]).await;
+    assert_eq!(words(&outcomes), ["retry"]);
+    let (result, outcomes) = deliver(&*sink, &both[1..]).await;
+    assert_eq!(words(&outcomes), ["unknown"], "nobody holds it");
+    assert_eq!(result.unwrap_err().action, Action::Reconnect);
+
+    let sink = connector.connect().await.unwrap();
+    let (_, outcomes) = deliver(&*sink, &both[1..]).await;
+    assert_eq!(words(&outcomes), ["delivered"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_settled_after_its_link_was_let_go_is_no_event_of_the_next_link() {
+    const LAST: u128 = 6;
+    let broker = Broker::start(Duration::ZERO, |message| match message.number {
+        LAST => (0..message.delivery).map(Act::Accept).collect(),
+        _ => vec![Act::AcceptUnsettled(message.delivery)],
+    })
+    .await;
+    let options = [("max_links", "1"), ("timeout", "500ms")];
+    let sink = connector(&broker.url, &options).connect().await.unwrap();
+    for number in 1..=LAST {
+        let event = event_for(&format!("orders.{number}"), number, None);
+        let (_, outcomes) = deliver(&*sink, &[event]).await;
+        let expected = if number == LAST { "unknown" } else { "delivered" };
+        assert_eq!(words(&outcomes), [expected], "event {number}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
