@@ -1,9 +1,11 @@
 //! Rows that are polled.
 
-use onewrite_core::BatchLimit;
+use onewrite_core::{BatchLimit, Sourced};
+use onewrite_sources::registry::source_type;
 use onewrite_testkit::servers::Postgres;
+use onewrite_testkit::wait::{PATIENCE, until};
 
-use super::fixture::{COLUMNS, Foreign, LIMIT, TABLE, payloads, routes};
+use super::fixture::{COLUMNS, Foreign, LIMIT, Reader, TABLE, everything, options, payloads, routes};
 use crate::postgres::fixture::run;
 
 const DELETE: &[(&str, &str)] = &[("settle", "delete")];
@@ -213,4 +215,103 @@ async fn a_table_that_is_partitioned_is_polled_as_one() {
     assert_eq!(payloads(&events), ["1", "2", "3"]);
     feed.settle(&events).await;
     assert_eq!(foreign.number("SELECT count(*) FROM outbox").await, 0);
+}
+
+/// Settles with a lock of somebody else in the way, which must not keep the relay waiting.
+async fn settle_beside(feed: &mut Reader, events: &[Sourced]) {
+    let settling = tokio::time::timeout(PATIENCE, feed.settle(events));
+    settling.await.expect("settling does not wait for the lock");
+}
+
+/// Waits until no row is left that is not settled; none may be handed out again meanwhile.
+async fn all_settled(foreign: &Foreign, feed: &mut Reader, unsettled: &str) {
+    until("every row is settled", async || {
+        assert!(feed.batch().await.is_empty(), "a row was handed out again");
+        (foreign.number(unsettled).await == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_that_somebody_else_locks_is_settled_later_and_delays_nothing() {
+    const MARKED: &str = "CREATE TABLE outbox (seq bigserial PRIMARY KEY, id uuid NOT NULL DEFAULT gen_random_uuid(), \
+                          topic text, key text, body text, done boolean NOT NULL DEFAULT false)";
+    let contract = [("contract", "columns"), ("table", "outbox")];
+    let mark = [("settle", "mark"), ("mark_column", "done")];
+    for (create, settle, unsettled) in [
+        (TABLE, DELETE, "SELECT count(*) FROM outbox"),
+        (MARKED, &mark, "SELECT count(*) FROM outbox WHERE NOT done"),
+    ] {
+        let foreign = Foreign::new(create, &[&contract, settle].concat(), &[COLUMNS]).await;
+        let mut feed = foreign.feed().await;
+        foreign.insert("t", Some("k"), &["1", "2", "3", "4"]).await;
+        let events = feed.wait_for(4).await;
+        let other = foreign.fixture.database.connect().await;
+        run(
+            &other,
+            "BEGIN; SELECT FROM outbox WHERE body = '2' FOR UPDATE; UPDATE outbox SET body = 'changed' WHERE body = '3'",
+        )
+        .await;
+        settle_beside(&mut feed, &events).await;
+        assert_eq!(foreign.number(unsettled).await, 2);
+        // Nobody else waits for it either.
+        let free = "SELECT count(*) FROM (SELECT FROM onewrite.route FOR UPDATE SKIP LOCKED) AS free";
+        assert_eq!(foreign.number(free).await, 1);
+        foreign.insert("t", Some("k"), &["5"]).await;
+        let fifth = feed.wait_for(1).await;
+        assert_eq!(payloads(&fifth), ["5"]);
+        settle_beside(&mut feed, &fifth).await;
+        assert_eq!(foreign.number(unsettled).await, 2);
+        run(&other, "COMMIT").await;
+        all_settled(&foreign, &mut feed, unsettled).await;
+        assert!(foreign.feed().await.batch().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_lock_on_the_table_delays_settling_and_not_whoever_adopts_the_route() {
+    let foreign = Foreign::plain(DELETE).await;
+    let mut feed = foreign.feed().await;
+    foreign.insert("t", Some("k"), &["1", "2"]).await;
+    let events = feed.wait_for(2).await;
+    let other = foreign.fixture.database.connect().await;
+    run(&other, "BEGIN; LOCK TABLE outbox IN SHARE MODE").await;
+    settle_beside(&mut feed, &events).await;
+    assert_eq!(foreign.number("SELECT count(*) FROM outbox").await, 2);
+    run(&other, "COMMIT").await;
+    all_settled(&foreign, &mut feed, "SELECT count(*) FROM outbox").await;
+}
+
+/// Who only deletes needs no privilege to lock rows.
+#[tokio::test]
+async fn without_the_privilege_to_lock_rows_a_locked_one_delays_those_settled_with_it() {
+    let foreign = Foreign::plain(DELETE).await;
+    let role = format!("{}_deletes", foreign.fixture.database.name);
+    foreign
+        .sql(&format!(
+            "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA onewrite TO {role}; GRANT SELECT, DELETE ON outbox TO {role}; \
+             GRANT ALL ON ALL TABLES IN SCHEMA onewrite TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA onewrite TO {role}"
+        ))
+        .await;
+    let lease = foreign.begin(&everything()).await;
+    let url = foreign.fixture.database.url_as(&role);
+    let texts = [
+        ("url", url.as_str()),
+        ("contract", "columns"),
+        ("table", "outbox"),
+        ("settle", "delete"),
+    ];
+    let source = source_type("postgres").expect("it is built in");
+    let opened = source.open(&options(&texts, &[COLUMNS]).expect("texts that fit"));
+    let outbox = opened.expect("options that fit").outbox;
+    let mut feed = Reader::new(outbox.feed(&lease, &everything()[0]).await.expect("a feed"));
+    foreign.insert("t", Some("k"), &["1", "2", "3"]).await;
+    let events = feed.wait_for(3).await;
+    let other = foreign.fixture.database.connect().await;
+    run(&other, "BEGIN; SELECT FROM outbox WHERE body = '2' FOR UPDATE").await;
+    settle_beside(&mut feed, &events[..2]).await;
+    settle_beside(&mut feed, &events[2..]).await;
+    assert_eq!(foreign.number("SELECT count(*) FROM outbox").await, 2);
+    run(&other, "COMMIT").await;
+    all_settled(&foreign, &mut feed, "SELECT count(*) FROM outbox").await;
 }

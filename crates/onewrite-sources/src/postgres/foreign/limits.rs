@@ -6,6 +6,13 @@ use std::time::Duration;
 /// deleted and not yet cleaned up, so it must be worth its cost.
 pub(super) const LISTED_ROWS: usize = 10_000;
 
+/// Most settled rows that a route keeps in memory because somebody else holds a lock on them; then it hands out nothing more until
+/// some are free. Each look leaves them out by their keys.
+pub(super) const LOCKED_ROWS: usize = 10_000;
+
+/// How long to rest before such rows are tried again.
+pub(super) const LOCKED_REST: Duration = Duration::from_secs(1);
+
 /// How long to rest after a look, by its own time: looking takes a fifth of the time at the most, also where it goes over the
 /// backlog of a route that stands still.
 pub(super) const REST: u32 = 4;

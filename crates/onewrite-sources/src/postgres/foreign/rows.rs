@@ -7,7 +7,7 @@
 
 mod statements;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,17 +15,19 @@ use async_trait::async_trait;
 use onewrite_core::routing::Share;
 use onewrite_core::{BatchLimit, Lease, Parking, Position, Settlement, Source, Sourced, StoreError, StoreFailure};
 use tokio::time::Instant;
-use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
 
-use self::statements::{BEGIN_BY_KEY, Statements};
+use self::statements::{BEGIN_BY_KEY, BEGIN_SETTLING, Statements};
 use super::super::connection::Connector;
 use super::super::error::failed;
 use super::super::parking::LOCK_ROUTE;
 use super::super::reading::{is_cut, limits};
 use super::super::rows::Microseconds;
 use super::super::session::{Parameters, Session};
-use super::limits::{LISTED_ROWS, REST, REST_MAX};
+use super::catalogue::Table;
+use super::limits::{LISTED_ROWS, LOCKED_REST, LOCKED_ROWS, REST, REST_MAX};
 use super::parking::{self, Numbers};
 use super::reader::{Reader, raw};
 use super::settings::{Foreign, Truth};
@@ -33,6 +35,7 @@ use super::settling::{Order, SettlingSql};
 use crate::foreign::debezium::Operation;
 
 const READING: &str = "reading the table";
+const SETTLING: &str = "settling rows";
 
 /// Hands out the rows of a table that a route takes.
 pub(super) struct Rows {
@@ -47,6 +50,10 @@ pub(super) struct Rows {
     listed: VecDeque<Listed>,
     /// Rows handed out and not settled, by their numbers.
     out: BTreeMap<u64, Key>,
+    /// Those of them that are to be settled as soon as nobody else holds a lock on them.
+    locked: BTreeSet<u64>,
+    /// When these were tried last.
+    tried_at: Instant,
     pace: crate::pace::Pace,
     /// How long the last look took.
     look: Duration,
@@ -85,6 +92,8 @@ impl Rows {
             numbers,
             listed: VecDeque::new(),
             out: BTreeMap::new(),
+            locked: BTreeSet::new(),
+            tried_at: Instant::now(),
             pace: crate::pace::Pace::new(),
             look: Duration::ZERO,
         })
@@ -131,6 +140,70 @@ impl Rows {
         self.hand_out(&rows, asked, limit)
     }
 
+    /// Settles rows by their numbers, but for those that somebody else holds a lock on: they stay under way, so that no look lists
+    /// them, and are tried again.
+    async fn settle_rows(&mut self, numbers: &[u64]) -> Result<(), StoreError> {
+        let keys = Keys::of(numbers.iter().map(|number| &self.out[number]));
+        let lease = self.session.lease();
+        let lock: Parameters<'_> = vec![
+            (&lease.relay, Type::TEXT),
+            (&self.route, Type::TEXT),
+            (&lease.epoch, Type::INT8),
+        ];
+        let mut settle = lock.clone();
+        keys.bind(self.key_columns, &mut settle);
+        let settled = self.session.transaction(SETTLING, BEGIN_SETTLING, async {
+            let client = self.session.client();
+            let (held, left) = futures::join!(
+                client.execute_typed(LOCK_ROUTE, &lock),
+                client.query_typed(&self.statements.settle, &settle)
+            );
+            match held.and_then(|held| Ok((held, left?))) {
+                // The transaction is over, and has settled nothing.
+                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(None),
+                done => done.map(Some),
+            }
+        });
+        let left: BTreeSet<u64> = match settled.await? {
+            None => numbers.iter().copied().collect(),
+            Some((held, left)) => {
+                self.session.held(held)?;
+                let number = |row: &Row| {
+                    let place: i64 = row.try_get(0).map_err(|error| failed(SETTLING, error))?;
+                    Ok(numbers[usize::try_from(place - 1).unwrap_or_default()])
+                };
+                left.iter().map(number).collect::<Result<_, StoreError>>()?
+            }
+        };
+        for number in numbers {
+            if !left.contains(number) {
+                self.out.remove(number);
+                self.locked.remove(number);
+            }
+        }
+        self.locked.extend(left);
+        Ok(())
+    }
+
+    /// Tries the rows again that somebody else had locked.
+    async fn settle_locked(&mut self) -> Result<(), StoreError> {
+        if self.locked.is_empty() || self.tried_at.elapsed() < LOCKED_REST {
+            return Ok(());
+        }
+        let numbers: Vec<u64> = self.locked.iter().copied().collect();
+        self.settle_rows(&numbers).await?;
+        self.tried_at = Instant::now();
+        let rows = self.locked.len();
+        if rows >= LOCKED_ROWS {
+            tracing::warn!(
+                route = %self.route,
+                rows,
+                "other transactions hold locks on rows that are delivered; nothing more is handed out until some can be settled"
+            );
+        }
+        Ok(())
+    }
+
     fn hand_out(&mut self, rows: &[Row], asked: usize, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
         let first = self.numbers.draw(self.session.lease(), rows.len());
         let (mut events, mut read, mut bytes) = (Vec::with_capacity(rows.len()), 0, 0);
@@ -164,6 +237,11 @@ impl Rows {
 #[async_trait]
 impl Source for Rows {
     async fn next_batch(&mut self, limit: BatchLimit) -> Result<Vec<Sourced>, StoreError> {
+        self.settle_locked().await?;
+        if self.locked.len() >= LOCKED_ROWS {
+            self.pace.looked(false);
+            return Ok(Vec::new());
+        }
         loop {
             if self.listed.is_empty() {
                 self.list(limit).await?;
@@ -193,33 +271,10 @@ impl Source for Rows {
         let covered = self
             .out
             .range(..=through.sequence)
-            .filter(|(number, _)| !is_pending(**number));
+            .filter(|(number, _)| !is_pending(**number) && !self.locked.contains(number));
         let numbers: Vec<u64> = covered.map(|(number, _)| *number).collect();
-        let keys = Keys::of(numbers.iter().map(|number| &self.out[number]));
-        let lease = self.session.lease();
-        let lock: Parameters<'_> = vec![
-            (&lease.relay, Type::TEXT),
-            (&self.route, Type::TEXT),
-            (&lease.epoch, Type::INT8),
-        ];
-        let mut settle = lock.clone();
-        keys.bind(self.key_columns, &mut settle);
-        let locked = self
-            .session
-            .transaction("settling rows", BEGIN_BY_KEY, async {
-                let client = self.session.client();
-                let (locked, settled) = futures::join!(
-                    client.execute_typed(LOCK_ROUTE, &lock),
-                    client.execute_typed(&self.statements.settle, &settle)
-                );
-                settled.and(locked)
-            })
-            .await?;
-        self.session.held(locked)?;
-        for number in numbers {
-            self.out.remove(&number);
-        }
-        Ok(())
+        self.settle_rows(&numbers).await?;
+        self.settle_locked().await
     }
 
     async fn park(&mut self, events: &[Parking]) -> Result<(), StoreError> {
@@ -242,7 +297,7 @@ impl Prepared {
     ///
     /// # Errors
     /// `Refused`, naming the option that does not fit the table.
-    pub async fn new(client: &tokio_postgres::Client, foreign: &Foreign, share: &Share) -> Result<Self, StoreError> {
+    pub async fn new(client: &Client, foreign: &Foreign, share: &Share) -> Result<Self, StoreError> {
         let Truth::Rows { settling, order_by } = &foreign.truth else {
             return Err(StoreError::new(StoreFailure::Refused, "these rows are not polled"));
         };
@@ -260,7 +315,9 @@ impl Prepared {
         let ordering = (order_by.as_deref(), reader.time_column());
         let order = Order::new(client, section, table, ordering, &settling).await?;
         let (topic, event_type) = reader.topic_and_type_sql(section, share)?;
-        let statements = Statements::new(table, reader.columns(), (&topic, &event_type), &settling, &order, share);
+        let settling_sql = (&settling, may_lock(client, table, &settling).await?);
+        let topic_and_type = (&*topic, &*event_type);
+        let statements = Statements::new(table, reader.columns(), topic_and_type, settling_sql, &order, share);
         Ok(Self {
             statements,
             order,
@@ -268,6 +325,17 @@ impl Prepared {
             reader,
         })
     }
+}
+
+/// Whether rows can be locked by themselves. Marking them needs the same; who only deletes need not have the privilege, and a
+/// policy for it would hide rows. There one locked row delays all that are settled with it.
+async fn may_lock(client: &Client, table: &Table, settling: &SettlingSql) -> Result<bool, StoreError> {
+    const MAY: &str = "SELECT has_any_column_privilege($1, 'UPDATE') AND NOT row_security_active($1)";
+    if settling.mark.is_some() {
+        return Ok(true);
+    }
+    let row = client.query_typed_one(MAY, &[(&table.oid, Type::OID)]).await;
+    Ok(row.map_err(|error| failed("reading privileges", error))?.get(0))
 }
 
 /// Keys by columns, as statements take them.

@@ -22,15 +22,27 @@ pub(crate) struct Statements {
     /// Reads rows in the order of their keys, `$1` and on, until so many bytes have come: the number of the key, the size, the
     /// time of reading, and the columns.
     pub fetch: String,
-    /// Settles rows by their keys, `$4` and on, under the fence of `$1` to `$3`.
+    /// Settles rows by their keys, `$4` and on, under the fence of `$1` to `$3`; the numbers of the keys whose rows it left, since
+    /// somebody else holds a lock on them.
     pub settle: String,
+}
+
+macro_rules! begin_by_key {
+    () => {
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
+         SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashjoin = off; SET LOCAL jit = off; \
+         SET LOCAL datestyle = ISO; SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 1"
+    };
 }
 
 /// What the planner may not do to a statement that picks rows by key: the statistics of a table that empties and fills lie. The
 /// forms of texts are those of the log.
-pub(super) const BEGIN_BY_KEY: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
-     SET LOCAL enable_seqscan = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_hashjoin = off; SET LOCAL jit = off; \
-     SET LOCAL datestyle = ISO; SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 1";
+pub(super) const BEGIN_BY_KEY: &str = begin_by_key!();
+
+/// The same for settling, which holds the route's row: whoever adopts the route next must not wait until an application's
+/// transaction has ended. Rows that are locked are left out anyway; there are locks on the table as well, and those that its triggers
+/// and foreign keys take.
+pub(super) const BEGIN_SETTLING: &str = concat!(begin_by_key!(), "; SET LOCAL lock_timeout = '1s'");
 
 /// Listing where an index gives the order.
 const BEGIN_BY_INDEX: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL statement_timeout = 0; \
@@ -42,12 +54,13 @@ const BEGIN_ANYHOW: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET 
      SET LOCAL datestyle = ISO; SET LOCAL timezone = 'UTC'";
 
 impl Statements {
-    /// The statements for what `share` takes. `topic` and `type` are SQL over the table `t`, and `columns` what is read.
+    /// The statements for what `share` takes. `topic` and `type` are SQL over the table `t`, and `columns` what is read. `may_lock`
+    /// tells whether rows can be locked by themselves.
     pub fn new(
         table: &Table,
         columns: &[TableColumn],
         (topic, event_type): (&str, &str),
-        settling: &SettlingSql,
+        (settling, may_lock): (&SettlingSql, bool),
         order: &Order,
         share: &Share,
     ) -> Self {
@@ -93,7 +106,8 @@ impl Statements {
             same_key("wanted"),
             key.len() + 1
         );
-        let settle = settle(table, settling, &unnested(key.len(), 4), &names, &same_key("settled"));
+        let wanted = format!("{} WITH ORDINALITY AS wanted ({names}, number)", unnested(key.len(), 4));
+        let settle = settle(table, (settling, may_lock), &wanted, same_key);
         Self {
             begin_listing: if order.is_indexed { BEGIN_BY_INDEX } else { BEGIN_ANYHOW },
             list,
@@ -104,20 +118,43 @@ impl Statements {
     }
 }
 
-fn settle(table: &Table, settling: &SettlingSql, keys: &str, names: &str, same_key: &str) -> String {
+/// Where rows can be locked, those that somebody else has locked are passed over: who waits for them holds the route's row. They
+/// are picked first and settled by key then, so that one that was changed meanwhile is settled as it is now.
+fn settle(
+    table: &Table,
+    (settling, may_lock): (&SettlingSql, bool),
+    wanted: &str,
+    same_key: impl Fn(&str) -> String,
+) -> String {
     let (name, unsettled) = (table.name.quoted(), &settling.unsettled);
     let held = still_held!();
-    let keys = format!("{keys} AS settled ({names})");
-    match &settling.mark {
-        None => format!("DELETE FROM {name} AS t USING {keys} WHERE {same_key} AND {held}"),
-        Some(mark) => format!("UPDATE {name} AS t SET {mark} FROM {keys} WHERE {same_key} AND {unsettled} AND {held}"),
-    }
+    let of_wanted = same_key("wanted");
+    let lock = match (may_lock, &settling.mark) {
+        (false, _) => "",
+        (true, None) => "FOR UPDATE OF t SKIP LOCKED",
+        // As marking locks it: a foreign key that refers to the row is in nobody's way.
+        (true, Some(_)) => "FOR NO KEY UPDATE OF t SKIP LOCKED",
+    };
+    let of_free = same_key("free");
+    let settle = match &settling.mark {
+        None => format!("DELETE FROM {name} AS t USING free WHERE {of_free}"),
+        Some(mark) => format!("UPDATE {name} AS t SET {mark} FROM free WHERE {of_free} AND {unsettled}"),
+    };
+    format!(
+        "WITH wanted AS MATERIALIZED (SELECT * FROM {wanted}), \
+         free AS MATERIALIZED (SELECT wanted.* FROM wanted JOIN {name} AS t ON {of_wanted} WHERE {unsettled} AND {held} {lock}), \
+         settled AS ({settle} RETURNING free.number) \
+         SELECT wanted.number FROM wanted JOIN {name} AS t ON {of_wanted} \
+         WHERE {unsettled} AND wanted.number NOT IN (SELECT number FROM settled)"
+    )
 }
 
 /// The rows of as many arrays of texts, bound from `$first` on.
-fn unnested(arrays: usize, first: usize) -> String {
-    let arrays = listed(first..first + arrays, |number| format!("${number}::text[]"));
-    format!("unnest({arrays})")
+fn unnested(count: usize, first: usize) -> String {
+    format!(
+        "unnest({})",
+        listed(first..first + count, |number| format!("${number}::text[]"))
+    )
 }
 
 fn listed<T>(items: impl Iterator<Item = T>, mut text: impl FnMut(T) -> String) -> String {
