@@ -62,6 +62,8 @@ async fn a_line_that_a_crash_left_unfinished_is_mended() {
         (format!("{whole}\n{whole}"), vec![7, 7, 1]),
         (format!("{whole}\n{}", "\0".repeat(100)), vec![7, 1]),
         (whole[..20].to_owned(), vec![1]),
+        // As the format cloudevents begins one.
+        (format!("{whole}\n{{\"specversion\":\"1.0\",\"id\""), vec![7, 1]),
         (format!("{whole}\n{}{}", &whole[..8], "x".repeat(200_000)), vec![7, 1]),
     ] {
         let (_directory, path) = place();

@@ -26,17 +26,16 @@ impl LineFile {
         let shown = path.display();
         let fail = |error| failure(&format!("cannot open {shown}"), error);
         // A pipe would block until somebody reads it, so this is looked at before anything is opened.
-        let existed = match std::fs::metadata(path) {
-            Ok(metadata) => regular(path, &metadata).map(|()| true)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        match std::fs::metadata(path) {
+            Ok(metadata) => regular(path, &metadata)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(fail(error)),
-        };
+        }
         let mut file = options().open(path).map_err(fail)?;
         lock(path, &file)?;
-        if !existed {
-            // Else a power failure could take the new file's name away, and its acknowledged lines with it.
-            sync_directory(path).map_err(fail)?;
-        }
+        // Else a power failure could take the new file's name away, and its acknowledged lines with it. Who created the file may have
+        // died before this, so a file that was there already needs it as well.
+        sync_directory(path).map_err(fail)?;
         mend(path, &mut file)?;
         let metadata = file.metadata().map_err(fail)?;
         Ok(Self {
@@ -211,7 +210,7 @@ enum Tail {
     Whole,
     /// A line that lacks its line break alone.
     Unended,
-    /// The beginning of one of our lines, or zeroes that a file system left after a power failure.
+    /// The beginning of a line as formats and applications write them, or zeroes that a file system left after a power failure.
     Torn,
     /// Something else, which is not ours to cut off.
     Foreign,
@@ -219,13 +218,11 @@ enum Tail {
 
 impl Tail {
     fn of(tail: &[u8]) -> Self {
-        const BEGINNING: &[u8] = b"{\"id\":\"";
-        let common = tail.len().min(BEGINNING.len());
         if tail.is_empty() {
             Self::Whole
         } else if serde_json::from_slice::<serde::de::IgnoredAny>(tail).is_ok() {
             Self::Unended
-        } else if tail[..common] == BEGINNING[..common] || tail.iter().all(|byte| *byte == 0) {
+        } else if tail[0] == b'{' || tail.iter().all(|byte| *byte == 0) {
             Self::Torn
         } else {
             Self::Foreign
@@ -344,6 +341,9 @@ mod tests {
             (b"{\"id\":\"1\"}", Tail::Unended),
             (b"{\"id\":\"1", Tail::Torn),
             (b"{", Tail::Torn),
+            (b"{\"specversion\":\"1.0\",\"id\":\"1", Tail::Torn),
+            (b"{ \"type\": \"OrderPlaced\"", Tail::Torn),
+            (b"{\"specversion\":\"1.0\"}", Tail::Unended),
             (b"\0\0\0", Tail::Torn),
             (b"root:x:0:0", Tail::Foreign),
         ] {
