@@ -112,12 +112,17 @@ pub(crate) fn words<S: Service>(body: &Body) -> (String, String) {
 
 /// Whether an error is that the credentials may not do this.
 pub(super) fn is_denial(code: &str) -> bool {
-    matches!(code, "AccessDenied" | "AccessDeniedException" | "AuthorizationError")
+    matches!(bare(code), "AccessDenied" | "AuthorizationError" | "NotAuthorized")
+}
+
+/// The code as it is compared: whether `Exception` stands at its end depends on the service and on its protocol.
+pub(crate) fn bare(code: &str) -> &str {
+    code.strip_suffix("Exception").unwrap_or(code)
 }
 
 fn refusal<S: Service>(origin: &str, status: StatusCode, body: &Body, one_place: bool) -> Refusal {
     let (code, message) = words::<S>(body);
-    let (action, scope, advice) = verdict::<S>(status, &code, one_place);
+    let (action, scope, advice) = verdict::<S>(status, bare(&code), &message, one_place);
     let mut words = format!("{origin} answered {}", shown(status));
     for part in [code.as_str(), message.as_str(), advice.as_str()]
         .into_iter()
@@ -129,7 +134,8 @@ fn refusal<S: Service>(origin: &str, status: StatusCode, body: &Body, one_place:
     Refusal { action, scope, words }
 }
 
-fn verdict<S: Service>(status: StatusCode, code: &str, one_place: bool) -> (Action, Scope, String) {
+/// `code`: the [bare] one.
+fn verdict<S: Service>(status: StatusCode, code: &str, message: &str, one_place: bool) -> (Action, Scope, String) {
     let retry = Action::Retry { after: None };
     match code {
         code if S::MISSING.contains(&code) => {
@@ -144,8 +150,13 @@ fn verdict<S: Service>(status: StatusCode, code: &str, one_place: bool) -> (Acti
             let advice = format!("allow {}, then redrive what was parked", S::PERMISSION);
             (Action::Park, Scope::Request, advice)
         }
+        code if is_out_of_date(code, message) => {
+            let advice = "the credentials have expired, or the clock is wrong";
+            (Action::Reconnect, Scope::Route, advice.to_owned())
+        }
         "InvalidClientTokenId"
-        | "UnrecognizedClientException"
+        | "UnrecognizedClient"
+        | "InvalidSignature"
         | "SignatureDoesNotMatch"
         | "InvalidSecurity"
         | "MissingAuthenticationToken"
@@ -153,10 +164,6 @@ fn verdict<S: Service>(status: StatusCode, code: &str, one_place: bool) -> (Acti
         | "OptInRequired" => {
             let advice = "check the credentials and region, then resume the route";
             (Action::Halt, Scope::Route, advice.to_owned())
-        }
-        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
-            let advice = "the credentials have expired, or the clock is wrong";
-            (Action::Reconnect, Scope::Route, advice.to_owned())
         }
         "BatchRequestTooLong" | "AWS.SimpleQueueService.BatchRequestTooLong" => {
             (Action::Park, Scope::Event, "lower max_message_bytes".to_owned())
@@ -176,8 +183,20 @@ fn verdict<S: Service>(status: StatusCode, code: &str, one_place: bool) -> (Acti
     }
 }
 
+/// Whether a request came too late or too early. Of a signature only the message says whether it is wrong, or of another time.
+fn is_out_of_date(code: &str, message: &str) -> bool {
+    match code {
+        "ExpiredToken" | "RequestExpired" => true,
+        "InvalidSignature" | "SignatureDoesNotMatch" => ["Signature expired", "Signature not yet current"]
+            .iter()
+            .any(|words| message.contains(words)),
+        _ => false,
+    }
+}
+
 fn is_throttling(code: &str) -> bool {
-    code.contains("Throttl") || matches!(code, "OverLimit" | "RequestLimitExceeded" | "TooManyRequestsException")
+    let limits = ["OverLimit", "RequestLimitExceeded", "TooManyRequests"];
+    code.contains("Throttl") || limits.contains(&bare(code))
 }
 
 /// Whether a key of the Key Management Service is the trouble: SQS writes `KmsDisabled`, SNS `KMSDisabled`.

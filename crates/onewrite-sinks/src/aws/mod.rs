@@ -20,7 +20,7 @@ use onewrite_core::verify::ReadBack;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::answer::fuzz;
-pub(crate) use self::answer::{Failed, Results, words};
+pub(crate) use self::answer::{Failed, Results, bare, words};
 pub(crate) use self::client::{AwsClient, Request};
 pub(crate) use self::connector::Connector;
 pub(crate) use self::fields::{
@@ -41,7 +41,7 @@ pub(crate) trait Service: Send + Sync + 'static {
     const ADDRESS: &'static str;
     /// The permission that sending needs.
     const PERMISSION: &'static str;
-    /// The codes of errors that say that the place does not exist.
+    /// The codes of errors that say that the place does not exist, without `Exception` at their end.
     const MISSING: &'static [&'static str];
     /// Most bytes that a message can have, and a batch.
     const MESSAGE_BYTES_MAX: usize;

@@ -19,7 +19,7 @@ impl Service for Sns {
     const PLACE: &'static str = "topic";
     const ADDRESS: &'static str = "topic_arn";
     const PERMISSION: &'static str = "sns:Publish";
-    const MISSING: &'static [&'static str] = &["NotFound", "NotFoundException"];
+    const MISSING: &'static [&'static str] = &["NotFound"];
     const MESSAGE_BYTES_MAX: usize = SNS_MESSAGE_BYTES_MAX;
 
     fn place_name(arn: &str) -> Result<&str, String> {

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::service::{Sqs, request};
-use crate::aws::{AwsClient, Service, Settings, words};
+use crate::aws::{AwsClient, Service, Settings, bare, words};
 use crate::limits::{
     SQS_QUEUE_PATIENCE, SQS_QUEUE_READY, SQS_READ_BYTES_MAX, SQS_READ_HIDDEN_SECONDS, SQS_READ_WAIT_SECONDS,
     SQS_READERS,
@@ -227,7 +227,7 @@ impl Queue {
         let action = target.replace("AmazonSQS.", "sqs:");
         let advice = format!("allow the credentials {action} for queues named \"onewrite-verify-*\"");
         Err(Refused {
-            is_missing: Sqs::MISSING.contains(&code.as_str()),
+            is_missing: Sqs::MISSING.contains(&bare(&code)),
             error: SinkError::halt(format!(
                 "the queue {:?} cannot {what}: {} {code}: {message}; {advice}",
                 self.url,

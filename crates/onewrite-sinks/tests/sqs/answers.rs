@@ -82,7 +82,19 @@ async fn each_refusal_of_a_batch_has_its_action() {
         ),
         (403, "InvalidClientTokenId", ("unknown", Some("halt"))),
         (403, "SignatureDoesNotMatch", ("unknown", Some("halt"))),
+        (
+            400,
+            "com.amazon.coral.service#InvalidSignatureException",
+            ("unknown", Some("halt")),
+        ),
+        (403, "InvalidClientTokenIdException", ("unknown", Some("halt"))),
+        (403, "MissingAuthenticationTokenException", ("unknown", Some("halt"))),
+        (400, "IncompleteSignatureException", ("unknown", Some("halt"))),
+        (400, "NotAuthorized", ("unknown", Some("halt"))),
         (403, "ExpiredTokenException", ("unknown", Some("reconnect"))),
+        (400, "RequestExpiredException", ("unknown", Some("reconnect"))),
+        (400, "TooManyRequests", ("unknown", Some("retry"))),
+        (400, "QueueDoesNotExistException", ("park", None)),
         (400, "com.amazonaws.sqs#RequestThrottled", ("unknown", Some("retry"))),
         (400, "ThrottlingException", ("unknown", Some("retry"))),
         (400, "com.amazonaws.sqs#KmsThrottled", ("unknown", Some("retry"))),
@@ -94,6 +106,23 @@ async fn each_refusal_of_a_batch_has_its_action() {
     ] {
         let (result, outcomes) = answered(status, json!({ "__type": code, "message": "no\nreason" }), QUEUE).await;
         assert_eq!((words(&outcomes)[0], whole(&result)), expected, "{status} {code}");
+    }
+    for (code, message) in [
+        (
+            "InvalidSignatureException",
+            "Signature expired: 20261126T210000Z is now earlier than 20261126T211000Z",
+        ),
+        (
+            "SignatureDoesNotMatch",
+            "Signature not yet current: 20261126T213000Z is still later than 20261126T211000Z",
+        ),
+    ] {
+        let (result, outcomes) = answered(403, json!({ "__type": code, "message": message }), QUEUE).await;
+        assert_eq!(
+            (words(&outcomes)[0], whole(&result)),
+            ("unknown", Some("reconnect")),
+            "{code}"
+        );
     }
     // Where events go to several queues, one of them may be allowed.
     let denied = json!({ "__type": "AccessDenied" });
