@@ -98,6 +98,10 @@ fn of_status(status: StatusCode, problem: Option<&Problem>) -> Meaning {
         400 if problem.is_some_and(Problem::is_about_options) => Meaning::Halt(
             "it does not take what expiry, persistent or priority says; change the option, then resume the route",
         ),
+        400 | 406 | 415 if problem.is_none() => {
+            Meaning::AllLater("which is not the queue manager's own answer; check urls and what stands in between")
+        }
+        // A size is that of this message, whoever says so.
         400 | 406 | 413 | 415 | 431 => Meaning::Park(""),
         401 => Meaning::Halt(
             "the credentials are refused; check user, password and the client certificate, then resume the route",

@@ -60,12 +60,14 @@ async fn each_status_without_a_reason_has_its_action() {
         (200, ("unknown", Some("retry"))),
         (202, ("unknown", Some("retry"))),
         (302, ("unknown", Some("retry"))),
-        (400, ("park", ONE)),
+        // A proxy's, which answers so to everybody.
+        (400, ("unknown", Some("retry"))),
+        (406, ("unknown", Some("retry"))),
         (403, ("unknown", Some("halt"))),
         // A wrong path or version is not the event's fault.
         (404, ("unknown", Some("retry"))),
         (413, ("park", ONE)),
-        (415, ("park", ONE)),
+        (415, ("unknown", Some("retry"))),
         (429, ("unknown", Some("retry"))),
         (500, ("retry", ONE)),
         (502, ("unknown", Some("reconnect"))),
