@@ -86,6 +86,9 @@ pub const NATS_GUARD_SEEN: usize = 100_000;
 /// Subjects whose last sequences are remembered before those that nobody holds are forgotten, to be asked for again; some 200 bytes each.
 pub const NATS_GUARDED_SUBJECTS: usize = 20_000;
 
+/// NATS subjects that are remembered as having been taken by a stream: some hundred bytes each.
+pub const NATS_SUBJECTS_KNOWN: usize = 10_000;
+
 /// The window of duplicates below which `onewrite check` warns: an outage of a NATS cluster that takes longer than this has
 /// people at work on it.
 pub const NATS_DUPLICATE_WINDOW: Duration = Duration::from_secs(3600);

@@ -14,6 +14,7 @@ use onewrite_core::error::SinkError;
 use uuid::Uuid;
 
 use super::api::{Last, Unanswered, last};
+use super::known::Known;
 use super::link::Link;
 use super::message::{MESSAGE_ID, Message};
 use super::settings::Settings;
@@ -66,6 +67,7 @@ impl Guard {
         &self,
         settings: &Settings,
         link: &Link,
+        known: &Known,
         subject: &mut Subject,
         message: Message,
         start: StartWindow,
@@ -94,7 +96,7 @@ impl Guard {
             guarded.headers.insert(EXPECTED, expected.to_string().as_str());
             // Whatever happens to this future, what is under way makes it unknown.
             *subject = None;
-            match publish(settings, link, guarded).await {
+            match publish(settings, link, known, guarded).await {
                 Published::Kept(sequence) => {
                     *subject = Some(sequence);
                     self.seen.forget(message.event);

@@ -5,6 +5,7 @@
 mod answer;
 mod api;
 mod guard;
+mod known;
 mod link;
 mod login;
 mod message;
@@ -134,6 +135,7 @@ pub fn build(options: &Options) -> Result<Arc<dyn SinkConnector>, BuildError> {
     let settings = Settings::read(options)?;
     Ok(Arc::new(NatsConnector {
         guard: settings.expect_last_sequence.then(Arc::default),
+        known: Arc::default(),
         turns: Turns::default(),
         settings: Arc::new(settings),
     }))
@@ -143,6 +145,7 @@ struct NatsConnector {
     settings: Arc<Settings>,
     /// With `expect_last_sequence`; what it knows outlives a connection.
     guard: Option<Arc<Guard>>,
+    known: Arc<known::Known>,
     turns: Turns,
 }
 
@@ -166,7 +169,12 @@ impl SinkConnector for NatsConnector {
         let link = Link::open(&self.settings, &self.turns).await?;
         sink::greet(&self.settings, &link).await?;
         let guard = self.guard.clone();
-        Ok(Box::new(sink::NatsSink::new(Arc::clone(&self.settings), guard, link)))
+        Ok(Box::new(sink::NatsSink::new(
+            Arc::clone(&self.settings),
+            guard,
+            Arc::clone(&self.known),
+            link,
+        )))
     }
 
     fn read_back(&self) -> Result<Box<dyn ReadBack>, &'static str> {

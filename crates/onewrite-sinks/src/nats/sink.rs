@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::answer::{self, Answer};
 use super::api::{self, Listener};
 use super::guard::Guard;
+use super::known::Known;
 use super::link::{Link, NoAnswer};
 use super::message::Message;
 use super::settings::Settings;
@@ -21,6 +22,7 @@ pub(super) struct NatsSink {
     settings: Arc<Settings>,
     link: Link,
     guard: Option<Arc<Guard>>,
+    known: Arc<Known>,
     /// One for each message that may be under way, over all deliveries.
     permits: Semaphore,
 }
@@ -36,9 +38,10 @@ pub(super) enum Published {
 }
 
 impl NatsSink {
-    pub(super) fn new(settings: Arc<Settings>, guard: Option<Arc<Guard>>, link: Link) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, guard: Option<Arc<Guard>>, known: Arc<Known>, link: Link) -> Self {
         Self {
             guard,
+            known,
             permits: Semaphore::new(settings.window),
             settings,
             link,
@@ -59,7 +62,7 @@ impl NatsSink {
 
     async fn send_at_once(&self, message: Message, start: StartWindow) -> Result<Fate, SinkError> {
         let _permit = self.permit(start).await?;
-        Ok(match publish(&self.settings, &self.link, message).await {
+        Ok(match publish(&self.settings, &self.link, &self.known, message).await {
             Published::Kept(_) => Fate::Delivered,
             Published::OtherLast(error) => Fate::Refused(error),
             Published::Not(fate) => fate,
@@ -77,7 +80,7 @@ impl NatsSink {
         // After the subject's turn: who waits for that must not keep other subjects from being sent to.
         let _permit = self.permit(start).await?;
         guard
-            .publish(&self.settings, &self.link, &mut subject, message, start)
+            .publish(&self.settings, &self.link, &self.known, &mut subject, message, start)
             .await
     }
 
@@ -88,7 +91,7 @@ impl NatsSink {
 }
 
 /// Publishes a message and waits for the stream's word.
-pub(super) async fn publish(settings: &Settings, link: &Link, message: Message) -> Published {
+pub(super) async fn publish(settings: &Settings, link: &Link, known: &Known, message: Message) -> Published {
     let Message {
         event: _,
         subject,
@@ -103,7 +106,10 @@ pub(super) async fn publish(settings: &Settings, link: &Link, message: Message) 
     let no_answer = match asked {
         Ok(answer) => {
             return match answer::read(&subject, &answer) {
-                Answer::Kept(sequence) => Published::Kept(sequence),
+                Answer::Kept(sequence) => {
+                    known.note(&subject);
+                    Published::Kept(sequence)
+                }
                 Answer::OtherLast(error) => Published::OtherLast(error),
                 Answer::Refused(error) => Published::Not(Fate::Refused(error)),
             };
@@ -118,7 +124,7 @@ pub(super) async fn publish(settings: &Settings, link: &Link, message: Message) 
             "the message has {bytes} bytes with its headers: {words}"
         ))),
         NoAnswer::NoResponders => match api::listener(settings, link, &subject).await {
-            Ok(found) => Fate::Refused(no_stream(&subject, found)),
+            Ok(found) => Fate::Refused(no_stream(settings, known.contains(&subject), &subject, found)),
             Err(ended) => Fate::Lost(ended),
         },
         NoAnswer::Silent => {
@@ -135,9 +141,18 @@ pub(super) async fn publish(settings: &Settings, link: &Link, message: Message) 
     })
 }
 
-/// What it means that nobody listens to a subject.
-fn no_stream(subject: &str, found: Listener) -> SinkError {
+/// What it means that nobody listens to a subject. Where the account maps it to another, or imports it, no stream has it among its own, also
+/// while there is one that takes it and has no leader.
+fn no_stream(settings: &Settings, known: bool, subject: &str, found: Listener) -> SinkError {
     match found {
+        Listener::None if known => SinkError::retry(format!(
+            "nobody listens to subject {subject} at present, of which a stream has taken messages before"
+        )),
+        Listener::None if settings.stream.is_some() => SinkError::retry(format!(
+            "nobody listens to subject {subject}, and no stream has it among its own; create stream {} with it, or correct the topic, unless \
+             it is mapped or imported",
+            settings.stream.as_deref().unwrap_or_default()
+        )),
         Listener::None => SinkError::park(format!(
             "no stream listens to subject {subject}; create a stream with this subject, or correct the topic"
         )),

@@ -134,24 +134,33 @@ async fn a_limit_that_sank_since_connecting_parks_the_message_and_ends_the_conne
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_deleted_in_mid_run_parks_what_comes_after() {
+async fn a_stream_deleted_in_mid_run_holds_back_what_comes_after() {
     let nats = Nats::shared().await;
     nats.create_stream("DELETED", &["deleted.orders"], json!({})).await;
-    let sink = connector(&nats.url(), &[]).connect().await.unwrap();
-    assert!(
-        settle(&*sink, &[to("deleted.orders", event(1, Some("a")))], 1)
-            .await
-            .is_empty()
-    );
+    let connector = connector(&nats.url(), &[]);
+    let sink = connector.connect().await.unwrap();
+    let batch = [to("deleted.orders", event(1, Some("a")))];
+    assert!(settle(&*sink, &batch, 1).await.is_empty());
     nats.delete_stream("DELETED").await;
-    let (_, outcomes) = deliver(&*sink, &[to("deleted.orders", event(2, Some("a")))]).await;
-    assert_eq!(words(&outcomes), ["park"]);
+    // What was taken once is known over connections.
+    let sink = connector.connect().await.unwrap();
+    let batch = [to("deleted.orders", event(2, Some("a")))];
+    let (_, outcomes) = deliver(&*sink, &batch).await;
+    assert_eq!(words(&outcomes), ["retry"]);
     nats.create_stream("DELETED", &["deleted.orders"], json!({})).await;
-    assert!(
-        settle(&*sink, &[to("deleted.orders", event(2, Some("a")))], 1)
-            .await
-            .is_empty()
-    );
+    assert!(settle(&*sink, &batch, 1).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapped_subject_that_nobody_listens_to_holds_its_events_back() {
+    let nats = Nats::start("mappings: { \"mapped.in\": \"mapped.kept\" }").await;
+    let sink = connector(&nats.url(), &[("stream", "MAPPED")]).connect().await.unwrap();
+    let batch = [to("mapped.in", event(1, Some("a")))];
+    let (_, outcomes) = deliver(&*sink, &batch).await;
+    assert_eq!(words(&outcomes), ["retry"]);
+    nats.create_stream("MAPPED", &["mapped.kept"], json!({})).await;
+    assert!(settle(&*sink, &batch, 1).await.is_empty());
+    assert_eq!(ids(&nats.read_all("MAPPED").await), [batch[0].id]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
