@@ -9,12 +9,13 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use super::client::Refusal;
-use super::limits::{IN_FLIGHT_BYTES, RECORD_OVERHEAD_BYTES};
+use super::hold::{Hold, Wakes};
+use super::limits::RECORD_OVERHEAD_BYTES;
 
 /// All batches under way on one producer, the room they take, and whether the producer is still of use.
 pub(super) struct Flight {
     batches: Mutex<Slab<Batch>>,
-    bytes: AtomicUsize,
+    hold: Hold,
     broken: OnceLock<String>,
     retired: OnceLock<String>,
     delivered: AtomicUsize,
@@ -98,7 +99,7 @@ impl Flight {
     pub fn new() -> Self {
         Self {
             batches: Mutex::default(),
-            bytes: AtomicUsize::new(0),
+            hold: Hold::default(),
             broken: OnceLock::new(),
             retired: OnceLock::new(),
             delivered: AtomicUsize::new(0),
@@ -143,23 +144,22 @@ impl Flight {
         self.announce();
     }
 
-    /// Takes room for `weight` if there is any. A record larger than all the room gets it when nothing else is there.
-    pub fn reserve(&self, weight: usize) -> bool {
-        self.bytes
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
-                (taken == 0 || taken + weight <= IN_FLIGHT_BYTES).then_some(taken + weight)
-            })
-            .is_ok()
+    /// Takes room for a record of the batch, if there is any and it is its turn. Who is refused asks again when something
+    /// [changed](Self::changed), or [withdraws](Self::withdraw).
+    pub fn reserve(&self, slot: usize, weight: usize) -> bool {
+        let (taken, wakes) = self.hold.reserve(slot, weight);
+        self.wake(wakes);
+        taken
     }
 
-    /// Gives room back. Waiters are woken when half of it is free, so that one wakes for many records.
+    /// Gives room back.
     pub fn release(&self, weight: usize) {
-        let before = self.bytes.fetch_sub(weight, Ordering::AcqRel);
-        let after = before - weight;
-        let half = IN_FLIGHT_BYTES / 2;
-        if after == 0 || (before > half && after <= half) {
-            self.announce();
-        }
+        self.wake(self.hold.release(weight));
+    }
+
+    /// The batch waits for no room, so that others need not wait for it.
+    pub fn withdraw(&self, slot: usize) {
+        self.wake(self.hold.withdraw(slot));
     }
 
     /// Whether `sent` records of a batch are all reported; if not, the last of their reports will be announced.
@@ -178,6 +178,8 @@ impl Flight {
     /// Ends a delivery that sent so many records, and returns what is known of each. Reports that come later find their
     /// batch all the same, and are forgotten.
     pub fn leave(&self, slot: usize, sent: usize) -> Vec<Fate> {
+        // Before the slot can be another's.
+        self.withdraw(slot);
         let mut batches = self.batches();
         let batch = &mut batches[slot];
         let fates = std::mem::take(&mut batch.fates);
@@ -259,6 +261,13 @@ impl Flight {
             None => batch.fates[tag.index()] = fate,
         }
         (wakes, refusal)
+    }
+
+    fn wake(&self, wakes: Wakes) {
+        match wakes {
+            Wakes::Nobody => {}
+            Wakes::Everybody => self.announce(),
+        }
     }
 
     fn judge(&self, fate: &Fate) -> Option<Refusal> {

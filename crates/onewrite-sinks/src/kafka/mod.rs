@@ -43,6 +43,7 @@ mod client;
 mod config;
 mod connector;
 mod flight;
+mod hold;
 mod limits;
 mod native;
 mod probe;

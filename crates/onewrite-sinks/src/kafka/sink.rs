@@ -181,10 +181,11 @@ impl<'a> Delivery<'a> {
                 }
                 Admission::Full => {
                     later.extend(&waiting[at..]);
-                    break;
+                    return later;
                 }
             }
         }
+        self.flight().withdraw(self.slot);
         later
     }
 
@@ -243,7 +244,7 @@ impl<'a> Delivery<'a> {
             return Admission::Later;
         }
         let weight = weight(record.key_bytes(), record.value_bytes());
-        if !flight.reserve(weight) {
+        if !flight.reserve(self.slot, weight) {
             return Admission::Full;
         }
         let headers = Headers::of(event);
