@@ -199,10 +199,13 @@ impl Table for SimulatedTable {
         self.fenced(|_| ()).await.map(|((), low)| low)
     }
 
-    async fn record(&mut self, progress: &Progress<Snapshot>) -> Result<(), StoreError> {
+    async fn record(&mut self, progress: &Progress<Snapshot>) -> Result<u64, StoreError> {
         self.call(|state| {
             state.fence(&self.lease)?;
-            state.record(&self.share, self.registry.record(&self.share, progress))
+            state.record(&self.share, self.registry.record(&self.share, progress))?;
+            let xid = state.server.begin();
+            state.server.end(xid);
+            Ok(xid)
         })
         .await
     }

@@ -121,6 +121,9 @@ impl Reader {
                 xid,
                 last_sequence,
             };
+            let Err(tick) = self.shared.tick_now(tick) else {
+                continue;
+            };
             let position = match self.bug {
                 Some(FeedBug::AheadOfTheLog) => 0,
                 _ => end,
@@ -192,7 +195,7 @@ impl Reader {
     }
 
     async fn take(&self, logged: Logged) {
-        self.shared.transaction(true);
+        self.shared.begins();
         let heard = self.shared.is_heard();
         for (sequence, plain) in logged.rows.into_iter().filter(|_| heard) {
             if plain.is_in(self.lease.group)
@@ -203,7 +206,7 @@ impl Reader {
             // A route may subscribe in the middle of a transaction.
             tokio::task::yield_now().await;
         }
-        self.shared.transaction(false);
+        self.shared.ends(logged.xid as u32);
     }
 }
 

@@ -134,6 +134,7 @@ impl Reader {
             layouts: HashMap::new(),
             decoder: Decoder::default(),
             heard: false,
+            xid: 0,
             seen: 0,
         };
         loop {
@@ -302,6 +303,8 @@ struct Reading<'a> {
     decoder: Decoder,
     /// Whether anybody wants the events of the present transaction.
     heard: bool,
+    /// The present transaction.
+    xid: u32,
     /// The server may forget the log below this position.
     seen: u64,
 }
@@ -323,12 +326,13 @@ impl Reading<'_> {
             StoreError::new(StoreFailure::Unavailable, "the log holds something unreadable").because(error)
         })?;
         match message {
-            Message::Begin { .. } => {
-                self.shared.transaction(true);
+            Message::Begin { xid, .. } => {
+                self.xid = xid;
+                self.shared.begins();
                 self.heard = self.shared.is_heard();
             }
             Message::Commit { end_lsn, .. } => {
-                self.shared.transaction(false);
+                self.shared.ends(self.xid);
                 self.saw(end_lsn);
             }
             Message::Relation(relation) => {
