@@ -33,7 +33,7 @@ pub(super) struct Registry {
 /// Why the registry gave no answer that could be used.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// It did not answer, or answered that it cannot now.
+    /// It did not answer, or answered that it cannot now; or another answered in its place.
     #[error("{words}")]
     Away {
         /// Its words, or what became of the request.
@@ -245,7 +245,7 @@ impl Registry {
         }
         serde_json::from_slice(&answer).map_err(|error| {
             let words = "answered what a schema registry does not; check the path of its address";
-            Failure::Denied(format!("{base} {words}: {error}"))
+            Failure::away(format!("{base} {words}: {error}"))
         })
     }
 
@@ -291,9 +291,9 @@ fn refusal(base: &Url, status: StatusCode, path: &[&str], answer: &[u8]) -> Fail
         403 if is_registrys => Failure::Refused(format!("{told}; let the user do this with the subject")),
         403 => Failure::Denied(format!("{told}; let the user, or the bearer_token, use the registry")),
         408 | 425 | 429 | 500.. => Failure::away(told),
-        300..=399 => Failure::Denied(format!("{told}; redirects are not followed, so check its address")),
-        // Another answer is that of some other server, or of another path.
-        404 | 405 if !is_registrys => Failure::Denied(format!("{told}; check the path of its address")),
+        // What is not the registry's own answer is that of another path, or of some server before it while the registry is away.
+        300..=399 => Failure::away(format!("{told}; redirects are not followed, so check its address")),
+        404 | 405 if !is_registrys => Failure::away(format!("{told}; check the path of its address")),
         _ => Failure::Refused(told),
     }
 }

@@ -96,16 +96,20 @@ impl<L: Language> Resolver<L> {
             Err(Failure::away(words))
         });
         let found = match (found, stale) {
-            (Err(Failure::Away { words, .. }), stale) => {
+            // A registry that is still loading, and what stands before one, deny what is there. What is known was good a while ago.
+            (Err(failure), Some(ready)) => {
+                tracing::warn!(
+                    subject,
+                    id = ready.id,
+                    error = %failure,
+                    "the schema registry gave no newer schema; the one that is known is used on"
+                );
+                self.known().not_refreshed();
+                return Ok(ready);
+            }
+            (Err(Failure::Away { words, .. }), None) => {
                 tracing::warn!(subject, error = %words, "the schema registry is away");
-                let mut known = self.known();
-                match stale {
-                    Some(ready) => {
-                        known.not_refreshed();
-                        return Ok(ready);
-                    }
-                    None => return Err(known.not_found(subject, words, begun.elapsed())),
-                }
+                return Err(self.known().not_found(subject, words, begun.elapsed()));
             }
             (found, _) => found,
         };

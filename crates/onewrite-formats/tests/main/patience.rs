@@ -105,6 +105,34 @@ async fn a_refresh_that_failed_says_nothing_of_a_new_subject() {
 }
 
 #[tokio::test]
+async fn a_known_schema_is_used_whatever_is_answered_when_a_newer_one_is_looked_for() {
+    for (status, body) in [
+        (200, "<html>maintenance</html>"),
+        (302, ""),
+        (401, ""),
+        (403, "<html>forbidden</html>"),
+        (404, "<html>no such page</html>"),
+        (404, r#"{"error_code":40401,"message":"Subject 'a' not found."}"#),
+        (200, r#"{"id":8,"version":2,"schemaType":"JSON","schema":"{}"}"#),
+    ] {
+        let trouble = Arc::new(AtomicBool::new(false));
+        let begun = Arc::clone(&trouble);
+        let registry = Stub::answering(move |_| match begun.load(Ordering::SeqCst) {
+            true => Answer::new(status, body),
+            false => Answer::new(200, SCHEMA),
+        });
+        let registry = registry.await;
+        let sink = avro(&registry.url(), &[("cache_ttl", "0s")]).await;
+        assert_eq!(deliver(&*sink, &[of(1, "a")]).await.1, ["delivered"]);
+        trouble.store(true, Ordering::SeqCst);
+        let (result, words) = deliver(&*sink, &[of(2, "a"), of(3, "a")]).await;
+        assert!(result.is_ok(), "{status} {body}: {result:?}");
+        assert_eq!(words, ["delivered"; 2], "{status} {body}");
+        assert_eq!(registry.seen().len(), 2, "asked again, and then left in peace");
+    }
+}
+
+#[tokio::test]
 async fn a_subject_that_is_always_in_trouble_does_not_keep_others_from_being_asked_for() {
     let registry = Stub::answering(move |request| {
         if asks_for(request, "bad") {

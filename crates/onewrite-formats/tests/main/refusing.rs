@@ -39,19 +39,22 @@ async fn wrong_credentials_halt_with_the_registrys_words() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_registrys_halts() {
+async fn an_answer_that_is_no_registrys_is_waited_out() {
     for (status, body) in [
         (404, "<html>no such page</html>"),
         (200, "<html>hello</html>"),
         (302, ""),
+        (405, ""),
     ] {
         let stub = Stub::answering(move |_| Answer::new(status, body)).await;
-        let (halted, words) = told(&stub.url(), &[]).await;
+        let (result, words) = told(&stub.url(), &[]).await;
+        assert_eq!(result, None, "{status}");
         assert!(
-            halted.is_some_and(|words| words.starts_with("Halt: ") && words.contains("address")),
-            "{status}"
+            words
+                .iter()
+                .all(|words| words.starts_with("Retry") && words.contains("address")),
+            "{status}: {words:?}"
         );
-        assert_eq!(words, ["unknown", "unknown"]);
     }
 }
 
