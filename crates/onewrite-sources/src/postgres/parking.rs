@@ -65,11 +65,20 @@ pub(super) async fn park(
     session.held(locked)
 }
 
-/// Sets events of `parked_event` aside once more, by their numbers there.
+/// Sets events of `parked_event` aside once more, by their numbers there. They belong to this route now, which may have taken them over
+/// from that of what no other took.
 pub(super) async fn park_again(session: &Session, route: &str, events: &[(i64, &Parking)]) -> Result<(), StoreError> {
+    // What a replay has set aside of the same events; a statement of its own, since the other must not meet it.
+    const REPLACE: &str = concat!(
+        "\
+        DELETE FROM onewrite.parked_event AS other USING onewrite.parked_event AS again \
+        WHERE again.id = ANY($4) AND other.relay = again.relay AND other.route = $2 AND other.sequence = again.sequence \
+        AND other.id <> again.id AND ",
+        still_held!()
+    );
     const PARK_AGAIN: &str = concat!(
         "\
-        UPDATE onewrite.parked_event SET state = again.state, error = again.error, parked_at = clock_timestamp(), \
+        UPDATE onewrite.parked_event SET route = $2, state = again.state, error = again.error, parked_at = clock_timestamp(), \
                attempts = parked_event.attempts + again.attempts \
         FROM unnest($4::bigint[], $5::text[], $6::bigint[], $7::text[]) AS again (id, state, attempts, error) \
         WHERE parked_event.id = again.id \
@@ -86,17 +95,20 @@ pub(super) async fn park_again(session: &Session, route: &str, events: &[(i64, &
         (&route, Type::TEXT),
         (&lease.epoch, Type::INT8),
     ];
+    let mut replace = lock.clone();
+    replace.push((&ids, Type::INT8_ARRAY));
     let mut update = lock.clone();
     update.extend([(&ids as _, Type::INT8_ARRAY), (&states as _, Type::TEXT_ARRAY)] as Pair<'_>);
     update.extend([(&attempts as _, Type::INT8_ARRAY), (&words as _, Type::TEXT_ARRAY)] as Pair<'_>);
     let locked = session
         .transaction("setting events aside again", BEGIN, async {
             let client = session.client();
-            let (locked, again) = futures::join!(
+            let (locked, replaced, again) = futures::join!(
                 client.execute_typed(LOCK_ROUTE, &lock),
+                client.execute_typed(REPLACE, &replace),
                 client.execute_typed(PARK_AGAIN, &update)
             );
-            again.and(locked)
+            again.and(replaced).and(locked)
         })
         .await?;
     session.held(locked)

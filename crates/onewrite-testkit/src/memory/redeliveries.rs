@@ -152,7 +152,14 @@ impl Redeliveries {
     fn park_one(&mut self, state: &mut State, parking: &Parking) {
         match self.out.get(&parking.position).copied() {
             Some(Item::Aside(id)) => {
+                let Share { relay, route, .. } = &self.share;
+                let sequence = state.parked.get(&id).map(|parked| parked.sequence);
+                // It belongs to this route now, which may have taken it over from that of what no other took.
+                state.parked.retain(|other, row| {
+                    *other == id || (&row.relay, &row.route, Some(row.sequence)) != (relay, route, sequence)
+                });
                 if let Some(parked) = state.parked.get_mut(&id) {
+                    parked.route.clone_from(route);
                     (parked.state, parked.error) = words(&parking.reason);
                     parked.attempts += i64::from(parking.attempts);
                 }

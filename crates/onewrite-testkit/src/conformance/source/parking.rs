@@ -262,6 +262,22 @@ pub(super) async fn an_event_that_no_route_took_comes_under_the_route_that_takes
     exactly(&[], &session.redeliveries_of(0).await?.rest().await?)
         .map_err(|wrong| wrong.when("on a route of other topics"))?;
     let mut taking = session.redeliveries_of(1).await?;
+    let taken = taking.until(1).await?;
+    exactly(&written[..1], &taken)?;
+    taking.park(&taken.iter().map(poison).collect::<Vec<_>>()).await?;
+    taking.settle(&[]).await?;
+    let of_b = ParkedFilter {
+        route: Some("b".to_owned()),
+        ..ParkedFilter::default()
+    };
+    let parked = list(&session, of_b).await?;
+    if parked.len() != 1 {
+        return Err(Wrong::new(
+            "parked again, it belongs to the route that took it",
+            format!("{parked:?}"),
+        ));
+    }
+    retry(&session).await?;
     exactly(&written[..1], &taking.until(1).await?)?;
     let mut unrouted = session.redeliveries_of(2).await?;
     exactly(&written[1..], &unrouted.until(1).await?).map_err(|wrong| wrong.when(&format!("on {UNROUTED}")))?;
