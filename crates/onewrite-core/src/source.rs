@@ -84,6 +84,7 @@ pub enum ParkReason {
 pub struct BatchLimit {
     /// Events at the most; at least 1.
     pub events: usize,
-    /// Bytes of payload after which to stop; the event that crosses it is still handed out.
+    /// Bytes after which to stop; the event that crosses it is still handed out. What an event counts for is its
+    /// [weight](Event::weight) where that costs nothing, and its payload alone where it does.
     pub bytes: usize,
 }

@@ -193,7 +193,8 @@ pub trait Operations: Send + Sync {
     /// Gives events up: they are removed, with everything about them in the returned rows, and no replay delivers them. Held events of their keys follow;
     /// an event that is only held is itself given up where the filter names its number.
     async fn skip(&self, filter: &ParkedFilter) -> Result<Vec<ParkedEvent>, StoreError>;
-    /// Changes a parked event before a retry; `false` when there is no such event. Refused when it would break a limit.
+    /// Changes a parked event before a retry; `false` when there is no such event. Refused when it would break a limit, and where the event
+    /// is under retry or held, since it may be on its way as it is.
     async fn edit(&self, id: i64, edit: &ParkedEdit) -> Result<bool, StoreError>;
     /// Asks for events that are still in the table to be delivered again. Refused, with the names there are, when there is no
     /// such relay or route, and when an event that the request begins or ends with is not in the table.

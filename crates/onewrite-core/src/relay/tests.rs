@@ -5,7 +5,7 @@ use std::future::pending;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use super::*;
 use crate::routing::Group;
@@ -89,7 +89,7 @@ impl Outbox for Leases {
         };
         if look == self.befalls.lost_at_look {
             self.state.lock().unwrap().held.clear();
-            sleep(TTL / 2).await; // slow on purpose
+            sleep_until(Instant::now() + TTL / 2).await;
         }
         let state = self.state.lock().unwrap();
         Ok(Standing {
@@ -112,7 +112,7 @@ impl Outbox for Leases {
             state.renewals.len()
         };
         match self.befalls.renewal {
-            _ if number == 1 => sleep(self.befalls.slow).await, // slow on purpose
+            _ if number == 1 => sleep_until(Instant::now() + self.befalls.slow).await,
             Renewal::Done => {}
             Renewal::NotConnected => return Err(StoreError::new(StoreFailure::Unavailable, "connection refused")),
             Renewal::NotAnswered => pending().await,
@@ -142,7 +142,7 @@ impl Outbox for Leases {
     }
 
     async fn blocked_keys(&self, _: &Lease, _: &str) -> Result<Vec<Arc<str>>, StoreError> {
-        sleep(self.befalls.slow).await; // slow on purpose
+        sleep_until(Instant::now() + self.befalls.slow).await;
         Ok(Vec::new())
     }
 
