@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use onewrite::Event;
+use onewrite_core::machine::OnPoison;
 use onewrite_core::promise::Ledger;
-use onewrite_testkit::memory::{MemoryDatabase, MemoryTransaction};
+use onewrite_testkit::memory::{MemoryDatabase, MemoryTransaction, PlainRow};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -15,6 +16,9 @@ use crate::trace::Trace;
 /// The payload of poison.
 pub const POISON: &str = "poison";
 
+/// What makes of a seed that of the rows that are no valid event.
+const BAD_ROWS: u64 = 0x626f_7773_5f5f_5f5f;
+
 /// Writers, all driven by one task: a key that an open transaction has locked is left alone, since waiting for it would be for
 /// ever.
 pub struct Application {
@@ -22,6 +26,8 @@ pub struct Application {
     trace: Trace,
     plan: Plan,
     random: fastrand::Rng,
+    /// Which rows are no valid event: a generator of its own, so that what else befalls a seed does not depend on it.
+    bad_rows: fastrand::Rng,
     open: Vec<Open>,
     ids: u128,
     /// Of each key, the number of its last committed event.
@@ -45,6 +51,7 @@ impl Application {
             trace: trace.clone(),
             plan: plan.clone(),
             random: fastrand::Rng::with_seed(seed),
+            bad_rows: fastrand::Rng::with_seed(seed ^ BAD_ROWS),
             open: Vec::new(),
             ids: 0,
             numbers: HashMap::new(),
@@ -97,8 +104,19 @@ impl Application {
                 events.push(event);
             }
         }
-        // Where keys are, the locks of `append` draw the sequence under the key's lock.
-        transaction.append(&events).await;
+        for event in &events {
+            if self.is_bad(event) {
+                self.trace
+                    .note(format_args!("application: {} is no valid event", event.id.as_u128()));
+                transaction.insert(PlainRow {
+                    headers: "no object".into(),
+                    ..PlainRow::from(event)
+                });
+            } else {
+                // Where keys are, the locks of `append` draw the sequence under the key's lock.
+                transaction.append(std::slice::from_ref(event)).await;
+            }
+        }
         let long = self.random.u32(0..100) < self.plan.long;
         let rounds_left = if long {
             self.random.u32(1..15)
@@ -114,7 +132,7 @@ impl Application {
     }
 
     fn event(&mut self) -> Option<Event> {
-        let topic = format!("topic-{}", self.random.usize(0..self.plan.routes.len() + 1));
+        let topic = topic(self.random.usize(0..self.plan.routes.len() + 1));
         let key = (self.random.u32(0..10) > 0).then(|| format!("{topic}/{}", self.random.u32(0..self.plan.keys)));
         if key.as_ref().is_some_and(|key| self.is_locked(key)) {
             return None;
@@ -130,6 +148,15 @@ impl Application {
         event.id = Uuid::from_u128(self.ids);
         event.key = key;
         Some(event)
+    }
+
+    /// Whether its row is to be one that a program wrote past every check. A route that halts there could never go on, since
+    /// only what is set aside can be mended.
+    fn is_bad(&mut self, event: &Event) -> bool {
+        let mut routes = self.plan.routes.iter().enumerate();
+        let route = routes.find(|(number, _)| event.topic == topic(*number));
+        route.is_some_and(|(_, route)| route.behaviour.on_poison != OnPoison::Halt)
+            && self.bad_rows.u32(0..1_000) < self.plan.poison
     }
 
     fn is_locked(&self, key: &String) -> bool {
@@ -161,4 +188,9 @@ impl Application {
     pub fn keys(&self) -> HashSet<&String> {
         self.numbers.keys().collect()
     }
+}
+
+/// The topic of a route.
+pub fn topic(route: usize) -> String {
+    format!("topic-{route}")
 }

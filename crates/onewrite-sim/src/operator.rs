@@ -4,12 +4,16 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use onewrite_core::Operations;
-use onewrite_core::store::{ParkedFilter, ReplayRequest};
+use onewrite_core::event::headers_to_json;
+use onewrite_core::store::{ParkedEdit, ParkedFilter, ReplayRequest};
 use onewrite_testkit::memory::{MemoryBroker, MemoryDatabase};
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::trace::Trace;
+
+/// What makes of a seed that of what is mended.
+const MENDING: u64 = 0x6d65_6e64_696e_675f;
 
 /// The relay's name.
 pub const RELAY: &str = "simulated";
@@ -19,6 +23,8 @@ pub struct Operator {
     database: MemoryDatabase,
     trace: Trace,
     random: fastrand::Rng,
+    /// Whether rows are mended before a retry: a generator of its own, so that what else befalls a seed does not depend on it.
+    mending: fastrand::Rng,
     /// The brokers, in the order of the routes.
     brokers: Vec<MemoryBroker>,
     owed: Vec<Owed>,
@@ -42,6 +48,7 @@ impl Operator {
             database: database.clone(),
             trace: trace.clone(),
             random: fastrand::Rng::with_seed(seed),
+            mending: fastrand::Rng::with_seed(seed ^ MENDING),
             brokers: brokers.to_vec(),
             owed: Vec::new(),
             skipped: HashSet::new(),
@@ -64,6 +71,7 @@ impl Operator {
     /// Lets every route go on, and has everything that is set aside tried again.
     pub async fn mend(&mut self) {
         self.pause(None, false).await;
+        self.mend_rows(&ParkedFilter::default()).await;
         let _again = self.database.retry(&ParkedFilter::default()).await;
     }
 
@@ -78,8 +86,29 @@ impl Operator {
             route: Some(route.to_owned()),
             ..ParkedFilter::default()
         };
+        if self.mending.bool() {
+            self.mend_rows(&filter).await;
+        }
         let done = self.database.retry(&filter).await;
         self.trace.note(format_args!("operator: retry on {route}: {done:?}"));
+    }
+
+    /// Makes valid events of what is parked and none; what is only held has its turn.
+    async fn mend_rows(&self, filter: &ParkedFilter) {
+        let parked = self.database.parked(filter).await.unwrap_or_default();
+        for parked in parked {
+            if parked.state == "parked" && !parked.headers.is_object() {
+                let edit = ParkedEdit {
+                    headers: Some(headers_to_json(&[])),
+                    ..ParkedEdit::default()
+                };
+                let done = self.database.edit(parked.id, &edit).await;
+                self.trace.note(format_args!(
+                    "operator: edit of {}: {done:?}",
+                    parked.event_id.as_u128()
+                ));
+            }
+        }
     }
 
     async fn skip(&mut self, route: &str) {

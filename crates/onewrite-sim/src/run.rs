@@ -17,8 +17,9 @@ use onewrite_testkit::memory::{MemoryBroker, MemoryDatabase};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::application::{Application, POISON};
+use crate::application::{Application, POISON, topic};
 use crate::clock::Clock;
+use crate::format::formatted;
 use crate::mutant::Mutant;
 use crate::network::Network;
 use crate::operator::{Operator, RELAY};
@@ -37,6 +38,9 @@ const CLOCKS: u64 = 0x6c6f_636b_735f_5f5f;
 const CRASHES: u64 = 0x6372_6173_6865_735f;
 const CRASHING_SEEDS: u32 = 3;
 const CRASHES_PERCENT: u32 = 4;
+
+/// The same of the formats of routes.
+const FORMATS: u64 = 0x666f_726d_6174_735f;
 
 /// Most groups of lanes.
 const GROUPS: u32 = 3;
@@ -155,10 +159,15 @@ impl World {
             .iter()
             .map(|route| broker(route, &refusing, trace))
             .collect();
-        let networks = brokers
-            .iter()
-            .map(|broker| Network::new(broker.connector(), plan.network_faults, random.u64(..)))
-            .collect();
+        let mut formats = fastrand::Rng::with_seed(seed ^ FORMATS);
+        let through_network = |broker: &MemoryBroker| {
+            let mut network = Network::new(broker.connector(), plan.network_faults, random.u64(..));
+            if formats.bool() {
+                network.connector = formatted(network.connector, &refusing);
+            }
+            network
+        };
+        let networks = brokers.iter().map(through_network).collect();
         Self {
             application: Application::new(&database, trace, &plan, random.u64(..)),
             operator: Operator::new(&database, &brokers, trace, random.u64(..)),
@@ -395,7 +404,7 @@ fn relay(
         Route {
             name: route.name.clone(),
             wanted: Match {
-                topic: Some(Pattern::new(format!("topic-{number}"))),
+                topic: Some(Pattern::new(topic(number))),
                 event_type: None,
             },
             connector: window.connector(connector),
