@@ -12,7 +12,7 @@ use onewrite_core::store::{Maintenance, RouteControl, RouteReport};
 use onewrite_core::{Lease, Member, Outbox, Source, StoreError, StoreFailure};
 use tokio::sync::Mutex;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Error, Row};
+use tokio_postgres::{Client, Row};
 
 use super::WantedFeed;
 use super::blocked::KEYS;
@@ -33,6 +33,8 @@ pub struct PostgresOutbox {
     /// The connection of the small calls. It is absent while one uses it, so that one that failed or was abandoned is not
     /// used again.
     client: Mutex<Option<Client>>,
+    /// What routes have reported and is not written yet.
+    unwritten: lease::Unwritten,
     feed: WantedFeed,
     /// The readers of the log, by the epochs of leases, each for as long as a feed uses it.
     tails: StandardMutex<HashMap<i64, Weak<Tail>>>,
@@ -50,6 +52,7 @@ impl PostgresOutbox {
             connector: Connector::from_options(options)?,
             retention: options.duration("retention").unwrap_or_default(),
             client: Mutex::new(None),
+            unwritten: lease::Unwritten::default(),
             feed: WantedFeed::of(options),
             tails: StandardMutex::default(),
             foreign: ForeignOutbox::from_options(options)?,
@@ -102,22 +105,21 @@ impl PostgresOutbox {
 
     /// Runs one statement in a transaction whose commit is durable.
     async fn run(&self, doing: &str, sql: &str, parameters: &Parameters<'_>) -> Result<Vec<Row>, StoreError> {
-        let run = async |client: &Client| transaction(client, BEGIN, client.query_typed(sql, parameters)).await;
-        self.with_client(doing, run).await
+        let run = async |client: &Client| {
+            let rows = transaction(client, BEGIN, client.query_typed(sql, parameters)).await;
+            rows.map_err(|error| failed(doing, error))
+        };
+        self.with_client(run).await
     }
 
     /// Does something on the connection of the small calls.
-    async fn with_client<T>(
-        &self,
-        doing: &str,
-        work: impl AsyncFnOnce(&Client) -> Result<T, Error>,
-    ) -> Result<T, StoreError> {
+    async fn with_client<T>(&self, work: impl AsyncFnOnce(&Client) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let mut slot = self.client.lock().await;
         let client = match slot.take().filter(|client| !client.is_closed()) {
             Some(client) => client,
             None => self.connector.connect().await?,
         };
-        let done = work(&client).await.map_err(|error| failed(doing, error))?;
+        let done = work(&client).await?;
         *slot = Some(client);
         Ok(done)
     }
@@ -140,18 +142,18 @@ impl Outbox for PostgresOutbox {
     async fn claim(&self, member: &Member, group: u32, ttl: Duration) -> Result<Option<Lease>, StoreError> {
         self.refuse_groups(member)?;
         let claim = async |client: &Client| lease::claim(client, member, group, ttl).await;
-        self.with_client("taking the lease", claim).await
+        self.with_client(claim).await
     }
 
     async fn attend(&self, member: &Member, ttl: Duration) -> Result<Standing, StoreError> {
         self.refuse_groups(member)?;
         let attend = async |client: &Client| lease::attend(client, member, ttl).await;
-        self.with_client("looking how groups are spread", attend).await
+        self.with_client(attend).await
     }
 
     async fn leave(&self, member: &Member) -> Result<(), StoreError> {
         let leave = async |client: &Client| lease::leave(client, member).await;
-        self.with_client("leaving the relay", leave).await
+        self.with_client(leave).await
     }
 
     async fn renew(
@@ -160,41 +162,9 @@ impl Outbox for PostgresOutbox {
         ttl: Duration,
         reports: &[RouteReport],
     ) -> Result<Vec<RouteControl>, StoreError> {
-        // A route that has nothing new to tell is not written: every write leaves a dead row behind.
-        const RENEW: &str = "\
-            WITH lease AS (UPDATE onewrite.relay SET renewed_at = clock_timestamp(), \
-                expires_at = clock_timestamp() + $3 * interval '1 second' \
-              WHERE name = $1 AND epoch = $2 AND holder IS NOT NULL RETURNING name, epoch), \
-            reported AS (UPDATE onewrite.route SET state = report.state, delivered = route.delivered + report.delivered, \
-                failed = route.failed + report.failed, last_error = report.last_error, updated_at = clock_timestamp() \
-              FROM lease, unnest($4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[]) \
-                AS report (name, state, delivered, failed, last_error) \
-              WHERE route.relay = lease.name AND route.name = report.name AND route.epoch = lease.epoch \
-                AND (report.delivered <> 0 OR report.failed <> 0 OR route.state <> report.state \
-                     OR route.last_error IS DISTINCT FROM report.last_error)) \
-            SELECT route.name, coalesce(bool_or(route.paused), false), min(route.halted) \
-            FROM lease LEFT JOIN onewrite.route ON route.relay = lease.name GROUP BY route.name ORDER BY route.name";
-        let columns = ReportColumns::new(reports);
-        let seconds = ttl.as_secs_f64();
-        let mut parameters: Parameters<'_> = vec![
-            (&lease.relay, Type::TEXT),
-            (&lease.epoch, Type::INT8),
-            (&seconds, Type::FLOAT8),
-        ];
-        parameters.extend(columns.bind());
-        let rows = self.run("renewing the lease", RENEW, &parameters).await?;
-        if rows.is_empty() {
-            return Err(fenced(lease));
-        }
-        let control = |row: &Row| {
-            let route: Option<String> = row.get(0);
-            route.map(|route| RouteControl {
-                route,
-                paused: row.get(1),
-                halted: row.get(2),
-            })
-        };
-        Ok(rows.iter().filter_map(control).collect())
+        let reports = (reports, &self.unwritten);
+        self.with_client(async |client: &Client| lease::renew(client, lease, ttl, reports).await)
+            .await
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
@@ -260,38 +230,5 @@ impl Outbox for PostgresOutbox {
         }
         // A connection of its own: looking through a large segment must not keep the lease from being renewed.
         maintain::maintain(self.connector.connect().await?, lease, self.retention).await
-    }
-}
-
-/// Reports as arrays.
-struct ReportColumns<'a> {
-    routes: Vec<&'a str>,
-    states: Vec<&'a str>,
-    delivered: Vec<i64>,
-    failed: Vec<i64>,
-    errors: Vec<Option<String>>,
-}
-
-impl<'a> ReportColumns<'a> {
-    fn new(reports: &'a [RouteReport]) -> Self {
-        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        let words = |report: &RouteReport| report.last_error.as_ref().map(|words| words.replace('\0', "\u{fffd}"));
-        Self {
-            routes: reports.iter().map(|report| report.route.as_str()).collect(),
-            states: reports.iter().map(|report| report.state.as_str()).collect(),
-            delivered: reports.iter().map(|report| number(report.delivered)).collect(),
-            failed: reports.iter().map(|report| number(report.failed)).collect(),
-            errors: reports.iter().map(words).collect(),
-        }
-    }
-
-    fn bind(&self) -> Parameters<'_> {
-        vec![
-            (&self.routes, Type::TEXT_ARRAY),
-            (&self.states, Type::TEXT_ARRAY),
-            (&self.delivered, Type::INT8_ARRAY),
-            (&self.failed, Type::INT8_ARRAY),
-            (&self.errors, Type::TEXT_ARRAY),
-        ]
     }
 }

@@ -2,6 +2,7 @@
 
 mod debezium;
 mod fixture;
+mod locks;
 mod log;
 mod log_changes;
 mod lost;
