@@ -114,12 +114,13 @@ pub(super) async fn claim(
     }))
 }
 
-/// Renews a lease. Nobody waits for a route's row while having that of the lease: a report whose row is locked is left out, and the
-/// answer says so. A route that has nothing new to tell is not written: every write leaves a dead row behind.
+/// Renews a lease of the epoch `$2` for the holder `$9`, who is compared as well: where the database lost a claim or forgot the
+/// relay, an epoch is given out again. Nobody waits for a route's row while having that of the lease: a report whose row is locked is
+/// left out, and the answer says so. A route that has nothing new to tell is not written: every write leaves a dead row behind.
 const RENEW: &str = "\
     WITH lease AS (UPDATE onewrite.relay SET renewed_at = clock_timestamp(), \
         expires_at = clock_timestamp() + $3 * interval '1 second' \
-      WHERE name = $1 AND epoch = $2 AND holder IS NOT NULL RETURNING name, epoch), \
+      WHERE name = $1 AND epoch = $2 AND holder = $9 RETURNING name, epoch), \
     free AS MATERIALIZED (SELECT route.relay, route.epoch, report.* \
       FROM lease, onewrite.route, unnest($4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[]) \
         AS report (name, state, delivered, failed, last_error) \
@@ -150,6 +151,7 @@ pub(super) async fn renew(
         (&seconds, Type::FLOAT8),
     ];
     parameters.extend(columns.bind());
+    parameters.push((&lease.holder, Type::TEXT));
     let begin = begin(ttl);
     let renewed = transaction(client, &begin, client.query_typed(RENEW, &parameters));
     let rows = renewed.await.map_err(|error| waited(RENEWING, ROW, error))?;

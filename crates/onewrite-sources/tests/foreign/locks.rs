@@ -88,3 +88,24 @@ async fn a_lock_on_the_lease_is_waited_for_no_longer_than_the_lease_lasts() {
     assert_eq!(foreign.number("SELECT delivered FROM onewrite.route").await, 4);
     assert_eq!(outbox.acquire(RELAY, "another", SHORT).await.expect("an answer"), None);
 }
+
+/// A standby that took over may lack a claim, and `forget` begins to count anew.
+#[tokio::test]
+async fn a_lease_of_the_same_epoch_is_another_s_by_its_holder() {
+    let foreign = Foreign::plain(&[("settle", "delete")]).await;
+    let outbox = &foreign.fixture.outbox;
+    let lease = foreign.begin(&everything()).await;
+    foreign.sql("DELETE FROM onewrite.relay").await;
+    let other = outbox.acquire(RELAY, "another", TTL).await.expect("an answer");
+    let other = other.expect("the lease");
+    foreign
+        .sql(&format!("UPDATE onewrite.relay SET epoch = {}", lease.epoch))
+        .await;
+    let same = Lease {
+        epoch: lease.epoch,
+        ..other
+    };
+    assert!(outbox.renew(&same, TTL, &[]).await.is_ok());
+    let renewed = outbox.renew(&lease, TTL, &[]).await;
+    assert_eq!(renewed.err().map(|error| error.failure), Some(StoreFailure::Fenced));
+}
