@@ -98,6 +98,10 @@ impl Operations for MemoryDatabase {
             let Some(parked) = state.parked.get_mut(&id) else {
                 return Ok(false);
             };
+            if parked.state != Aside::Parked {
+                let words = format!("parked event {id} is left as it is: it may be on its way as it is");
+                return Err(StoreError::new(StoreFailure::Refused, words));
+            }
             let plain = &mut parked.row.plain;
             replace(&mut plain.topic, &edit.topic);
             replace(&mut plain.payload, &edit.payload);

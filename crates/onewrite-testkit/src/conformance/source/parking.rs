@@ -225,6 +225,12 @@ pub(super) async fn an_edited_event_comes_as_edited(harness: &mut dyn SourceHarn
         ));
     }
     retry(&session).await?;
+    if session.operations.edit(parked[0].id, &edit).await.is_ok() {
+        return Err(Wrong::new(
+            "an event under retry is not edited, since it may be on its way",
+            "it was",
+        ));
+    }
     let mut redeliveries = session.redeliveries_of(0).await?;
     let handed_out = redeliveries.until(1).await?;
     let event = &handed_out[0].event;
