@@ -89,7 +89,7 @@ impl Outbox for Leases {
         };
         if look == self.befalls.lost_at_look {
             self.state.lock().unwrap().held.clear();
-            sleep_until(Instant::now() + TTL / 2).await;
+            sleep_until(Instant::now() + TTL / 2).await; // slow on purpose
         }
         let state = self.state.lock().unwrap();
         Ok(Standing {
@@ -112,7 +112,7 @@ impl Outbox for Leases {
             state.renewals.len()
         };
         match self.befalls.renewal {
-            _ if number == 1 => sleep_until(Instant::now() + self.befalls.slow).await,
+            _ if number == 1 => sleep_until(Instant::now() + self.befalls.slow).await, // slow on purpose
             Renewal::Done => {}
             Renewal::NotConnected => return Err(StoreError::new(StoreFailure::Unavailable, "connection refused")),
             Renewal::NotAnswered => pending().await,
@@ -142,7 +142,7 @@ impl Outbox for Leases {
     }
 
     async fn blocked_keys(&self, _: &Lease, _: &str) -> Result<Vec<Arc<str>>, StoreError> {
-        sleep_until(Instant::now() + self.befalls.slow).await;
+        sleep_until(Instant::now() + self.befalls.slow).await; // slow on purpose
         Ok(Vec::new())
     }
 
