@@ -33,22 +33,6 @@ const LAYOUT: &str = "the layout of the relay (an advisory lock of the class 186
 /// advisory lock is of the class 1869506931, one above that of the keys' locks. (A row to lock is not there before the first lease.)
 pub(super) const LOCK_LAYOUT: &str = "SELECT pg_advisory_xact_lock(1869506931, hashtext($1))";
 
-/// Whether a row of `onewrite.relay` stands for a lease that lasts. One that was renewed in the future does not: the database's clock has
-/// gone back since, and whoever is gone must not hold the lease for hours. Who lives renews it by the present clock within a second.
-macro_rules! lasts {
-    () => {
-        "relay.holder IS NOT NULL AND relay.expires_at > clock_timestamp() \
-         AND (relay.renewed_at > clock_timestamp() + interval '1 second') IS NOT TRUE"
-    };
-}
-
-/// The same of a member, whose time is never longer than a lease can be (ten minutes).
-macro_rules! lives {
-    () => {
-        "member.expires_at > clock_timestamp() AND member.expires_at < clock_timestamp() + interval '15 minutes'"
-    };
-}
-
 /// Gives out a lease, unless somebody holds it or any of another layout; whoever held one of another layout is fenced then. An
 /// epoch is never given out twice, so that it tells holders and groups of a relay apart. How the holder before found its events says
 /// nothing of the new one; the slot stays written down, since it has to be dropped where it is not used any more.

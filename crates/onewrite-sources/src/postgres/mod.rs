@@ -11,6 +11,22 @@ macro_rules! still_held {
     };
 }
 
+/// Whether a row of `onewrite.relay` stands for a lease that lasts. One that was renewed in the future does not: the database's clock has
+/// gone back since, and whoever is gone must not hold the lease for hours. Who lives renews it by the present clock within a second.
+macro_rules! lasts {
+    () => {
+        "relay.holder IS NOT NULL AND relay.expires_at > clock_timestamp() \
+         AND (relay.renewed_at > clock_timestamp() + interval '1 second') IS NOT TRUE"
+    };
+}
+
+/// The same of a member, whose time is never longer than a lease can be (ten minutes).
+macro_rules! lives {
+    () => {
+        "member.expires_at > clock_timestamp() AND member.expires_at < clock_timestamp() + interval '15 minutes'"
+    };
+}
+
 mod adopt;
 mod alarms;
 mod asked;

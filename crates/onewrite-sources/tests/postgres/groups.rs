@@ -349,6 +349,9 @@ async fn who_is_gone_holds_nothing_back_although_the_databases_clock_went_back()
     let back = "UPDATE onewrite.relay SET renewed_at = renewed_at + interval '3 hours', expires_at = expires_at + interval '3 hours'; \
                 UPDATE onewrite.member SET expires_at = expires_at + interval '3 hours'";
     run(&client, back).await;
+    let operations = open_all(&[("url", &database.url)]).operations;
+    let told = operations.status().await.expect("the status");
+    assert_eq!(told.relays[0].holder, None);
     let seen = outbox.attend(&here, TTL).await.expect("a standing");
     assert_eq!((seen.free, seen.others, seen.next_expiry), (vec![0, 1], vec![], None));
     // Neither in this layout nor in another; and who lives after all renews, and keeps what it holds.
@@ -364,4 +367,7 @@ async fn who_is_gone_holds_nothing_back_although_the_databases_clock_went_back()
     run(&client, back).await;
     let taken = outbox.claim(&member("other", 1), 0, TTL).await.expect("an answer");
     assert!(taken.is_some());
+    assert!(operations.forget(RELAY).await.is_err(), "it is run");
+    run(&client, back).await;
+    operations.forget(RELAY).await.expect("nobody runs it");
 }

@@ -74,17 +74,20 @@ fn rotation_short(rotation: Rotation, retention: Duration) -> Option<Alarm> {
 /// How far every route is.
 async fn routes(client: &Client) -> Result<Vec<Behind>, Error> {
     // Of a route with several groups the one that is farthest behind.
-    const ROUTES: &str = "\
-        SELECT DISTINCT ON (r.relay, r.name) r.relay, r.name, coalesce(l.holder IS NOT NULL AND l.expires_at > clock_timestamp(), false), \
-               extract(epoch FROM clock_timestamp() - l.renewed_at)::float8, r.paused, r.halted, r.last_error, \
+    const ROUTES: &str = concat!(
+        "SELECT DISTINCT ON (r.relay, r.name) r.relay, r.name, coalesce(",
+        lasts!(),
+        ", false), \
+               extract(epoch FROM clock_timestamp() - relay.renewed_at)::float8, r.paused, r.halted, r.last_error, \
                extract(epoch FROM clock_timestamp() - least(beyond.at, left_behind.at))::float8 AS seconds \
-        FROM onewrite.route r LEFT JOIN onewrite.relay l ON l.name = r.relay AND l.lane_group = r.lane_group \
+        FROM onewrite.route r LEFT JOIN onewrite.relay ON relay.name = r.relay AND relay.lane_group = r.lane_group \
         LEFT JOIN LATERAL (SELECT o.occurred_at AS at FROM onewrite.outbox o \
             WHERE o.sequence > greatest(r.floor_sequence, r.window_sequence) \
             AND o.xid >= pg_snapshot_xmax(r.floor_snapshot::pg_snapshot) ORDER BY o.sequence LIMIT 1) AS beyond ON true \
         LEFT JOIN LATERAL (SELECT min(o.occurred_at) AS at \
             FROM unnest(r.pending) AS place JOIN onewrite.outbox o ON o.sequence = place) AS left_behind ON true \
-        ORDER BY r.relay, r.name, seconds DESC NULLS LAST";
+        ORDER BY r.relay, r.name, seconds DESC NULLS LAST"
+    );
     let rows = client.query_typed(ROUTES, &[]).await?;
     let route = |row: &Row| Behind {
         relay: row.get(0),

@@ -61,11 +61,14 @@ pub(in crate::postgres) async fn slots(client: &Client) -> Result<Vec<Slot>, Err
 
 /// The relays that have a slot.
 pub(super) async fn owners(client: &Client) -> Result<Vec<Owner>, Error> {
-    const OWNERS: &str = "\
-        SELECT name, slot, coalesce(holder IS NOT NULL AND expires_at > clock_timestamp(), false), \
+    const OWNERS: &str = concat!(
+        "SELECT name, slot, coalesce(",
+        lasts!(),
+        ", false), \
                coalesce(extract(epoch FROM clock_timestamp() - renewed_at)::float8, 0), feed_reason, \
                EXISTS (SELECT 1 FROM onewrite.route WHERE route.relay = relay.name AND log_commit IS NOT NULL) \
-        FROM onewrite.relay WHERE slot IS NOT NULL ORDER BY name";
+        FROM onewrite.relay WHERE slot IS NOT NULL ORDER BY name"
+    );
     let rows = client.query_typed(OWNERS, &[]).await?;
     let owner = |row: &Row| Owner {
         relay: row.get(0),

@@ -21,9 +21,12 @@ pub(super) async fn forget(client: &mut Client, relay: &str) -> Result<Forgotten
     let wrong = |error: Error| failed(FORGETTING, error);
     let transaction = client.transaction().await.map_err(wrong)?;
     // The locks keep a lease from being taken until all is gone.
-    const RELAY: &str = "SELECT slot, CASE WHEN expires_at > clock_timestamp() THEN holder END FROM onewrite.relay \
-                         WHERE name = $1 ORDER BY lane_group FOR UPDATE";
-    const MEMBERS: &str = "SELECT holder FROM onewrite.member WHERE relay = $1 AND expires_at > clock_timestamp()";
+    const RELAY: &str = concat!(
+        "SELECT slot, CASE WHEN ",
+        lasts!(),
+        " THEN holder END FROM onewrite.relay WHERE name = $1 ORDER BY lane_group FOR UPDATE"
+    );
+    const MEMBERS: &str = concat!("SELECT holder FROM onewrite.member WHERE relay = $1 AND ", lives!());
     let of_relay = [(&relay as &(dyn ToSql + Sync), Type::TEXT)];
     let locked = transaction.execute_typed(LOCK_LAYOUT, &of_relay).await;
     locked.map_err(wrong)?;

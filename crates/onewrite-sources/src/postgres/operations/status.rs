@@ -18,10 +18,14 @@ use super::super::lease::small;
 use super::history;
 
 /// Groups of the present layouts alone.
-const GROUPS: &str = "SELECT name, CASE WHEN expires_at > clock_timestamp() THEN holder END, epoch, \
+const GROUPS: &str = concat!(
+    "SELECT name, CASE WHEN ",
+    lasts!(),
+    " THEN holder END, epoch, \
                       extract(epoch FROM clock_timestamp() - renewed_at)::float8, feed, feed_reason, slot, lane_group, \
                       extract(epoch FROM expires_at - clock_timestamp())::float8, lane_groups \
-                      FROM onewrite.relay WHERE lane_group < lane_groups ORDER BY name, lane_group";
+                      FROM onewrite.relay WHERE lane_group < lane_groups ORDER BY name, lane_group"
+);
 
 const ROUTES: &str = "SELECT r.relay, r.name, r.definition, r.state, r.halted, r.delivered, r.failed, r.last_error, \
                       (SELECT count(*) FROM onewrite.parked_event p WHERE p.relay = r.relay AND p.route = r.name AND p.state <> 'held'), \
