@@ -30,9 +30,10 @@ use super::{adopt, lease, maintain};
 pub struct PostgresOutbox {
     connector: Connector,
     retention: Duration,
-    /// The connection of the small calls. It is absent while one uses it, so that one that failed or was abandoned is not
-    /// used again.
-    client: Mutex<Option<Client>>,
+    /// The connection of the small calls.
+    small_calls: Kept,
+    /// That on which blocked keys are asked for: where there are very many it takes its time, and the lease is renewed meanwhile.
+    blocked_keys: Kept,
     /// What routes have reported and is not written yet.
     unwritten: lease::Unwritten,
     feed: WantedFeed,
@@ -51,7 +52,8 @@ impl PostgresOutbox {
         Ok(Self {
             connector: Connector::from_options(options)?,
             retention: options.duration("retention").unwrap_or_default(),
-            client: Mutex::new(None),
+            small_calls: Kept::default(),
+            blocked_keys: Kept::default(),
             unwritten: lease::Unwritten::default(),
             feed: WantedFeed::of(options),
             tails: StandardMutex::default(),
@@ -105,23 +107,13 @@ impl PostgresOutbox {
 
     /// Runs one statement in a transaction whose commit is durable.
     async fn run(&self, doing: &str, sql: &str, parameters: &Parameters<'_>) -> Result<Vec<Row>, StoreError> {
-        let run = async |client: &Client| {
-            let rows = transaction(client, BEGIN, client.query_typed(sql, parameters)).await;
-            rows.map_err(|error| failed(doing, error))
-        };
-        self.with_client(run).await
+        self.with_client(async |client: &Client| run(client, doing, sql, parameters).await)
+            .await
     }
 
     /// Does something on the connection of the small calls.
     async fn with_client<T>(&self, work: impl AsyncFnOnce(&Client) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut slot = self.client.lock().await;
-        let client = match slot.take().filter(|client| !client.is_closed()) {
-            Some(client) => client,
-            None => self.connector.connect().await?,
-        };
-        let done = work(&client).await?;
-        *slot = Some(client);
-        Ok(done)
+        self.small_calls.with(&self.connector, work).await
     }
 
     /// What is not in Onewrite's own table is not spread: there one place in the log, or the rows themselves, say what is settled.
@@ -204,7 +196,8 @@ impl Outbox for PostgresOutbox {
             (&lease.relay, Type::TEXT),
             (&route, Type::TEXT),
         ];
-        let rows = self.run("reading blocked keys", &sql, &parameters).await?;
+        let read = async |client: &Client| run(client, "reading blocked keys", &sql, &parameters).await;
+        let rows = self.blocked_keys.with(&self.connector, read).await?;
         Ok(rows.iter().map(|row| Arc::from(row.get::<_, &str>(0))).collect())
     }
 
@@ -230,5 +223,32 @@ impl Outbox for PostgresOutbox {
         }
         // A connection of its own: looking through a large segment must not keep the lease from being renewed.
         maintain::maintain(self.connector.connect().await?, lease, self.retention).await
+    }
+}
+
+async fn run(client: &Client, doing: &str, sql: &str, parameters: &Parameters<'_>) -> Result<Vec<Row>, StoreError> {
+    let rows = transaction(client, BEGIN, client.query_typed(sql, parameters)).await;
+    rows.map_err(|error| failed(doing, error))
+}
+
+/// A connection that is opened when it is first wanted. It is absent while somebody uses it, so that one that failed or was abandoned is
+/// not used again.
+#[derive(Default)]
+struct Kept(Mutex<Option<Client>>);
+
+impl Kept {
+    async fn with<T>(
+        &self,
+        connector: &Connector,
+        work: impl AsyncFnOnce(&Client) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut kept = self.0.lock().await;
+        let client = match kept.take().filter(|client| !client.is_closed()) {
+            Some(client) => client,
+            None => connector.connect().await?,
+        };
+        let done = work(&client).await?;
+        *kept = Some(client);
+        Ok(done)
     }
 }

@@ -194,6 +194,31 @@ async fn what_a_holder_told_of_its_feed_is_not_said_of_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_lease_is_renewed_while_blocked_keys_are_asked_for() {
+    let fixture = Fixture::new().await;
+    let lease = fixture.begin(&everything()).await;
+    fixture
+        .sql("BEGIN; LOCK TABLE onewrite.parked_event IN ACCESS EXCLUSIVE MODE")
+        .await;
+    tokio::select! {
+        biased;
+        _ = fixture.outbox.blocked_keys(&lease, "all") => panic!("the table is locked"),
+        renewed = tokio::time::timeout(Duration::from_secs(60), fixture.outbox.renew(&lease, TTL, &[])) => {
+            renewed.expect("in time").expect("renewed");
+        }
+    }
+    fixture.sql("COMMIT").await;
+    assert!(
+        fixture
+            .outbox
+            .blocked_keys(&lease, "all")
+            .await
+            .expect("an answer")
+            .is_empty()
+    );
+}
+
+#[tokio::test]
 async fn renewing_reports_and_brings_what_operators_ask() {
     let fixture = Fixture::new().await;
     let lease = fixture.begin(&everything()).await;
