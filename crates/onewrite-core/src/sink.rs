@@ -1,5 +1,7 @@
 //! The contract of sinks: where events go.
 
+use std::ops::{Deref, DerefMut};
+
 use async_trait::async_trait;
 
 use crate::error::SinkError;
@@ -137,6 +139,48 @@ impl DeliveryReport {
     /// The outcomes in the order of the batch.
     pub fn into_outcomes(self) -> Vec<Outcome> {
         self.outcomes
+    }
+
+    /// A report over the events at these places of the batch, for a sink behind this one. What is noted there is noted here as soon as
+    /// it is dropped, also where that is in the middle of a delivery.
+    pub fn part(&mut self, places: Vec<usize>) -> PartReport<'_> {
+        PartReport {
+            part: Self::new(places.len()),
+            places,
+            whole: self,
+        }
+    }
+}
+
+/// What [`DeliveryReport::part`] returns.
+#[derive(Debug)]
+pub struct PartReport<'a> {
+    part: DeliveryReport,
+    places: Vec<usize>,
+    whole: &'a mut DeliveryReport,
+}
+
+impl Deref for PartReport<'_> {
+    type Target = DeliveryReport;
+
+    fn deref(&self) -> &DeliveryReport {
+        &self.part
+    }
+}
+
+impl DerefMut for PartReport<'_> {
+    fn deref_mut(&mut self) -> &mut DeliveryReport {
+        &mut self.part
+    }
+}
+
+impl Drop for PartReport<'_> {
+    fn drop(&mut self) {
+        for (place, noted) in self.places.iter().zip(self.part.outcomes.drain(..)) {
+            if !matches!(noted, Outcome::Unknown) {
+                self.whole.outcomes[*place] = noted;
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use onewrite_core::error::{Action, SinkError};
 use onewrite_core::sink::{CloudEventsBinding, Finding};
-use onewrite_core::{DeliveryReport, Event, Outcome, Sink, SinkConnector, Template};
+use onewrite_core::{DeliveryReport, Event, Sink, SinkConnector, Template};
 
 use crate::format::{Format, Outgoing};
 
@@ -148,38 +148,12 @@ impl Sink for FormattedSink {
             }
         }
         if !events.is_empty() {
-            let mut passing = Passing {
-                inner: DeliveryReport::new(events.len()),
-                places,
-                outer: report,
-            };
-            self.sink.deliver(&events, &mut passing.inner).await?;
+            self.sink.deliver(&events, &mut report.part(places)).await?;
         }
         stopped.map_or(Ok(()), Err)
     }
 
     async fn close(&self) -> Result<(), SinkError> {
         self.sink.close().await
-    }
-}
-
-/// Passes on what the sink has noted, also where the delivery is dropped in the middle.
-struct Passing<'a> {
-    inner: DeliveryReport,
-    /// Where each of the sink's events stands in the batch.
-    places: Vec<usize>,
-    outer: &'a mut DeliveryReport,
-}
-
-impl Drop for Passing<'_> {
-    fn drop(&mut self) {
-        let noted = std::mem::replace(&mut self.inner, DeliveryReport::new(0)).into_outcomes();
-        for (place, outcome) in self.places.iter().zip(noted) {
-            match outcome {
-                Outcome::Unknown => {}
-                Outcome::Delivered => self.outer.delivered(*place),
-                Outcome::Failed(error) => self.outer.failed(*place, error),
-            }
-        }
     }
 }

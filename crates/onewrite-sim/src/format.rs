@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use onewrite_core::sink::Finding;
-use onewrite_core::{DeliveryReport, Event, Outcome, Sink, SinkConnector, SinkError};
+use onewrite_core::{DeliveryReport, Event, Sink, SinkConnector, SinkError};
 
 use crate::application::POISON;
 
@@ -63,16 +63,7 @@ impl Sink for FormattedSink {
                 laid_down.push(event.clone());
             }
         }
-        let mut sent = DeliveryReport::new(laid_down.len());
-        let result = self.inner.deliver(&laid_down, &mut sent).await;
-        for (index, outcome) in places.into_iter().zip(sent.into_outcomes()) {
-            match outcome {
-                Outcome::Delivered => report.delivered(index),
-                Outcome::Failed(error) => report.failed(index, error),
-                Outcome::Unknown => {}
-            }
-        }
-        result
+        self.inner.deliver(&laid_down, &mut report.part(places)).await
     }
 
     async fn close(&self) -> Result<(), SinkError> {

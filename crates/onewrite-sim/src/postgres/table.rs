@@ -2,6 +2,7 @@
 //! so that others come in between.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use onewrite_core::routing::Share;
@@ -9,10 +10,10 @@ use onewrite_core::windows::Progress;
 use onewrite_core::{BatchLimit, Lease, Parking, Position, Sourced, StoreError};
 use onewrite_sources::postgres::feed::{Chunk, Present, Snapshot, Table};
 use onewrite_testkit::memory::{MemoryDatabase, Row, Session, State};
+use tokio::time::sleep;
 
 use super::SnapshotOutbox;
 use super::registry::Registry;
-use super::tail::pause;
 use crate::mutant::FeedBug;
 
 /// Payloads above this many bytes are heavy here.
@@ -68,7 +69,7 @@ impl SimulatedTable {
             .await?;
         match self.bug {
             Some(FeedBug::BoundAfterFence) => {
-                pause().await;
+                sleep(Duration::from_millis(fastrand::u64(0..300))).await;
                 Ok((done, self.last_sequence().await?))
             }
             _ => Ok((done, low)),

@@ -211,7 +211,7 @@ impl Reader {
 }
 
 /// For a moment others act, mostly.
-pub async fn pause() {
+async fn pause() {
     match fastrand::u64(0..4) {
         0 => {}
         1 => tokio::task::yield_now().await,
