@@ -200,13 +200,10 @@ impl Table for SimulatedTable {
         self.fenced(|_| ()).await.map(|((), low)| low)
     }
 
-    async fn record(&mut self, progress: &Progress<Snapshot>) -> Result<u64, StoreError> {
+    async fn record(&mut self, progress: &Progress<Snapshot>) -> Result<(), StoreError> {
         self.call(|state| {
             state.fence(&self.lease)?;
-            state.record(&self.share, self.registry.record(&self.share, progress))?;
-            let xid = state.server.begin();
-            state.server.end(xid);
-            Ok(xid)
+            state.record(&self.share, self.registry.record(&self.share, progress))
         })
         .await
     }

@@ -121,9 +121,6 @@ impl Reader {
                 xid,
                 last_sequence,
             };
-            let Err(tick) = self.shared.tick_now(tick) else {
-                continue;
-            };
             let position = match self.bug {
                 Some(FeedBug::AheadOfTheLog) => 0,
                 _ => end,
@@ -195,7 +192,7 @@ impl Reader {
     }
 
     async fn take(&self, logged: Logged) {
-        self.shared.begins();
+        self.shared.transaction(true);
         let heard = self.shared.is_heard();
         for (sequence, plain) in logged.rows.into_iter().filter(|_| heard) {
             if plain.is_in(self.lease.group)
@@ -206,7 +203,7 @@ impl Reader {
             // A route may subscribe in the middle of a transaction.
             tokio::task::yield_now().await;
         }
-        self.shared.ends(logged.xid as u32);
+        self.shared.transaction(false);
     }
 }
 

@@ -219,11 +219,7 @@ impl<T: Table> Feed<T> {
         let progress = self.windows.progress();
         self.passed_at = Instant::now();
         self.passed_low = progress.floor.low;
-        let xid = self.table.record(&progress).await?;
-        if let Some(log) = &self.log {
-            log.is_empty(xid);
-        }
-        Ok(())
+        self.table.record(&progress).await
     }
 
     /// Everything there is was read: from here the log can take over.

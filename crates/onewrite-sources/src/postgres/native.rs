@@ -116,7 +116,7 @@ impl Table for NativeTable {
         self.session.fence().await
     }
 
-    async fn record(&mut self, progress: &Progress<Snapshot>) -> Result<u64, StoreError> {
+    async fn record(&mut self, progress: &Progress<Snapshot>) -> Result<(), StoreError> {
         progress::record(&self.session, &self.route, progress).await
     }
 

@@ -16,7 +16,7 @@ const LOAD: &str = "SELECT floor_snapshot, floor_sequence, window_snapshot, wind
 const RECORD: &str = "UPDATE onewrite.route SET floor_snapshot = $4, floor_sequence = $5, window_snapshot = $6, \
                       window_sequence = $7, pending = $8, updated_at = clock_timestamp() FROM onewrite.relay \
                       WHERE relay.name = $1 AND relay.epoch = $3 \
-                      AND route.relay = $1 AND route.name = $2 AND route.epoch = $3 RETURNING pg_current_xact_id()::text";
+                      AND route.relay = $1 AND route.name = $2 AND route.epoch = $3";
 
 /// Reads a route's progress, under the fence. Also returns the last sequence value drawn before the fence.
 pub(super) async fn load(session: &Session, route: &str) -> Result<(Progress<Snapshot>, i64), StoreError> {
@@ -36,10 +36,10 @@ pub(super) async fn load(session: &Session, route: &str) -> Result<(Progress<Sna
     Ok((from_row(&row)?, low))
 }
 
-/// Records progress, unless the lease is another's by now, and returns the id of the transaction that did. A crash of the server may take the last records back, and what they
+/// Records progress, unless the lease is another's by now. A crash of the server may take the last records back, and what they
 /// covered is then handed out again. Nothing else depends on them that could stay: what empties a segment, and what parks an event,
 /// commits later in the same log, so it is on disk only where they are.
-pub(super) async fn record(session: &Session, route: &str, progress: &Progress<Snapshot>) -> Result<u64, StoreError> {
+pub(super) async fn record(session: &Session, route: &str, progress: &Progress<Snapshot>) -> Result<(), StoreError> {
     let lease = session.lease();
     let (floor, low) = (progress.floor.text(), progress.floor.low);
     let window = progress.window.as_ref().map(Snapshot::text);
@@ -55,16 +55,11 @@ pub(super) async fn record(session: &Session, route: &str, progress: &Progress<S
         (&sequence, Type::INT8),
         (&pending, Type::INT8_ARRAY),
     ];
-    let update = session.client().query_typed(RECORD, &parameters);
-    let rows = session
+    let update = session.client().execute_typed(RECORD, &parameters);
+    let recorded = session
         .transaction("recording progress", BEGIN_UNFLUSHED, update)
         .await?;
-    session.held(rows.len() as u64)?;
-    let xid: &str = rows[0].get(0);
-    xid.parse().map_err(|_| {
-        let words = format!("recording progress: a transaction's id came as {xid:?}");
-        StoreError::new(StoreFailure::Unavailable, words)
-    })
+    session.held(recorded)
 }
 
 fn from_row(row: &Row) -> Result<Progress<Snapshot>, StoreError> {

@@ -67,13 +67,6 @@ impl Following {
         self.present.as_ref().is_some_and(followed)
     }
 
-    /// Notes that a transaction of the relay's own has no events.
-    pub fn is_empty(&self, xid: u64) {
-        if let Some((subscription, _)) = &self.present {
-            subscription.is_empty(xid);
-        }
-    }
-
     /// Whether events of the open window wait here.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()

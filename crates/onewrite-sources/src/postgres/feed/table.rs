@@ -49,9 +49,8 @@ pub trait Table: Send {
     /// A fence by itself.
     async fn fence(&mut self) -> Result<i64, StoreError>;
 
-    /// Records progress, unless the lease is another's by now, and tells the id of the transaction that did; a crash of the database may
-    /// take the last records back.
-    async fn record(&mut self, progress: &Progress<Snapshot>) -> Result<u64, StoreError>;
+    /// Records progress, unless the lease is another's by now; a crash of the database may take the last records back.
+    async fn record(&mut self, progress: &Progress<Snapshot>) -> Result<(), StoreError>;
 
     /// Sets events aside durably, unless the lease is another's by now.
     async fn park(&mut self, events: &[Parking]) -> Result<(), StoreError>;

@@ -37,9 +37,6 @@ pub(super) const TICK_INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// where a route goes back to the table.
 pub(super) const BOUND_ROWS: i64 = 10_000;
 
-/// Transactions that are remembered as read until a tick has seen them.
-pub(super) const GATHERED_MAX: usize = 10_000;
-
 /// Longest time between two ticks: with nothing to do a route's floor moves on all the same.
 pub(super) const TICK_INTERVAL_MAX: Duration = Duration::from_secs(10);
 

@@ -4,13 +4,12 @@
 //! events to the routes within milliseconds; the slot advances once rows are *seen*, so a broker that is away holds no log back,
 //! and a slot that is lost loses nothing. A route that falls behind reads from the table until it has caught up.
 //!
-//! Read in this order: [`ticks`], [`gathered`] and [`follower`] (why nothing is missed), [`shared`] (the queues), [`tail`] (the reader), then
+//! Read in this order: [`ticks`] and [`follower`] (why nothing is missed), [`shared`] (the queues), [`tail`] (the reader), then
 //! [`slot`], [`stream`] and [`link`] (the protocol).
 
 mod follower;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
-mod gathered;
 mod limits;
 mod link;
 mod relation;

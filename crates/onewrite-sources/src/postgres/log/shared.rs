@@ -9,7 +9,6 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::gathered::{Gathered, lower_half};
 use super::limits::{TICK_LATE, WAITING_BYTES};
 use super::ticks::Tick;
 
@@ -52,8 +51,6 @@ struct Inner {
     seen: u64,
     /// Ticks, each with the position up to which the log has to be seen first, ascending.
     ahead: VecDeque<(u64, Tick)>,
-    /// Which transactions were read whole.
-    gathered: Gathered,
     /// How many ticks were begun.
     begun: u64,
     /// Since when a tick is on its way.
@@ -140,7 +137,6 @@ impl Shared {
         inner.on_its_way = None;
         inner.seen = 0;
         inner.ahead = VecDeque::new();
-        inner.gathered = Gathered::default();
     }
 
     /// Notes that the log is read no more: nobody's queue is complete.
@@ -151,16 +147,13 @@ impl Shared {
         keys.into_iter().for_each(|key| inner.lose(key));
     }
 
-    /// Notes that the reader is in a transaction.
-    pub fn begins(&self) {
-        self.lock().in_transaction = true;
-    }
-
-    /// Notes that all of a transaction was read. Where it has events for somebody, a tick is wanted.
-    pub fn ends(&self, xid: u32) {
+    /// Notes where the reader is. At the end of a transaction with events for somebody, a tick is wanted.
+    pub fn transaction(&self, begins: bool) {
         let mut inner = self.lock();
-        inner.in_transaction = false;
-        inner.gathered.add(xid);
+        inner.in_transaction = begins;
+        if begins {
+            return;
+        }
         for (_, subscriber) in &mut inner.subscribers {
             if subscriber.state == State::Waiting {
                 subscriber.state = State::Receiving;
@@ -205,23 +198,6 @@ impl Shared {
         }
     }
 
-    /// Notes that a transaction has no events, so that nothing of it is to come.
-    pub fn is_empty(&self, xid: u32) {
-        self.lock().gathered.add(xid);
-    }
-
-    /// Brings a tick to everybody if all that its snapshot sees has come already; otherwise it is given back.
-    pub fn tick_now(&self, tick: Tick) -> Result<(), Tick> {
-        let mut inner = self.lock();
-        match inner.gathered.holds(&tick.snapshot) {
-            true => {
-                inner.bring(tick);
-                Ok(())
-            }
-            false => Err(tick),
-        }
-    }
-
     /// Brings a tick to everybody, once everything before `position` was seen.
     pub fn tick(&self, position: u64, tick: Tick) {
         let mut inner = self.lock();
@@ -238,8 +214,6 @@ impl Shared {
 
 impl Inner {
     fn bring(&mut self, tick: Tick) {
-        self.ahead.retain(|(_, other)| other.number > tick.number);
-        self.gathered.reached(&tick.snapshot);
         self.on_its_way = (self.begun > tick.number).then(Instant::now);
         let tick = Arc::new(tick);
         for (_, subscriber) in &mut self.subscribers {
@@ -323,11 +297,6 @@ impl Subscription {
     /// Asks for a tick soon.
     pub fn want(&self) {
         self.shared.want();
-    }
-
-    /// Notes that a transaction of the relay's own has no events.
-    pub fn is_empty(&self, xid: u64) {
-        self.shared.is_empty(lower_half(xid));
     }
 
     /// Takes what waits up to a tick: up to the last one, unless that is more than `limit`. `None` while no tick waits.

@@ -134,7 +134,6 @@ impl Reader {
             layouts: HashMap::new(),
             decoder: Decoder::default(),
             heard: false,
-            xid: 0,
             seen: 0,
         };
         loop {
@@ -303,8 +302,6 @@ struct Reading<'a> {
     decoder: Decoder,
     /// Whether anybody wants the events of the present transaction.
     heard: bool,
-    /// The present transaction.
-    xid: u32,
     /// The server may forget the log below this position.
     seen: u64,
 }
@@ -326,13 +323,12 @@ impl Reading<'_> {
             StoreError::new(StoreFailure::Unavailable, "the log holds something unreadable").because(error)
         })?;
         match message {
-            Message::Begin { xid, .. } => {
-                self.xid = xid;
-                self.shared.begins();
+            Message::Begin { .. } => {
+                self.shared.transaction(true);
                 self.heard = self.shared.is_heard();
             }
             Message::Commit { end_lsn, .. } => {
-                self.shared.ends(self.xid);
+                self.shared.transaction(false);
                 self.saw(end_lsn);
             }
             Message::Relation(relation) => {

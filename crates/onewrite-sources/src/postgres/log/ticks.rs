@@ -1,12 +1,12 @@
-//! Ticks: the snapshots that routes go on to, each once all that it sees was read from the log.
+//! Ticks: the snapshots that routes go on to, each with a position in the log before which all that it sees has its commit.
 //!
-//! That is so at once where all transactions were read which the last tick did not see ([`gathered`](super::gathered)). Otherwise a tick has a
-//! position in the log, taken after its snapshot: each transaction that it sees has left its commit or its abort before that, so it is a
-//! tick when the log was read up to there. Where all log is flushed at that moment, that happens by itself. Where not, a tick writes a
-//! message to the log, so that its commit, with `synchronous_commit = on`, flushes what is before it.
+//! Whoever has read the log up to that position has read all that the snapshot sees. As the server sends no log that is not on its
+//! disk, all of it is durable, with the ids of all transactions below the snapshot's xmax: each that ended has left its commit or its
+//! abort in the log before a snapshot could see its end. So a tick is a fence as well: its snapshot has seen the lease.
 //!
-//! A tick is a fence as well: the server sends no log that is not on its disk, and the snapshot has seen the lease. Where there is a
-//! synchronous standby, every tick writes: its commit waits until that has all before it. A tick counts only once that has answered.
+//! A tick is a transaction of the relay's own. Where all log is flushed at that moment it writes nothing and costs no flush. Otherwise it
+//! writes a message, so that its commit, with `synchronous_commit = on`, flushes what is before it and, where there is a synchronous
+//! standby, waits until that has it. A tick counts only once that has answered.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::stream::SERVER;
 /// A whole tick in one message, so that the server need not be asked again between its statements, nor wait for anybody in the middle.
 /// The sequence is read by a statement of its own, before the transaction has its id: transactions with later ids draw later values.
 /// The last statement has a row where the lease is still held. Its last column has a value where the transaction writes to the log: it
-/// does where a synchronous standby has to have it, and from `written_from` on, the last sequence drawn.
+/// does where not all log is flushed or a synchronous standby has to have it, and from `written_from` on, the last sequence drawn.
 fn statements(lease: &Lease, written_from: i64) -> String {
     let (relay, epoch) = (escape_literal(&lease.relay), lease.epoch);
     format!(
@@ -31,8 +31,8 @@ fn statements(lease: &Lease, written_from: i64) -> String {
          SELECT set_config('onewrite.low', ({LAST_SEQUENCE})::text, true); \
          SELECT ({SERVER}), pg_current_snapshot(), current_setting('onewrite.low'), \
          age(pg_snapshot_xmax(pg_current_snapshot())::xid), pg_current_wal_insert_lsn() - '0/0', \
-         CASE WHEN pg_current_wal_insert_lsn() <= pg_current_wal_flush_lsn() THEN true END, \
-         CASE WHEN current_setting('synchronous_standby_names') <> '' \
+         CASE WHEN pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn() \
+                OR current_setting('synchronous_standby_names') <> '' \
                 OR current_setting('onewrite.low')::bigint >= {written_from} \
          THEN pg_logical_emit_message(true, 'onewrite', '') END \
          FROM onewrite.relay WHERE name = {relay} AND epoch = {epoch}; \
@@ -80,32 +80,9 @@ pub(super) async fn tick(session: Session, server: &str, shared: Arc<Shared>) ->
 /// Takes one tick. `low` is the last sequence drawn before the last tick that wrote to the log: to every later snapshot, the transactions
 /// that draw higher ones are at or above its xmax.
 async fn take(session: &Session, server: &str, shared: &Shared, low: &mut Option<i64>) -> Result<(), StoreError> {
-    let written_from = low.map_or(i64::MIN, |low| low.saturating_add(BOUND_ROWS));
-    let taken = ask(session, server, shared.begin_tick(), *low, written_from).await?;
-    if taken.is_written {
-        *low = Some(taken.tick.last_sequence);
-    }
-    let Err(tick) = shared.tick_now(taken.tick) else {
-        return Ok(());
-    };
-    if taken.is_flushed || taken.is_written {
-        shared.tick(taken.position, tick);
-        return Ok(());
-    }
-    let written = ask(session, server, shared.begin_tick(), *low, i64::MIN).await?;
-    *low = Some(written.tick.last_sequence);
-    shared.tick(written.position, written.tick);
-    Ok(())
-}
-
-async fn ask(
-    session: &Session,
-    server: &str,
-    number: u64,
-    low: Option<i64>,
-    written_from: i64,
-) -> Result<Taken, StoreError> {
     failpoint::reach("tick.before");
+    let number = shared.begin_tick();
+    let written_from = low.map_or(i64::MIN, |low| low.saturating_add(BOUND_ROWS));
     let statements = statements(session.lease(), written_from);
     let rows = session.statements("taking a tick", &statements).await?;
     failpoint::reach("tick.after");
@@ -113,13 +90,18 @@ async fn ask(
     session.held(rows.len().saturating_sub(1) as u64)?;
     let columns: Vec<_> = (0..rows[1].len()).map(|column| rows[1].get(column)).collect();
     let taken = Taken::read(&columns, number, low.unwrap_or_default());
-    let (taken, of_server) = taken.ok_or_else(|| unavailable(format!("a tick came as {columns:?}")))?;
-    if of_server != server {
+    let taken = taken.ok_or_else(|| unavailable(format!("a tick came as {columns:?}")))?;
+    if taken.server != server {
         // A position of one server's log says nothing of another's.
-        let words = "the connections for statements and for the log lead to different servers";
-        return Err(unavailable(words.to_owned()));
+        return Err(unavailable(
+            "the connections for statements and for the log lead to different servers".to_owned(),
+        ));
     }
-    Ok(taken)
+    if taken.is_written {
+        *low = Some(taken.tick.last_sequence);
+    }
+    shared.tick(taken.position, taken.tick);
+    Ok(())
 }
 
 fn unavailable(words: String) -> StoreError {
@@ -128,31 +110,27 @@ fn unavailable(words: String) -> StoreError {
 
 /// A tick as the server answers.
 #[derive(Debug, PartialEq, Eq)]
-struct Taken {
+struct Taken<'a> {
+    server: &'a str,
     tick: Tick,
     /// Before this position of the log is the commit of all that its snapshot sees.
     position: u64,
-    /// Whether all before the position is on the server's disk already.
-    is_flushed: bool,
-    /// Whether it wrote to the log, so that the same is true.
     is_written: bool,
 }
 
-impl Taken {
-    /// Also tells the server that it is from.
-    fn read<'a>(columns: &[Option<&'a str>], number: u64, low: i64) -> Option<(Self, &'a str)> {
-        let (told, flags) = columns.split_first_chunk::<5>()?;
+impl<'a> Taken<'a> {
+    fn read(columns: &[Option<&'a str>], number: u64, low: i64) -> Option<Self> {
         let &[
             Some(server),
             Some(snapshot),
             Some(last_sequence),
             Some(ids_after),
             Some(position),
-        ] = told
+            written,
+        ] = columns
         else {
             return None;
         };
-        let &[flushed, written] = flags else { return None };
         let snapshot = Snapshot::parse(snapshot, low).ok()?;
         let tick = Tick {
             number,
@@ -160,13 +138,12 @@ impl Taken {
             snapshot,
             last_sequence: last_sequence.parse().ok()?,
         };
-        let taken = Self {
+        Some(Self {
+            server,
             tick,
             position: position.parse().ok()?,
-            is_flushed: flushed.is_some(),
             is_written: written.is_some(),
-        };
-        Some((taken, server))
+        })
     }
 }
 
@@ -206,20 +183,9 @@ mod tests {
 
     #[test]
     fn a_tick_is_read_as_the_server_answers() {
-        let mut columns = [
-            Some("9"),
-            Some("10:20:12,15"),
-            Some("41"),
-            Some("3"),
-            Some("77"),
-            None,
-            None,
-        ];
-        let (taken, server) = Taken::read(&columns, 5, 30).expect("a tick");
-        assert_eq!(
-            (server, taken.position, taken.is_flushed, taken.is_written),
-            ("9", 77, false, false)
-        );
+        let mut columns = [Some("9"), Some("10:20:12,15"), Some("41"), Some("3"), Some("77"), None];
+        let taken = Taken::read(&columns, 5, 30).expect("a tick");
+        assert_eq!((taken.server, taken.position, taken.is_written), ("9", 77, false));
         assert_eq!(
             (taken.tick.number, taken.tick.xid, taken.tick.last_sequence),
             (5, 23, 41)
@@ -228,10 +194,10 @@ mod tests {
             (taken.tick.snapshot.text(), taken.tick.snapshot.low),
             ("10:20:12,15", 30)
         );
-        (columns[5], columns[6]) = (Some("t"), Some("0/4D"));
-        assert!(Taken::read(&columns, 5, 30).is_some_and(|(taken, _)| taken.is_flushed && taken.is_written));
+        columns[5] = Some("0/4D");
+        assert!(Taken::read(&columns, 5, 30).is_some_and(|taken| taken.is_written));
         columns[3] = Some("-1");
         assert_eq!(Taken::read(&columns, 5, 30), None);
-        assert_eq!(Taken::read(&columns[..6], 5, 30), None);
+        assert_eq!(Taken::read(&columns[..5], 5, 30), None);
     }
 }

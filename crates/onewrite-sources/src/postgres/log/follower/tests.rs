@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use onewrite_core::Event;
 
-use super::super::gathered::{Gathered, lower_half};
 use super::*;
 
 /// A server and its log. An event's sequence is also its name.
@@ -115,56 +114,35 @@ struct Route {
     position: usize,
     /// How many of the ticks are behind it.
     ticks: usize,
-    /// What the reader has read, for whichever routes there were.
-    gathered: Gathered,
     follower: Follower,
     rows: Vec<LogRow>,
     base: Snapshot,
 }
 
 impl Route {
-    fn new(server: &Server) -> Self {
+    fn subscribe(server: &Server, base: Snapshot, position: usize) -> Self {
         Self {
-            position: 0,
-            ticks: 0,
-            gathered: Gathered::default(),
+            position,
+            ticks: server.ticks.partition_point(|(at, _)| *at <= position),
             follower: Follower::new(server.begun),
             rows: Vec::new(),
-            base: server.snapshot(),
+            base,
         }
     }
 
-    /// It falls behind, and subscribes anew where the reader is by then.
-    fn subscribe(&mut self, server: &Server, position: usize) {
-        while self.position < position {
-            self.step(server);
-        }
-        self.follower = Follower::new(server.begun);
-        self.rows = Vec::new();
-    }
-
-    /// Comes to a tick, or reads one entry of the log; the number of events that came over it, when a window did.
+    /// Reads one entry of the log; the number of events that came over it, when a window did.
     fn read(&mut self, server: &Server) -> usize {
-        match self.step(server) {
-            Some(tick) => self.go_on(server, &tick),
-            None => 0,
-        }
-    }
-
-    fn step(&mut self, server: &Server) -> Option<Tick> {
         if let Some((at, tick)) = server.ticks.get(self.ticks)
-            && (*at <= self.position || self.gathered.holds(&tick.snapshot))
+            && *at <= self.position
         {
             self.ticks += 1;
-            self.gathered.reached(&tick.snapshot);
-            return Some(tick.clone());
+            return self.go_on(server, tick);
         }
         if let Some((xid, events)) = server.log.get(self.position) {
             self.position += 1;
-            self.gathered.add(lower_half(*xid));
             self.rows.extend(events.iter().map(|sequence| row(*xid, *sequence)));
         }
-        None
+        0
     }
 
     /// Goes on to a tick; the number of events that came over the log, when a window did.
@@ -216,7 +194,7 @@ fn a_window_over_the_log_is_the_window_of_the_table() {
     for seed in 0..2_000 {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut server = Server::default();
-        let mut route = Route::new(&server);
+        let mut route = Route::subscribe(&server, server.snapshot(), 0);
         for _ in 0..300 {
             match random.u8(0..100) {
                 0..15 => server.begin(random.u64(0..4)),
@@ -226,7 +204,7 @@ fn a_window_over_the_log_is_the_window_of_the_table() {
                 // It falls behind and subscribes anew, at any place that the reader may be at.
                 95..97 => {
                     let position = random.usize(route.position..=server.log.len());
-                    route.subscribe(&server, position);
+                    route = Route::subscribe(&server, route.base.clone(), position);
                 }
                 // It looks into the table.
                 _ => route.base = server.snapshot(),
