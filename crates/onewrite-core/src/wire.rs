@@ -1,6 +1,9 @@
 //! The format `native`: what an event looks like at the broker. Its key is the event's key, its body the payload
 //! untouched, its headers the event's own plus Onewrite's.
 
+use std::io::Write;
+
+use jiff::Timestamp;
 pub use onewrite::event::RESERVED_HEADER_PREFIX;
 
 use crate::event::Event;
@@ -41,14 +44,41 @@ pub fn native_headers(event: &Event, mut put: impl FnMut(&str, &str)) {
     if let Some(event_type) = &event.event_type {
         put(HEADER_TYPE, event_type);
     }
-    put(HEADER_OCCURRED_AT, &format!("{:.6}", event.occurred_at));
+    put(HEADER_OCCURRED_AT, written(event.occurred_at, &mut [0; TIME_BYTES_MAX]));
     if let Some(replay) = event.replay {
         put(HEADER_REPLAY, &replay.to_string());
     }
     put(HEADER_CONTENT_TYPE, &event.content_type);
 }
 
+/// Bytes of the longest time, as `-009999-01-02T01:59:59.000000Z`.
+const TIME_BYTES_MAX: usize = 30;
+
+/// A time as headers carry it. Written to the stack: it is done for every event.
+fn written(time: Timestamp, to: &mut [u8; TIME_BYTES_MAX]) -> &str {
+    let mut rest = &mut to[..];
+    write!(rest, "{time:.6}").expect("there is room for every time");
+    let length = TIME_BYTES_MAX - rest.len();
+    str::from_utf8(&to[..length]).expect("a time is a text")
+}
+
 /// The [`HEADER_KEY`] for a wire that has no key of its own; `None` where the event has none, or all headers are laid down.
 pub fn key_header(event: &Event) -> Option<&str> {
     event.key.as_deref().filter(|_| !event.headers_complete)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_time_can_be_written() {
+        for (time, text) in [
+            (Timestamp::MIN, "-009999-01-02T01:59:59.000000Z"),
+            (Timestamp::MAX, "9999-12-30T22:00:00.999999Z"),
+            (Timestamp::UNIX_EPOCH, "1970-01-01T00:00:00.000000Z"),
+        ] {
+            assert_eq!(written(time, &mut [0; TIME_BYTES_MAX]), text);
+        }
+    }
 }

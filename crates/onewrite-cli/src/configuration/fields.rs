@@ -73,7 +73,7 @@ pub const ROUTE: &[Field] = &[
     Field {
         name: "max_in_flight_events",
         kind: Kind::Integer { min: 1, max: 1_000_000 },
-        default: Some("20000"),
+        default: Some("10000"),
         required: false,
         doc: "Most events between being read and being recorded as settled. It bounds the duplicates after a crash.",
     },

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
 use rdkafka::error::RDKafkaErrorCode;
 use slab::Slab;
 use tokio::sync::Notify;
@@ -21,6 +22,8 @@ pub(super) struct Flight {
     delivered: AtomicUsize,
     /// Milliseconds from `since` to the latest acknowledgement.
     acknowledged: AtomicU64,
+    /// Whole seconds from `since`, as of the latest look.
+    second: AtomicU32,
     since: Instant,
     changed: Notify,
 }
@@ -35,6 +38,8 @@ struct Batch {
     /// How many records were sent, once the delivery is over.
     left_behind: Option<usize>,
     warming: Vec<(usize, Warmth, usize)>,
+    /// Payloads that the client reads where they are.
+    held: Vec<Bytes>,
 }
 
 /// What is known of one record.
@@ -104,6 +109,7 @@ impl Flight {
             retired: OnceLock::new(),
             delivered: AtomicUsize::new(0),
             acknowledged: AtomicU64::new(0),
+            second: AtomicU32::new(0),
             since: Instant::now(),
             changed: Notify::new(),
         }
@@ -142,6 +148,11 @@ impl Flight {
         }
         drop(batches);
         self.announce();
+    }
+
+    /// Keeps a record's payload until everything sent of its batch is reported.
+    pub fn hold(&self, tag: Tag, payload: Bytes) {
+        self.batches()[tag.slot()].held.push(payload);
     }
 
     /// Takes room for a record of the batch, if there is any and it is its turn. Who is refused asks again when something
@@ -234,14 +245,21 @@ impl Flight {
         self.delivered.load(Ordering::Relaxed)
     }
 
+    /// Looks at the clock, for the whole seconds that records are compared by. Done now and then by the thread that serves
+    /// reports, so that no record costs a look of its own.
+    pub fn look_at_the_clock(&self) {
+        self.second
+            .store(self.since.elapsed().as_secs() as u32, Ordering::Relaxed);
+    }
+
     /// When the latest acknowledgement came; the beginning where none did.
     pub fn acknowledged(&self) -> Instant {
         self.since + std::time::Duration::from_millis(self.acknowledged.load(Ordering::Relaxed))
     }
 
-    /// Whole seconds since the beginning.
+    /// Whole seconds since the beginning, as of the latest [look](Self::look_at_the_clock): a second or two behind.
     pub fn second(&self) -> u32 {
-        self.since.elapsed().as_secs() as u32
+        self.second.load(Ordering::Relaxed)
     }
 
     /// Notes a fate in its batch, and that the producer is broken if it is a failure: in one step, so that a delivery that
@@ -350,5 +368,32 @@ impl Warmth {
     /// Notes that a record was sent in this second to a warm partition.
     pub fn touch(&self, partition: usize, second: u32) {
         self.0[partition].store(second.saturating_add(2), Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_kept_until_everything_of_its_batch_is_reported_and_no_longer() {
+        for given_up in [false, true] {
+            let flight = Flight::new();
+            let slot = flight.board(2);
+            let payload = Bytes::from(vec![1]);
+            flight.hold(Tag::new(slot, 0), payload.clone());
+            if given_up {
+                flight.leave(slot, 2);
+            }
+            for index in 0..2 {
+                assert!(!payload.is_unique());
+                assert!(flight.reserve(slot, 1));
+                assert_eq!(flight.reported(Tag::new(slot, index), 1, Fate::Delivered), None);
+            }
+            if !given_up {
+                flight.leave(slot, 2);
+            }
+            assert!(payload.is_unique(), "given up: {given_up}");
+        }
     }
 }

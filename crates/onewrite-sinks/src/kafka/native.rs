@@ -17,6 +17,7 @@ use rdkafka::message::BorrowedMessage;
 use super::client::Context;
 use super::connector::Link;
 use super::flight::Tag;
+use super::limits::HELD_BYTES;
 use super::record::Record;
 
 /// A topic as the client knows it. Keeps the link alive, since a client must outlive its topics.
@@ -39,7 +40,8 @@ impl TopicHandle {
         NonNull::new(topic).map(|topic| Self { topic, link })
     }
 
-    /// Hands a record for a partition to the client, which copies it. `tag` comes back with the report.
+    /// Hands a record for a partition to the client, which copies its key and a small value; hold of a larger one is kept
+    /// until its batch is reported. `tag` comes back with the report.
     pub fn produce(
         &self,
         record: &Record<'_>,
@@ -47,8 +49,14 @@ impl TopicHandle {
         headers: Headers,
         tag: Tag,
     ) -> Result<(), RDKafkaErrorCode> {
+        let held = record.value.filter(|value| value.len() >= HELD_BYTES);
+        if let Some(value) = held {
+            self.link.flight().hold(tag, value.clone());
+        }
+        let copy = if held.is_some() { 0 } else { c::RD_KAFKA_MSG_F_COPY };
         // SAFETY: every tag of the list is followed by an argument of its own C type; key and value live for the call,
-        // in which they are copied (`F_COPY`); an empty one is a pointer to nothing but not null, so that it is empty and not
+        // in which they are copied (`F_COPY`); a value that is not lives until its record is reported, since its bytes do not
+        // move when the handle on them is copied; an empty one is a pointer to nothing but not null, so that it is empty and not
         // missing; the headers become the client's if it takes the record.
         let error = unsafe {
             c::rd_kafka_producev(
@@ -58,9 +66,12 @@ impl TopicHandle {
                 c::rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION,
                 partition,
                 c::rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS,
-                c::RD_KAFKA_MSG_F_COPY,
+                copy,
                 c::rd_kafka_vtype_t::RD_KAFKA_VTYPE_VALUE,
-                record.value.map_or(ptr::null(), <[u8]>::as_ptr).cast::<c_void>(),
+                record
+                    .value
+                    .map_or(ptr::null(), |value| value.as_ptr())
+                    .cast::<c_void>(),
                 record.value_bytes(),
                 c::rd_kafka_vtype_t::RD_KAFKA_VTYPE_KEY,
                 record.key.map_or(ptr::null(), <[u8]>::as_ptr).cast::<c_void>(),

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::producer::BaseProducer;
+use rdkafka::producer::{BaseProducer, Producer};
 
 use super::client::Context;
 use super::limits::SERVE;
@@ -30,6 +30,7 @@ impl ServedProducer {
         let serve = move || {
             while !stopped.load(Ordering::Relaxed) {
                 served.poll(SERVE);
+                served.context().flight.look_at_the_clock();
             }
         };
         let server = thread::Builder::new()

@@ -1,5 +1,6 @@
 //! What a record holds besides its headers.
 
+use bytes::Bytes;
 use onewrite_core::Event;
 
 /// A record, before it goes to the client.
@@ -8,7 +9,7 @@ pub(super) struct Record<'a> {
     /// The key; none is not the same as an empty one.
     pub key: Option<&'a [u8]>,
     /// The value; none makes the record a tombstone.
-    pub value: Option<&'a [u8]>,
+    pub value: Option<&'a Bytes>,
     /// The partition that it must go to, where the source's contract says so.
     pub partition: Option<i32>,
     /// Milliseconds since 1970, at least one: nought means "now" to the client, and brokers take no time before 1970.
@@ -22,7 +23,7 @@ impl<'a> Record<'a> {
         match &event.verbatim {
             Some(verbatim) => Self {
                 key: verbatim.key.as_deref(),
-                value: (!verbatim.tombstone).then_some(&*event.payload),
+                value: (!verbatim.tombstone).then_some(&event.payload),
                 partition: verbatim.partition,
                 timestamp: verbatim.timestamp.unwrap_or(occurred_at).max(1),
             },
@@ -42,6 +43,6 @@ impl<'a> Record<'a> {
 
     /// The value's length in bytes.
     pub fn value_bytes(&self) -> usize {
-        self.value.map_or(0, <[u8]>::len)
+        self.value.map_or(0, Bytes::len)
     }
 }

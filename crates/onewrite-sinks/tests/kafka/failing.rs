@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use krafka::error::ErrorCode;
 use krafka::testing::{ApiKey, Control, FakeBroker};
-use onewrite_core::{Action, DeliveryReport};
+use onewrite_core::{Action, DeliveryReport, Event};
 
 use super::driver::check;
-use super::{fake, log, sink, to};
+use super::{fake, id, log, sink, to};
 use crate::support::{deliver, event, events, word, words};
 
 /// How long a fact may take to come true.
@@ -158,6 +158,38 @@ async fn a_delivery_given_up_is_overtaken_by_none_on_this_sink_or_another() {
     let second = sink(&broker, &[]).await;
     assert!(deliver(&*second, &batch[100..]).await.0.is_ok());
     check(&batch, &log(&broker, "shop.orders"), &[]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_on_its_way_is_sent_whole_when_the_events_of_a_given_up_delivery_are_gone() {
+    let broker = fake("shop.orders", 1).await;
+    let sink = sink(&broker, &[]).await;
+    assert!(deliver(&*sink, &[event(1, Some("a"))]).await.0.is_ok());
+    // Asked again, the client reads the payloads once more.
+    broker.on_once(ApiKey::Produce, |_| {
+        Control::DelayThen(
+            Duration::from_millis(200),
+            Box::new(Control::Error(ErrorCode::NotEnoughReplicas)),
+        )
+    });
+    let payload = |number: u128| format!("{number:04}").repeat(1_000);
+    let large = |number| Event {
+        payload: payload(number).into(),
+        ..event(number, Some("a"))
+    };
+    let batch: Vec<Event> = (2..=100).map(large).collect();
+    let mut report = DeliveryReport::new(batch.len());
+    tokio::select! {
+        _ = sink.deliver(&batch, &mut report) => panic!("it was not given up"),
+        () = produced(&broker, 2) => {}
+    }
+    drop(batch);
+    let _in_their_place: Vec<String> = (0..200).map(|_| "gone".repeat(1_000)).collect();
+    assert!(deliver(&*sink, &[event(101, Some("a"))]).await.0.is_ok());
+    for record in &broker.all_records("shop.orders").unwrap()[1..100] {
+        let value = record.value.as_deref().unwrap();
+        assert!(value == payload(id(record).as_u128()).as_bytes(), "{:?}", &value[..8]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -134,12 +134,17 @@ impl<'a> FromSql<'a> for RawText<'a> {
 
 fn text<'a>(raw: Option<&'a [u8]>, column: &str, defect: &mut Option<String>) -> Option<Cow<'a, str>> {
     raw.map(|bytes| {
-        let text = String::from_utf8_lossy(bytes);
+        let text = lossy(bytes);
         if let Cow::Owned(_) = text {
             defect.get_or_insert_with(|| format!("{column} is not valid UTF-8"));
         }
         text
     })
+}
+
+/// A text as well as it can be read. Nearly all are sound, and telling so is faster than mending.
+pub(super) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 const FROM_1970_TO_2000: i64 = 946_684_800_000_000;

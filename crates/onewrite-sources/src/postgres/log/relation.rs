@@ -8,7 +8,7 @@ use onewrite_pgoutput::{Column, Relation, Tuple};
 use uuid::Uuid;
 
 use super::super::lanes;
-use super::super::rows::{Decoder, Microseconds, RawEvent};
+use super::super::rows::{Decoder, Microseconds, RawEvent, lossy};
 use super::limits::COPIED_BYTES;
 use super::shared::LogRow;
 
@@ -90,7 +90,7 @@ pub(super) struct Found([Option<Bytes>; 10]);
 impl Found {
     /// The topic and the type, where they are texts: by them it is known who takes the event.
     pub fn topic_and_type(&self) -> (Cow<'_, str>, Option<Cow<'_, str>>) {
-        let text = |at: usize| self.raw(at).map(String::from_utf8_lossy);
+        let text = |at: usize| self.raw(at).map(lossy);
         (text(TOPIC).unwrap_or_default(), text(TYPE))
     }
 
