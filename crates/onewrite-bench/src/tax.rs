@@ -41,6 +41,8 @@ enum Style {
     Text(&'static str),
     /// The crate's functions, which prepare nothing.
     Append,
+    /// The same, on its way together with the purchase.
+    AppendAlong,
     AppendAll,
     AppendUnderRowLock,
 }
@@ -48,7 +50,7 @@ enum Style {
 const WITHOUT: &str = "without outbox";
 
 /// All styles of appending that the schema and the crate offer, and nothing, twice.
-const STYLES: [(&str, Style); 8] = [
+const STYLES: [(&str, Style); 9] = [
     (WITHOUT, Style::Nothing),
     ("without outbox, again", Style::Nothing),
     (
@@ -64,6 +66,7 @@ const STYLES: [(&str, Style); 8] = [
         Style::Text("SELECT onewrite.append($1, $2, $3::text::jsonb, $4)"),
     ),
     ("crate: append", Style::Append),
+    ("crate: append, sent along", Style::AppendAlong),
     ("crate: append_all", Style::AppendAll),
     ("crate: append_under_row_lock", Style::AppendUnderRowLock),
 ];
@@ -170,15 +173,24 @@ impl Client {
         })
     }
 
-    /// One purchase: every statement waits for the answer to the one before, as most applications do it.
+    /// One purchase: every statement waits for the answer to the one before, as most applications do it, but for an event that
+    /// is sent along.
     async fn transact(&mut self, workload: &Workload) -> Result<()> {
         let (account, amount) = (self.random.i32(1..=ACCOUNTS), self.random.i64(1..1_000));
         let business: [&(dyn ToSql + Sync); 2] = [&account, &amount];
         let (key, payload) = (account.to_string(), workload.payload(amount as usize));
         let transaction = self.connection.transaction().await?;
         transaction.execute(&self.update, &business).await?;
-        transaction.execute(&self.insert, &business).await?;
         let event = || Event::new(TOPIC, payload.clone()).key(&key).event_type(TYPE);
+        let purchase = transaction.execute(&self.insert, &business);
+        if let Style::AppendAlong = self.style {
+            let event = event();
+            let (inserted, appended) = futures::join!(purchase, onewrite::postgres::append(&transaction, &event));
+            inserted?;
+            appended?;
+        } else {
+            purchase.await?;
+        }
         match (self.style, &self.outbox) {
             (Style::Text(_), Some(outbox)) => {
                 let payload = std::str::from_utf8(payload)?;
@@ -196,7 +208,7 @@ impl Client {
             (Style::AppendUnderRowLock, _) => {
                 onewrite::postgres::append_under_row_lock(&transaction, &[event()]).await?;
             }
-            (Style::Nothing | Style::Statement(_) | Style::Text(_), _) => {}
+            (Style::Nothing | Style::AppendAlong | Style::Statement(_) | Style::Text(_), _) => {}
         }
         Ok(transaction.commit().await?)
     }
