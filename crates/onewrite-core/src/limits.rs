@@ -124,3 +124,6 @@ pub const REPLAY_WAITING_MAX: usize = PENDING_EVENTS_MAX + REDELIVERY_EVENTS;
 
 /// How long a replay that is through is still shown.
 pub const REPLAY_SHOWN: Duration = Duration::from_secs(3600);
+
+/// Bytes of the longest time in a header, such as `-009999-01-02T01:59:59.000000Z`.
+pub(crate) const TIME_BYTES_MAX: usize = 30;

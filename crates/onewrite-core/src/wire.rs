@@ -7,6 +7,7 @@ use jiff::Timestamp;
 pub use onewrite::event::RESERVED_HEADER_PREFIX;
 
 use crate::event::Event;
+use crate::limits::TIME_BYTES_MAX;
 
 /// Header with the event's id.
 pub const HEADER_ID: &str = "onewrite-id";
@@ -50,9 +51,6 @@ pub fn native_headers(event: &Event, mut put: impl FnMut(&str, &str)) {
     }
     put(HEADER_CONTENT_TYPE, &event.content_type);
 }
-
-/// Bytes of the longest time, as `-009999-01-02T01:59:59.000000Z`.
-const TIME_BYTES_MAX: usize = 30;
 
 /// A time as headers carry it. Written to the stack: it is done for every event.
 fn written(time: Timestamp, to: &mut [u8; TIME_BYTES_MAX]) -> &str {
