@@ -10,8 +10,8 @@ pub const IN_FLIGHT_BYTES: usize = 8 * 1024 * 1024;
 /// which the outbox caps at 8 KiB but which commonly take a few hundred bytes. It also bounds the records in flight to 8192.
 pub const RECORD_OVERHEAD_BYTES: usize = 1024;
 
-/// Payloads from this size on are not copied into the client, which reads them where they are. A smaller one is copied in less time than
-/// keeping hold of it takes.
+/// Payloads from this size on, in bytes, are not copied into the client, which reads them where they are. Keeping hold of one takes a lock
+/// and often an allocation, which a smaller copy does not.
 pub const HELD_BYTES: usize = 1000;
 
 /// Largest request for one partition, in bytes: the client's own default, and below the 1 MiB that a topic takes by default.
