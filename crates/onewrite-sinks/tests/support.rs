@@ -61,18 +61,24 @@ pub fn words(outcomes: &[Outcome]) -> Vec<&'static str> {
 /// When events are left after `rounds`, or when the sink halts.
 pub async fn settle(sink: &dyn Sink, batch: &[Event], rounds: usize) -> Vec<Uuid> {
     let mut left = batch.to_vec();
-    let mut parked = Vec::new();
+    let (mut parked, mut why) = (Vec::new(), String::new());
     for _ in 0..rounds {
         let (result, outcomes) = deliver(sink, &left).await;
         if let Err(error) = result {
             assert_ne!(error.action, Action::Halt, "{error}");
+            why = error.to_string();
         }
         let mut rest = Vec::new();
         for (event, outcome) in left.into_iter().zip(outcomes) {
             match word(&outcome) {
                 "delivered" => {}
                 "park" => parked.push(event.id),
-                _ => rest.push(event),
+                _ => {
+                    if let Outcome::Failed(error) = &outcome {
+                        why = error.to_string();
+                    }
+                    rest.push(event);
+                }
             }
         }
         if rest.is_empty() {
@@ -81,7 +87,7 @@ pub async fn settle(sink: &dyn Sink, batch: &[Event], rounds: usize) -> Vec<Uuid
         left = rest;
     }
     panic!(
-        "{} of {} events are left after {rounds} rounds",
+        "{} of {} events are left after {rounds} rounds; the last reason: {why}",
         left.len(),
         batch.len()
     );

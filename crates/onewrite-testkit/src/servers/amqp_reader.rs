@@ -33,9 +33,7 @@ const CLOSE: u8 = 0x18;
 pub fn read_all(port: u16, user: &str, password: &str, address: &str) -> Vec<Arrived> {
     let mut reader = Reader::connect(port, user, password);
     reader.attach(address);
-    let bodies = reader.drain();
-    reader.send(0, &described(CLOSE, &[]));
-    bodies.iter().map(|body| arrived(body)).collect()
+    reader.drain().iter().map(|body| arrived(body)).collect()
 }
 
 struct Reader {
@@ -45,6 +43,9 @@ struct Reader {
     transfers: u32,
     /// The link's delivery count.
     deliveries: u32,
+    messages: Vec<Vec<u8>>,
+    /// What has come of a message whose end has not.
+    partial: Vec<u8>,
 }
 
 impl Reader {
@@ -57,6 +58,8 @@ impl Reader {
             address: String::new(),
             transfers: 0,
             deliveries: 0,
+            messages: Vec::new(),
+            partial: Vec::new(),
         };
         reader.header(3);
         let (_, mechanisms, _) = reader.frame();
@@ -111,25 +114,25 @@ impl Reader {
     }
 
     /// The messages' bytes. Artemis calls its credit drained when it has nothing at hand, and overlooks a request that comes
-    /// just then; so it is asked again until it has answered twice that there is nothing.
-    fn drain(&mut self) -> Vec<Vec<u8>> {
-        let mut messages = Vec::new();
+    /// just then; so it is asked again until it has answered twice that there is nothing. It does so between the frames of a large
+    /// message, too, whose others it sends when it is given credit again.
+    fn drain(mut self) -> Vec<Vec<u8>> {
         let mut nothing = 0;
-        while nothing < 2 {
-            let before = messages.len();
-            self.drain_once(&mut messages);
-            nothing = if messages.len() == before { nothing + 1 } else { 0 };
+        while nothing < 2 || !self.partial.is_empty() {
+            let before = self.transfers;
+            self.drain_once();
+            nothing = if self.transfers == before { nothing + 1 } else { 0 };
         }
-        messages
+        self.send(0, &described(CLOSE, &[]));
+        self.messages
     }
 
-    fn drain_once(&mut self, messages: &mut Vec<Vec<u8>>) {
+    fn drain_once(&mut self) {
         let window = uint(i32::MAX.cast_unsigned());
         let mut fields = vec![uint(self.transfers), window.clone(), uint(0), window, uint(0)];
         fields.extend([uint(self.deliveries), uint(CREDIT), null(), flag(true)]);
         let flow = described(FLOW, &fields);
         self.send(0, &flow);
-        let mut partial: Vec<u8> = Vec::new();
         let deadline = Instant::now() + PATIENCE / 4;
         loop {
             while !self.has_more() {
@@ -144,9 +147,9 @@ impl Reader {
             match performative {
                 TRANSFER => {
                     self.transfers += 1;
-                    partial.extend(payload);
+                    self.partial.extend(payload);
                     if *fields.field(5) != Value::Bool(true) {
-                        messages.push(std::mem::take(&mut partial));
+                        self.messages.push(std::mem::take(&mut self.partial));
                         self.deliveries = self.deliveries.wrapping_add(1);
                     }
                 }
