@@ -434,14 +434,19 @@ async fn a_route_that_is_resumed_goes_on_whatever_reply_is_lost() {
         transaction.append(std::slice::from_ref(&event)).await;
         transaction.commit();
         shop.book(&[event]);
-        // Whoever sees a halted route resumes it, and nobody resumes another.
+        // Whoever sees a halted route resumes it, and nobody resumes another. It is resumed as well where that reply is lost.
+        let mut asked = false;
         let resumed = async || {
             let status = shop.database.status().await.ok()?;
-            if status.routes.iter().any(|route| route.halted.is_some()) {
+            let halted = status.routes.iter().any(|route| route.halted.is_some());
+            let mut over = asked && !halted;
+            if halted {
+                asked = true;
                 broker.refuse(|_| None);
-                if shop.database.set_paused("shop", None, false).await.is_ok() {
-                    shop.database.set_faults(0, 0);
-                }
+                over = shop.database.set_paused("shop", None, false).await.is_ok();
+            }
+            if over {
+                shop.database.set_faults(0, 0);
             }
             (!broker.ids().is_empty()).then_some(())
         };
