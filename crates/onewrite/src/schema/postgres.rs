@@ -37,6 +37,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "groups",
         sql: include_str!("postgres/0005_groups.sql"),
     },
+    Migration {
+        version: 6,
+        name: "limits",
+        sql: include_str!("postgres/0006_limits.sql"),
+    },
 ];
 
 /// The publication that the log feed follows.

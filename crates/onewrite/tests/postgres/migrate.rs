@@ -185,6 +185,41 @@ async fn the_history_of_an_older_schema_begins_at_its_first_row() {
     }
 }
 
+/// The step to version 6 reads no row, so it takes as long for many; what it puts in place of the old constraints holds for new rows.
+#[tokio::test]
+async fn an_outbox_with_events_gets_the_limits_as_one_constraint() {
+    let mut client = Database::empty().await.owner().await;
+    for migration in &MIGRATIONS[..5] {
+        client.batch_execute(migration.sql).await.expect("an older schema");
+    }
+    let insert = "INSERT INTO onewrite.outbox (topic, payload) VALUES";
+    let kept = format!("{insert} ('t', '')");
+    client.batch_execute(&kept).await.expect("an event");
+    assert_eq!(
+        migrate(&mut client, &MigrateOptions::default()).await.expect("migrate"),
+        [6]
+    );
+    client.batch_execute(&kept).await.expect("another event");
+    assert_eq!(count(&client).await, 2);
+    let told = refusal(&client, &format!("{insert} (repeat('x', 250), 'secret')")).await;
+    assert_eq!(
+        told,
+        "23514: the event breaks the limit \"topic_has_1_to_249_bytes\" of the outbox"
+    );
+    let error = client.batch_execute(&format!("{insert} ('', 'secret')")).await;
+    let error = error.expect_err("an empty topic");
+    let told = error.as_db_error().expect("the server's words");
+    assert_eq!(
+        (told.schema(), told.table(), told.constraint()),
+        (Some("onewrite"), Some("outbox"), Some("topic_has_1_to_249_bytes"))
+    );
+    let detail = told.detail().expect("a detail");
+    assert!(
+        detail.starts_with("Bytes of topic: 0, key: 0,") && !detail.contains("secret"),
+        "{detail}"
+    );
+}
+
 #[tokio::test]
 async fn the_printed_script_does_what_migrate_does() {
     let (printed, migrated) = (Database::empty().await, Database::migrated().await);
