@@ -162,10 +162,10 @@ impl Machine {
             Outcome::Failed(error) => {
                 let words = chain(&error);
                 match error.action {
-                    // If it were set aside now, what is before it could be held behind it when it is read once more. It fails
-                    // again when its turn comes.
+                    // If it were set aside as poison now, what is before it could be held behind it when it is read once more, or be
+                    // overtaken by it when it alone is retried. It fails again when its turn comes.
                     Action::Park if self.is_behind_another(&entry, lane) => {
-                        lane.failed |= connected;
+                        lane.failed |= connected && !lane.poisoned;
                     }
                     Action::Park => return self.poison(entry, words, current, lane, tally),
                     Action::Halt => tally.halt = Some(words.clone()),
@@ -188,12 +188,12 @@ impl Machine {
         self.keep_undelivered(entry, current, lane);
     }
 
-    /// Whether an earlier event of its key is to be tried again, and the key is to stand still behind poison.
+    /// Whether an earlier event of its key is to be tried again or poison, and the key is to stand still behind poison.
     fn is_behind_another(&self, entry: &Entry, lane: &LaneTally) -> bool {
         let of_its_key = |other: &Entry| other.event.key == entry.event.key;
         self.behaviour.on_poison == OnPoison::BlockKey
             && entry.event.key.is_some()
-            && lane.undelivered.iter().any(of_its_key)
+            && (lane.poisoned || lane.undelivered.iter().any(of_its_key))
     }
 
     fn poison(&mut self, mut entry: Entry, words: String, current: bool, lane: &mut LaneTally, tally: &mut Tally) {

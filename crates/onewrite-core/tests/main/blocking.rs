@@ -192,6 +192,18 @@ fn an_event_that_the_sink_refuses_waits_for_an_earlier_one_that_failed() {
     assert_eq!(hand.sets_aside(FEED), [(2, POISON), (3, HELD)]);
 }
 
+/// As one that is parked by itself it could be retried alone, before the poison in front of it.
+#[test]
+fn an_event_that_the_sink_refuses_behind_poison_of_its_key_is_held() {
+    let mut hand = Hand::new();
+    hand.connects();
+    hand.ends_reading(FEED, vec![good(1)]);
+    hand.ends_reading(FEED, vec![good(2), good(3)]);
+    assert_eq!(hand.delivers(vec![Outcome::Unknown]), [1]);
+    assert_eq!(hand.delivers(vec![refused(), refused(), Outcome::Unknown]), [1, 2, 3]);
+    assert_eq!(hand.sets_aside(FEED), [(1, POISON), (2, HELD), (3, HELD)]);
+}
+
 /// As one that is parked by itself it could be retried alone, before what is held in front of it.
 #[test]
 fn a_bad_row_of_a_blocked_key_is_held_and_found_again() {
