@@ -188,7 +188,8 @@ impl Machine {
         self.keep_undelivered(entry, current, lane);
     }
 
-    /// Whether an earlier event of its key is to be tried again or poison, and the key is to stand still behind poison.
+    /// Whether an earlier event of its key is to be tried again, or one of its lane was poison, and keys are to stand still behind poison.
+    /// Lanes stand for keys here, as for all that is held: what is held without need is handed out again at once.
     fn is_behind_another(&self, entry: &Entry, lane: &LaneTally) -> bool {
         let of_its_key = |other: &Entry| other.event.key == entry.event.key;
         self.behaviour.on_poison == OnPoison::BlockKey
